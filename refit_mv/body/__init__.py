@@ -1,0 +1,1 @@
+"""Parametric bodies of the SMPL family: models, landmarks, keypoint sets and priors."""

@@ -1,0 +1,119 @@
+"""World points to pixels and back to rays, for whole batches and all views at once.
+
+Lens models are OpenCV's: Brown–Conrady with 4, 5 or 8 coefficients, and the equidistant fisheye model of ``cv2.fisheye``
+(Kannala & Brandt, PAMI 2006). Undistortion solves the polynomial by Newton's method, where OpenCV stops after five fixed-point steps.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from refit_mv.geometry.camera import StackedRig
+
+NEWTON_STEPS = 12
+# A pixel whose undistorted point does not map back to it within this many focal lengths lies outside the lens polynomial's valid range.
+ROUND_TRIP_TOLERANCE = 1e-7
+
+
+def _brown_conrady(point: Tensor, distortion: Tensor) -> tuple[Tensor, Tensor]:
+    """Distorted normalised point (..., 2) and the symmetric Jacobian (..., 2, 2) of the distortion."""
+    x, y = point.unbind(-1)
+    k1, k2, p1, p2, k3, k4, k5, k6 = distortion.unbind(-1)
+    r2 = x * x + y * y
+    numerator = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    denominator = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
+    radial = numerator / denominator
+    slope = (k1 + r2 * (2 * k2 + r2 * 3 * k3) - radial * (k4 + r2 * (2 * k5 + r2 * 3 * k6))) / denominator
+    distorted = torch.stack(
+        [
+            x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
+            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
+        ],
+        dim=-1,
+    )
+    diagonal_x = radial + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x
+    diagonal_y = radial + 2 * y * y * slope + 6 * p1 * y + 2 * p2 * x
+    cross = 2 * x * y * slope + 2 * p1 * x + 2 * p2 * y
+    return distorted, torch.stack([diagonal_x, cross, cross, diagonal_y], dim=-1).reshape(*point.shape, 2)
+
+
+def _fisheye_angle(theta: Tensor, distortion: Tensor) -> tuple[Tensor, Tensor]:
+    """Distorted angle and its derivative."""
+    k1, k2, k3, k4 = distortion[..., :4].unbind(-1)
+    t2 = theta * theta
+    value = theta * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4))))
+    slope = 1 + t2 * (3 * k1 + t2 * (5 * k2 + t2 * (7 * k3 + t2 * 9 * k4)))
+    return value, slope
+
+
+def project_camera(
+    rig: StackedRig, p_cam: Float[Tensor, "*batch view point 3"]
+) -> tuple[Float[Tensor, "*batch view point 2"], Float[Tensor, "*batch view point"]]:
+    """Pixels and depth (metres along the optical axis) of points given in each camera's own frame."""
+    x, y, z = p_cam.unbind(-1)
+    # Points on the camera plane have no pixel; the caller sees their depth and must not use it. The clamp only keeps numbers finite.
+    safe_z = torch.where(z.abs() < 1e-9, torch.full_like(z, 1e-9), z)
+    distortion = rig.distortion[:, None, :]
+    pinhole, _ = _brown_conrady(torch.stack([x / safe_z, y / safe_z], dim=-1), distortion)
+    radius = torch.sqrt(x * x + y * y)
+    theta_distorted, _ = _fisheye_angle(torch.atan2(radius, z), distortion)
+    stretch = torch.where(radius < 1e-12, 1 / safe_z, theta_distorted / radius.clamp_min(1e-12))
+    fisheye = torch.stack([x * stretch, y * stretch], dim=-1)
+    normalised = torch.where(rig.is_fisheye[:, None, None] > 0.5, fisheye, pinhole)
+    pixels = normalised @ rig.matrix[:, :2, :2].transpose(-1, -2) + rig.matrix[:, None, :2, 2]
+    return pixels, z
+
+
+def project(
+    rig: StackedRig, p_world: Float[Tensor, "*batch point 3"]
+) -> tuple[Float[Tensor, "*batch view point 2"], Float[Tensor, "*batch view point"]]:
+    """Pixels and depth of world points in every view. A point is in front of a camera where its depth is positive."""
+    rotation, translation = rig.cam_from_world.rotation, rig.cam_from_world.translation
+    p_cam = p_world[..., None, :, :] @ rotation.transpose(-1, -2) + translation[:, None, :]
+    return project_camera(rig, p_cam)
+
+
+def camera_bearings(
+    rig: StackedRig, pixels: Float[Tensor, "*batch view point 2"]
+) -> tuple[Float[Tensor, "*batch view point 3"], Bool[Tensor, "*batch view point"]]:
+    """Unit viewing directions in each camera's frame, lens distortion removed, and where the lens model could be inverted."""
+    distortion = rig.distortion[:, None, :]
+    centred = pixels - rig.matrix[:, None, :2, 2]
+    target = centred @ torch.linalg.inv(rig.matrix[:, :2, :2]).transpose(-1, -2)
+
+    point = target
+    for _ in range(NEWTON_STEPS):
+        distorted, jacobian = _brown_conrady(point, distortion)
+        a, b, d = jacobian[..., 0, 0], jacobian[..., 0, 1], jacobian[..., 1, 1]
+        determinant = a * d - b * b
+        safe = torch.where(determinant.abs() < 1e-9, torch.full_like(determinant, 1e-9), determinant)
+        miss = distorted - target
+        step = torch.stack([d * miss[..., 0] - b * miss[..., 1], a * miss[..., 1] - b * miss[..., 0]], dim=-1) / safe[..., None]
+        # Steps are limited so that Newton does not leap over the fold of a strong barrel lens.
+        point = point - step.clamp(-0.5, 0.5)
+    distorted, jacobian = _brown_conrady(point, distortion)
+    folded = jacobian[..., 0, 0] * jacobian[..., 1, 1] - jacobian[..., 0, 1] ** 2 <= 0
+    pinhole_good = ((distorted - target).abs().amax(-1) < ROUND_TRIP_TOLERANCE * (1 + target.abs().amax(-1))) & ~folded
+    pinhole = torch.cat([point, torch.ones_like(point[..., :1])], dim=-1)
+
+    radius = target.norm(dim=-1)
+    theta = radius.clamp_max(torch.pi / 2)
+    for _ in range(NEWTON_STEPS):
+        value, slope = _fisheye_angle(theta, distortion)
+        theta = (theta - (value - radius) / slope.clamp_min(1e-6)).clamp(0, torch.pi)
+    value, slope = _fisheye_angle(theta, distortion)
+    fisheye_good = ((value - radius).abs() < ROUND_TRIP_TOLERANCE * (1 + radius)) & (slope > 0)
+    outward = target / radius.clamp_min(1e-12)[..., None]
+    fisheye = torch.cat([outward * theta.sin()[..., None], theta.cos()[..., None]], dim=-1)
+
+    is_fisheye = rig.is_fisheye[:, None] > 0.5
+    direction = torch.where(is_fisheye[..., None], fisheye, pinhole)
+    return torch.nn.functional.normalize(direction, dim=-1), torch.where(is_fisheye, fisheye_good, pinhole_good)
+
+
+def bearings(
+    rig: StackedRig, pixels: Float[Tensor, "*batch view point 2"]
+) -> tuple[Float[Tensor, "*batch view point 3"], Bool[Tensor, "*batch view point"]]:
+    """Unit viewing directions in the world frame, one ray per pixel from its camera's ``center``, and where they are valid."""
+    in_camera, valid = camera_bearings(rig, pixels)
+    return in_camera @ rig.cam_from_world.rotation, valid

@@ -1,0 +1,61 @@
+"""Two-dimensional keypoints of all views, paired frame by frame."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from refit_mv.body.keypoint_sets import KeypointSet
+from refit_mv.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """Pixels and confidences; a point that was not detected has confidence 0 (its pixel is then meaningless, stored as 0).
+
+    The person axis holds detections in no particular order until people are associated across views and frames, and identities afterwards.
+    ``frame_numbers`` are the recording's own numbers (a file's frame index), so that a selection of frames keeps its names.
+
+    Raises:
+        InputError: shapes that do not fit together, or NaN and infinity in points that claim confidence.
+    """
+
+    pixels: Float[np.ndarray, "frame view person joint 2"]
+    confidence: Float[np.ndarray, "frame view person joint"]
+    keypoints: KeypointSet
+    view_names: tuple[str, ...]
+    fps: float
+    frame_numbers: Int[np.ndarray, " frame"]
+
+    def __post_init__(self) -> None:
+        frame, view, _, joint = self.confidence.shape
+        if self.pixels.shape != (*self.confidence.shape, 2) or len(self.frame_numbers) != frame:
+            raise InputError(f"observations: pixels {self.pixels.shape} do not fit confidence {self.confidence.shape}")
+        if view != len(self.view_names) or joint != len(self.keypoints.keypoint_names):
+            raise InputError(
+                f"observations: {view} views of {joint} points, but {len(self.view_names)} view names and keypoint set"
+                f" '{self.keypoints.name}' with {len(self.keypoints.keypoint_names)} points"
+            )
+        if not (np.isfinite(self.fps) and self.fps > 0):
+            raise InputError(f"observations: frames per second must be positive, got {self.fps}")
+        if not np.isfinite(self.confidence).all() or (self.confidence < 0).any():
+            raise InputError("observations: confidence must be finite and not negative")
+        if not np.isfinite(self.pixels).all():
+            raise InputError("observations: pixels must be finite (mark missing points by confidence 0)")
+
+    def __len__(self) -> int:
+        return self.confidence.shape[0]
+
+    def frames(self, chosen: slice | Int[np.ndarray, " chosen"]) -> "Observations":
+        """A selection of frames."""
+        return Observations(
+            self.pixels[chosen], self.confidence[chosen], self.keypoints, self.view_names, self.fps, self.frame_numbers[chosen]
+        )
+
+    def views(self, names: Sequence[str]) -> "Observations":
+        """The named views, in the order asked for."""
+        index = [self.view_names.index(name) for name in names]
+        return Observations(
+            self.pixels[:, index], self.confidence[:, index], self.keypoints, tuple(names), self.fps, self.frame_numbers
+        )
