@@ -1,0 +1,97 @@
+"""The one vocabulary of named points on the body that keypoint sets refer to.
+
+Each landmark is a sparse, non-negative combination of vertices whose weights sum to one. A keypoint whose name is no landmark (most face and finger points of
+the whole-body sets) is not on the body; the fit leaves it out.
+"""
+
+# Points that are joint centres, or means of them, as weights of SMPL's joints. Annotators place limb keypoints at the centres of the joints; OpenPose's neck
+# and mid hip are by definition the middles of shoulders and hips; MPII's upper neck lies at the height of the chin, between SMPL's head and neck joints.
+JOINT_CENTRES: dict[str, dict[str, float]] = {
+    **{
+        f"{side}_{name}": {f"{side}_{name}": 1.0}
+        for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+        for side in ("left", "right")
+    },
+    "neck": {"left_shoulder": 0.5, "right_shoulder": 0.5},
+    "mid_hip": {"left_hip": 0.5, "right_hip": 0.5},
+    "upper_neck": {"head": 0.6, "neck": 0.4},
+}
+
+_SIDED_SURFACE = (
+    "eye",
+    "eye_inner",
+    "eye_outer",
+    "ear",
+    "mouth",
+    "index",
+    "middle",
+    "ring",
+    "pinky",
+    "thumb",
+    "big_toe",
+    "small_toe",
+    "foot_index",
+    "heel",
+)
+_MIDDLE_MARKERS = (
+    "crown",
+    "forehead",
+    "notch",
+    "sternum",
+    "navel",
+    "c7",
+    "t8",
+    "l3",
+    "sacrum",
+)
+_SIDED_MARKERS = (
+    "head_front",
+    "head_back",
+    "clavicle",
+    "chest",
+    "scapula",
+    "asis",
+    "psis",
+    "flank",
+    "acromion",
+    "deltoid",
+    "upper_arm",
+    "elbow_outer",
+    "elbow_inner",
+    "forearm",
+    "wrist_thumb",
+    "wrist_pinky",
+    "hand_index",
+    "hand_pinky",
+    "thigh_front",
+    "thigh_side",
+    "knee_outer",
+    "knee_inner",
+    "shin",
+    "calf",
+    "ankle_outer",
+    "ankle_inner",
+    "heel",
+    "first_toe",
+    "fifth_toe",
+)
+
+# 67 surface markers, spread as on a marker suit.
+MARKER_NAMES: tuple[str, ...] = tuple(f"marker_{name}" for name in _MIDDLE_MARKERS) + tuple(
+    f"marker_{side}_{name}" for name in _SIDED_MARKERS for side in ("left", "right")
+)
+
+LANDMARK_NAMES: tuple[str, ...] = (
+    "nose",
+    "head_top",
+    *JOINT_CENTRES,
+    *(f"{side}_{name}" for name in _SIDED_SURFACE for side in ("left", "right")),
+    *MARKER_NAMES,
+)
+
+
+def mirrored_landmark(name: str) -> str:
+    """The name of the same point on the other side; a middle point is its own."""
+    if "left_" in name:
+        return name.replace("left_", "right_")
+    return name.replace("right_", "left_")
