@@ -1,0 +1,44 @@
+"""Where a session's calibration lies when nobody says: in the folder itself, or one or two levels up as in Pose2Sim's batch layout."""
+
+from pathlib import Path
+
+from refit_mv.errors import InputError
+
+LEVELS_UP = 2
+# File names by which tools write calibrations; EasyMocap's pair of files is named by its first.
+PATTERNS = (
+    "[Cc]alib*.toml",
+    "*_calibration.toml",
+    "camera_array.toml",
+    "*.qca.txt",
+    "*.xcp",
+    "calibration*.json",
+    "intri.yml",
+)
+FOLDERS = ("*[Cc]alib*", "cameras")
+
+
+def _candidates(folder: Path) -> list[Path]:
+    places = [folder, *(path for pattern in FOLDERS for path in sorted(folder.glob(pattern)) if path.is_dir())]
+    return sorted({path for place in places for pattern in PATTERNS for path in place.glob(pattern) if path.is_file()})
+
+
+def find_calibration(session: Path) -> Path:
+    """The one calibration file of a session, nearest level first.
+
+    Raises:
+        InputError: none found, or several on the nearest level that has any.
+    """
+    here = session.resolve()
+    levels = [here, *here.parents][: LEVELS_UP + 1]
+    for level in levels:
+        found = _candidates(level)
+        if len(found) > 1:
+            listed = ", ".join(str(path.relative_to(level)) for path in found[:5])
+            raise InputError(f"{level} has {len(found)} calibration files: {listed}; say which with --calib")
+        if found:
+            return found[0]
+    raise InputError(
+        f"no calibration found in {session} or {LEVELS_UP} levels above (looked for {', '.join(PATTERNS[:5])} there and in calibration folders);"
+        " give --calib FILE"
+    )

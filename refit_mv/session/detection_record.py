@@ -1,0 +1,56 @@
+"""``detection.json``: which detector wrote a folder of keypoints, so that they are read as what they are and never mixed."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from refit_mv.errors import InputError
+
+RECORD_NAME = "detection.json"
+
+
+@dataclass(frozen=True)
+class DetectionRecord:
+    """``keypoints`` is the keypoint set's name; ``sources`` names each view's pictures with their size and number of frames."""
+
+    detector: str
+    keypoints: str
+    sources: dict[str, str]
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a small file so that it is either absent or complete under its name, whatever happens meanwhile."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def write_record(folder: Path, record: DetectionRecord) -> None:
+    """Write the record into the folder that holds the views' keypoint folders."""
+    write_atomically(folder / RECORD_NAME, json.dumps(asdict(record), indent=1, ensure_ascii=False).encode())
+
+
+def read_record(folder: Path) -> DetectionRecord | None:
+    """The record of a folder, None where there is none (keypoints of other tools).
+
+    Raises:
+        InputError: a record that cannot be read.
+    """
+    path = folder / RECORD_NAME
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_bytes())
+        record = DetectionRecord(**content)
+        if not (
+            isinstance(record.detector, str) and isinstance(record.keypoints, str) and isinstance(record.sources, dict)
+        ):
+            raise TypeError("wrong types")
+    except (OSError, ValueError, TypeError):
+        raise InputError(f"{path} is damaged; delete its folder {folder} and detect again") from None
+    return record

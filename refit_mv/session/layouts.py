@@ -1,0 +1,112 @@
+"""How recording folders are laid out: Pose2Sim's, EasyMocap's and the plain one. A new layout is a row of ``LAYOUTS``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from refit_mv.errors import InputError
+from refit_mv.session.images import IMAGE_SUFFIXES
+from refit_mv.session.video import VIDEO_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a kind of session keeps things, relative to its folder; of several places the first that exists counts.
+
+    ``markers`` are glob patterns of which one must match for the layout to be recognised; ``videos`` are folders with one file per view,
+    ``images`` and ``keypoints`` folders with one folder per view.
+    """
+
+    name: str
+    markers: tuple[str, ...]
+    videos: tuple[str, ...]
+    images: tuple[str, ...]
+    keypoints: tuple[str, ...]
+
+
+# The order matters: a Pose2Sim folder would pass as a plain one.
+LAYOUTS = (
+    Layout("EasyMocap", ("annots/*/*.json", "intri.yml"), ("videos",), ("images",), ("annots",)),
+    # Pose2Sim's synchronisation step writes shifted copies to pose-sync; the files in pose are then not in step.
+    Layout("Pose2Sim", ("pose*/*_json", "Config.toml", "[Cc]alib*/*"), ("videos",), ("images",), ("pose-sync", "pose")),
+    Layout(
+        "plain",
+        ("videos/*", "images/*", "keypoints/*", "*_json", "*.*"),
+        ("videos", "."),
+        ("images",),
+        ("keypoints", "."),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class FoundFiles:
+    """What lies in a session folder, by the names that the files give the views."""
+
+    layout: str
+    videos: Mapping[str, Path]
+    images: Mapping[str, Path]
+    keypoints: Mapping[str, Path]
+    warnings: tuple[str, ...]
+
+
+def _videos(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in VIDEO_SUFFIXES or path.name.startswith(".") or not path.is_file():
+            continue
+        if path.stem in found:
+            raise InputError(f"two videos of one view: {found[path.stem].name} and {path.name} in {folder}; keep one")
+        found[path.stem] = path
+    return found
+
+
+def _holds(folder: Path, suffixes: tuple[str, ...]) -> bool:
+    return any(path.name.lower().endswith(suffixes) for path in folder.iterdir())
+
+
+def view_folders(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """Folders with files of these suffixes directly inside ``folder``, by view name (``cam01_json`` is ``cam01``).
+
+    An empty ``…_json`` folder counts too, so that it is reported and not overlooked.
+    """
+    return {
+        path.name.removesuffix("_json"): path
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and not path.name.startswith(".") and (path.name.endswith("_json") or _holds(path, suffixes))
+    }
+
+
+def find_files(session: Path) -> FoundFiles:
+    """Recognise a session folder's layout and list what it holds per view.
+
+    Raises:
+        InputError: no such folder, or nothing usable in it.
+    """
+    if not session.is_dir():
+        raise InputError(f"no session folder {session}" + (" (it is a file)" if session.exists() else ""))
+    for layout in LAYOUTS:
+        if not any(next(session.glob(marker), None) for marker in layout.markers):
+            continue
+        places = [session / name for name in layout.videos if (session / name).is_dir()]
+        videos = next(filter(None, map(_videos, places)), {})
+        places = [session / name for name in layout.images if (session / name).is_dir()]
+        images = next(filter(None, (view_folders(place, IMAGE_SUFFIXES) for place in places)), {})
+        found = [
+            (name, view_folders(session / name, (".json",))) for name in layout.keypoints if (session / name).is_dir()
+        ]
+        found = [(name, folders) for name, folders in found if folders]
+        keypoints = found[0][1] if found else {}
+        if not (videos or images or keypoints):
+            continue
+        warnings = ()
+        if len(found) > 1 and found[0][0] != ".":
+            warnings = (
+                f"{session} has keypoints in {' and '.join(name for name, _ in found)}: those in {found[0][0]} are used",
+            )
+        return FoundFiles(layout.name, videos, images, keypoints, warnings)
+    present = ", ".join(sorted(path.name for path in session.iterdir())[:5]) or "nothing"
+    raise InputError(
+        f"{session} is no recording: found {present}; expected videos/<camera>.mp4, images/<camera>/000000.jpg,"
+        " pose/<camera>_json/<camera>_000000.json or annots/<camera>/000000.json"
+    )
