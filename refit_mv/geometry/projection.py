@@ -14,6 +14,11 @@ NEWTON_STEPS = 12
 # A pixel whose undistorted point does not map back to it within this many focal lengths lies outside the lens polynomial's valid range.
 ROUND_TRIP_TOLERANCE = 1e-7
 
+# Depths and distances from the optical axis (metres) below this count as none.
+NEAREST_DEPTH = 1e-9
+# Slopes x/z beyond this lie within 0.006 degrees of the camera plane; their sixth power still fits a float32.
+STEEPEST_RATIO = 1e4
+
 
 def _brown_conrady(point: Tensor, distortion: Tensor) -> tuple[Tensor, Tensor]:
     """Distorted normalised point (..., 2) and the symmetric Jacobian (..., 2, 2) of the distortion."""
@@ -51,13 +56,17 @@ def project_camera(
 ) -> tuple[Float[Tensor, "*batch view point 2"], Float[Tensor, "*batch view point"]]:
     """Pixels and depth (metres along the optical axis) of points given in each camera's own frame."""
     x, y, z = p_cam.unbind(-1)
-    # Points on the camera plane have no pixel; the caller sees their depth and must not use it. The clamp only keeps numbers finite.
-    safe_z = torch.where(z.abs() < 1e-9, torch.full_like(z, 1e-9), z)
+    # Points on the camera plane have no pixel; the caller sees their depth and must not use it. The limits only keep numbers and gradients
+    # finite: a gradient that is NaN in one branch of torch.where poisons the other.
+    safe_z = torch.where(z.abs() < NEAREST_DEPTH, torch.full_like(z, NEAREST_DEPTH), z)
     distortion = rig.distortion[:, None, :]
-    pinhole, _ = _brown_conrady(torch.stack([x / safe_z, y / safe_z], dim=-1), distortion)
-    radius = torch.sqrt(x * x + y * y)
+    ratio = torch.stack([x / safe_z, y / safe_z], dim=-1).clamp(-STEEPEST_RATIO, STEEPEST_RATIO)
+    pinhole, _ = _brown_conrady(ratio, distortion)
+    radius2 = x * x + y * y
+    on_axis = radius2 < NEAREST_DEPTH**2
+    radius = torch.where(on_axis, torch.ones_like(radius2), radius2).sqrt()
     theta_distorted, _ = _fisheye_angle(torch.atan2(radius, z), distortion)
-    stretch = torch.where(radius < 1e-12, 1 / safe_z, theta_distorted / radius.clamp_min(1e-12))
+    stretch = torch.where(on_axis, 1 / safe_z, theta_distorted / radius)
     fisheye = torch.stack([x * stretch, y * stretch], dim=-1)
     normalised = torch.where(rig.is_fisheye[:, None, None] > 0.5, fisheye, pinhole)
     pixels = normalised @ rig.matrix[:, :2, :2].transpose(-1, -2) + rig.matrix[:, None, :2, 2]
@@ -88,7 +97,10 @@ def camera_bearings(
         determinant = a * d - b * b
         safe = torch.where(determinant.abs() < 1e-9, torch.full_like(determinant, 1e-9), determinant)
         miss = distorted - target
-        step = torch.stack([d * miss[..., 0] - b * miss[..., 1], a * miss[..., 1] - b * miss[..., 0]], dim=-1) / safe[..., None]
+        step = (
+            torch.stack([d * miss[..., 0] - b * miss[..., 1], a * miss[..., 1] - b * miss[..., 0]], dim=-1)
+            / safe[..., None]
+        )
         # Steps are limited so that Newton does not leap over the fold of a strong barrel lens.
         point = point - step.clamp(-0.5, 0.5)
     distorted, jacobian = _brown_conrady(point, distortion)

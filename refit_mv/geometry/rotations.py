@@ -24,9 +24,10 @@ def _sinc_terms(angle2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     small = angle2 < SMALL_ANGLE**2
     safe2 = torch.where(small, torch.ones_like(angle2), angle2)
     safe = safe2.sqrt()
-    sine, cosine = safe.sin(), safe.cos()
+    sine, half_sine = safe.sin(), (0.5 * safe).sin()
     first = torch.where(small, 1 - angle2 / 6, sine / safe)
-    second = torch.where(small, 0.5 - angle2 / 24, (1 - cosine) / safe2)
+    # 1 - cos a = 2 sin²(a/2): the difference itself loses every digit in float32 below 1e-3 rad.
+    second = torch.where(small, 0.5 - angle2 / 24, 2 * half_sine * half_sine / safe2)
     third = torch.where(small, 1 / 6 - angle2 / 120, (safe - sine) / (safe2 * safe))
     return first, second, third
 
@@ -85,7 +86,9 @@ def log(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
     sine2 = (v * v).sum(-1, keepdim=True)
     small = sine2 < SMALL_ANGLE**2
     sine = torch.where(small, torch.ones_like(sine2), sine2).sqrt()
-    factor = torch.where(small, 2 / w.clamp_min(0.5) * (1 - sine2 / (3 * w.clamp_min(0.5) ** 2)), 2 * torch.atan2(sine, w) / sine)
+    factor = torch.where(
+        small, 2 / w.clamp_min(0.5) * (1 - sine2 / (3 * w.clamp_min(0.5) ** 2)), 2 * torch.atan2(sine, w) / sine
+    )
     return factor * v
 
 
@@ -111,11 +114,29 @@ def right_jacobian_inverse(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "
 
 
 def nearest_rotation(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """The rotation closest in Frobenius norm; its determinant is always +1 (Kabsch 1978, Umeyama 1991)."""
-    u, _, vh = torch.linalg.svd(matrix)
-    sign = torch.linalg.det(u @ vh)
-    ones = torch.ones_like(sign)
-    return u @ torch.diag_embed(torch.stack([ones, ones, sign], -1)) @ vh
+    """The rotation closest in Frobenius norm; its determinant is always +1 (Kabsch 1978, Umeyama 1991).
+
+    First derivatives are exact wherever the answer is unique. Those of the singular value decomposition itself are not finite where singular
+    values coincide, as for a mean of equal rotations, so the gradient goes through the tangent space instead.
+    """
+    with torch.no_grad():
+        u, _, vh = torch.linalg.svd(matrix)
+        sign = torch.linalg.det(u @ vh).sign()
+        ones = torch.ones_like(sign)
+        nearest = u @ torch.diag_embed(torch.stack([ones, ones, sign], -1)) @ vh
+    if not (matrix.requires_grad and torch.is_grad_enabled()):
+        return nearest
+    # The nearest rotation R makes S = Rᵀ M symmetric; Rᵀ dM - dMᵀ R = hat((tr(S) I - S) w) is how R Exp(w) follows a change of M.
+    symmetric = nearest.transpose(-1, -2) @ matrix
+    skew = symmetric - symmetric.transpose(-1, -2)
+    twist = torch.stack([skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]], dim=-1)
+    fixed = symmetric.detach()
+    eye = torch.eye(3, dtype=matrix.dtype, device=matrix.device)
+    trace = fixed.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+    stiffness = trace * eye - fixed + torch.finfo(matrix.dtype).tiny ** 0.5 * eye
+    # The twist is zero but for rounding: taking its own value away keeps the rotation as it was found.
+    step = torch.linalg.solve(stiffness, twist[..., None])[..., 0]
+    return nearest @ exp(step - step.detach())
 
 
 def weighted_mean(
@@ -141,7 +162,9 @@ def align(source: Float[Tensor, "*batch 3"], target: Float[Tensor, "*batch 3"]) 
     across = torch.nn.functional.normalize(torch.linalg.cross(a, least), dim=-1)
     angle = torch.atan2(axis.norm(dim=-1, keepdim=True), cosine)
     opposite = axis.norm(dim=-1, keepdim=True) < 1e-12
-    unit = torch.where(opposite, across, axis / axis.norm(dim=-1, keepdim=True).clamp_min(1e-12))
+    # Near opposite directions the cross product is mostly rounding; only its part across the source counts.
+    axis = axis - (axis * a).sum(-1, keepdim=True) * a
+    unit = torch.where(opposite, across, torch.nn.functional.normalize(axis, dim=-1, eps=1e-30))
     return exp(unit * angle)
 
 

@@ -1,0 +1,14 @@
+"""Camera rigs: calibration files in and out, and whether what they say can be true.
+
+``read_rig`` tells the format by its content, ``write_rig`` writes the Anipose-family TOML, ``examine`` names what
+looks wrong, ``describe`` and ``draw_rig`` show a rig to a person, ``estimate_up`` finds which way is up.
+"""
+
+from calib.anipose_toml import write_rig
+from calib.description import describe
+from calib.doctor import examine
+from calib.picture import draw_rig
+from calib.reading import LoadedRig, read_rig
+from calib.up import UpEstimate, estimate_up
+
+__all__ = ["LoadedRig", "UpEstimate", "describe", "draw_rig", "estimate_up", "examine", "read_rig", "write_rig"]

@@ -1,0 +1,183 @@
+"""Whether a rig can be true: plain sentences about geometry that a low reprojection error can hide."""
+
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Float
+
+from calib.up import AGREEING_ROLL_DEGREES, estimate_up
+from calib.view import axes, field_of_view, picture_size, pixel_grid, rays, roll_degrees
+from refit_mv.geometry.camera import Camera, CameraRig
+
+# Two cameras cannot stand nearer than their bodies allow.
+SAME_PLACE_M = 0.01
+FIELD_OF_VIEW_DEGREES = (5.0, 170.0)
+# Spread across the line of cameras, as a share of the spread along it.
+COLLINEAR = 0.03
+# The largest angle between two views of where the cameras look, under which depth is little more than a guess.
+WEAK_PARALLAX_DEGREES = 8.0
+# How far the principal point may lie from the middle of the picture, as a share of its side, before a word is due.
+OFF_CENTER = 0.2
+
+
+def examine(rig: CameraRig) -> tuple[str, ...]:
+    """What looks wrong with ``rig`` (lengths in metres): one plain sentence each, nothing where all is well."""
+    found: list[str] = []
+    for camera in rig:
+        found += _lens(camera)
+    found += _places(rig)
+    found += _directions(rig)
+    found += _rolls(rig)
+    return tuple(found)
+
+
+def _lens(camera: Camera) -> list[str]:
+    found: list[str] = []
+    name = f"camera '{camera.name}'"
+    focal_x, focal_y, (center_x, center_y) = camera.matrix[0, 0], camera.matrix[1, 1], camera.matrix[:2, 2]
+    if camera.size is None:
+        found.append(f"{name}: the calibration does not say the picture's size; it is checked against no video")
+    width, height = picture_size(camera)
+    if not (0 <= center_x <= width and 0 <= center_y <= height):
+        found.append(
+            f"{name}: principal point ({center_x:.0f}, {center_y:.0f}) lies outside the picture of {width:.0f}×{height:.0f} pixels"
+            f"{_turned(camera)}"
+        )
+    elif max(abs(center_x / width - 0.5), abs(center_y / height - 0.5)) > OFF_CENTER:
+        found.append(
+            f"{name}: principal point ({center_x:.0f}, {center_y:.0f}) is far from the middle of the picture of"
+            f" {width:.0f}×{height:.0f} pixels{_turned(camera)}"
+        )
+    if abs(np.log(focal_x / focal_y)) > np.log(1.1):
+        found.append(
+            f"{name}: focal lengths {focal_x:.0f} and {focal_y:.0f} px differ by more than 10 %: pixels are hardly that oblong"
+        )
+    widest, narrowest = max(field_of_view(camera)), min(field_of_view(camera))
+    low, high = FIELD_OF_VIEW_DEGREES
+    if narrowest < low or (camera.lens == "brown_conrady" and widest > high):
+        found.append(
+            f"{name}: focal length {camera.focal:.0f} px gives a field of view of {field_of_view(camera)[0]:.0f}°×"
+            f"{field_of_view(camera)[1]:.0f}°; is the calibration of another picture size?"
+        )
+    _, valid = rays(camera, pixel_grid(camera, 33, 33))
+    if not valid.all():
+        found.append(
+            f"{name}: lens distortion cannot be undone in {100 * (1 - valid.mean()):.0f} % of the picture"
+            f" (coefficients {', '.join(f'{value:.3g}' for value in camera.distortion)}); observations there are ignored"
+        )
+    return found
+
+
+def _turned(camera: Camera) -> str:
+    """The likely cause where width and height look swapped."""
+    if camera.size is None:
+        return ""
+    width, height = camera.size
+    swapped = max(abs(camera.matrix[0, 2] / height - 0.5), abs(camera.matrix[1, 2] / width - 0.5))
+    return "; width and height look swapped" if width != height and swapped < 0.1 else ""
+
+
+def _places(rig: CameraRig) -> list[str]:
+    centers = np.stack([camera.center.numpy() for camera in rig])
+    found = [
+        f"cameras '{first.name}' and '{second.name}' stand in the same place ({1000 * np.linalg.norm(a - b):.0f} mm apart):"
+        " together they see no depth; is one a copy?"
+        for (first, a), (second, b) in combinations(zip(rig, centers, strict=True), 2)
+        if np.linalg.norm(a - b) < SAME_PLACE_M
+    ]
+    if len(rig) >= 3:
+        spread = np.linalg.svd(centers - centers.mean(0), compute_uv=False)
+        if spread[0] > SAME_PLACE_M and spread[1] < COLLINEAR * spread[0]:
+            found.append(
+                "all cameras stand in one line: positions along that line are poorly seen; move one camera aside"
+            )
+    return found
+
+
+def _directions(rig: CameraRig) -> list[str]:
+    if len(rig) == 1:
+        return ["the rig has one camera: depth comes from the person's size alone"]
+    sharing = _shares_view(rig)
+    if not sharing.any():
+        return [
+            "no two cameras see a common space: they look away from each other, or a rotation is inverted in the calibration"
+        ]
+    alone = [camera.name for camera, shares in zip(rig, sharing, strict=True) if not shares]
+    found = [f"camera '{name}' sees no space that another camera sees; is its rotation right?" for name in alone]
+    parallax = _widest_parallax(rig)
+    if parallax is not None and parallax < WEAK_PARALLAX_DEGREES:
+        found.append(
+            f"the cameras see the scene under angles of {parallax:.1f}° at most (of 180° or 0° is the same): depth will be poor"
+        )
+    return found
+
+
+def _shares_view(rig: CameraRig) -> np.ndarray:
+    """Per camera, whether some point in its view lies in another's; every view is taken as the cone around its
+    picture, so that the answer errs towards yes."""
+    centers = np.stack([camera.center.numpy() for camera in rig])
+    forward = np.stack([axes(camera)[2] for camera in rig])
+    apart = np.linalg.norm(centers[:, None] - centers[None], axis=-1)
+    scale = float(np.median(apart[np.triu_indices(len(rig), 1)]))
+    depths = max(scale, SAME_PLACE_M) * np.array([0.25, 0.5, 1, 1.5, 2, 4])
+    samples: list[np.ndarray] = []
+    narrowest = np.ones(len(rig))
+    for index, camera in enumerate(rig):
+        direction, valid = rays(camera, pixel_grid(camera, 3, 3))
+        direction = direction[valid] if valid.any() else forward[index : index + 1]
+        narrowest[index] = (direction @ forward[index]).min()
+        samples.append((centers[index] + depths[:, None, None] * direction).reshape(-1, 3))
+    sharing = np.zeros(len(rig), dtype=bool)
+    for index, points in enumerate(samples):
+        offset = points[:, None] - centers[None]
+        cosine = (offset * forward[None]).sum(-1) / np.maximum(np.linalg.norm(offset, axis=-1), 1e-9)
+        seen = (cosine > narrowest[None] - 1e-9).any(0)
+        seen[index] = False
+        sharing |= seen
+        sharing[index] |= seen.any()
+    return sharing
+
+
+def _widest_parallax(rig: CameraRig) -> float | None:
+    """Degrees away from a straight line (0° or 180°) of the best pair of views of where the cameras look; None where
+    they look nowhere in common."""
+    centers = np.stack([camera.center.numpy() for camera in rig])
+    forward = np.stack([axes(camera)[2] for camera in rig])
+    focus = looked_at(centers, forward)
+    if focus is None:
+        return None
+    toward = focus - centers
+    distance = np.linalg.norm(toward, axis=1, keepdims=True)
+    if (distance < SAME_PLACE_M).any():
+        return None
+    toward = toward / distance
+    sines = [float(np.linalg.norm(np.cross(a, b))) for a, b in combinations(toward, 2)]
+    return float(np.degrees(np.arcsin(min(max(sines), 1.0))))
+
+
+def looked_at(centers: Float[np.ndarray, "view 3"], forward: Float[np.ndarray, "view 3"]) -> np.ndarray | None:
+    """The point nearest to all optical axes, or None where it is not before most of the cameras or the axes are
+    parallel."""
+    across = np.eye(3) - forward[:, :, None] * forward[:, None, :]
+    total = across.sum(0)
+    if np.linalg.eigvalsh(total)[0] < 1e-3 * len(centers):
+        return None
+    point = np.linalg.solve(total, (across @ centers[:, :, None]).sum(0)[:, 0])
+    ahead = ((point - centers) * forward).sum(1) > 0
+    return point if ahead.mean() > 0.5 else None
+
+
+def _rolls(rig: CameraRig) -> list[str]:
+    """A picture that stands on its head among upright ones: hung so, or calibrated on a board turned by half."""
+    if len(rig) < 3:
+        return []
+    up = estimate_up(rig).up.numpy()
+    rolls = np.array([roll_degrees(camera, up) for camera in rig])
+    upright = np.abs(rolls) < 45
+    if upright.mean() <= 0.5:
+        return []
+    return [
+        f"camera '{camera.name}' stands on its head among upright ones: hung so, or calibrated on a board turned by 180°"
+        for camera, roll in zip(rig, rolls, strict=True)
+        if abs(roll) > 180 - 3 * AGREEING_ROLL_DEGREES
+    ]

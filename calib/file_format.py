@@ -1,0 +1,31 @@
+"""What one calibration file format is to the reader: a name, a way to recognise it, and a way to read it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from refit_mv.geometry.camera import Camera
+
+
+@dataclass(frozen=True, eq=False)
+class FileRig:
+    """What a file says, its lengths still in the file's own unit.
+
+    ``units`` is the unit where the format or the file itself settles it, None where neither says. ``hint`` is what
+    the file holds that speaks for a unit without settling it, for the message that asks the user.
+    """
+
+    cameras: tuple[Camera, ...]
+    units: str | None = None
+    hint: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CalibrationFormat:
+    """``recognises`` looks at the text alone; ``read`` also gets the path, for formats that are spread over two
+    files."""
+
+    name: str
+    recognises: Callable[[str], bool]
+    read: Callable[[Path, str], FileRig]
