@@ -105,6 +105,7 @@ def build(source: HumanSource, options: BuildOptions) -> OpenBodyArrays:
         triangles=mesh.triangles,
         mirror=mesh.mirror,
         joint_rows=joint_rows,
+        weights=weights,
         bone_names=source.bone_names,
         bone_weights=bone_weights,
         bone_mean=people.bone_heads.mean(0),

@@ -6,8 +6,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from refit_mv.body.builder_rig import ShapeSpace, regressor_row
+from refit_mv.body.joint_centres import joint_centre_rows
 from refit_mv.body.landmarks import JOINT_CENTRES, LANDMARK_NAMES, mirrored_landmark
-from refit_mv.body.model import SMPL_JOINT_NAMES
+from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS
 
 # Interior points that follow bones of MakeHuman's: BlazePose's knuckles and the whole-body sets' finger roots.
 BONE_POINTS = {
@@ -130,6 +131,7 @@ class LandmarkScene:
     triangles: Int[np.ndarray, "face 3"]
     mirror: Int[np.ndarray, " vertex"]
     joint_rows: Float[np.ndarray, "joint vertex"]
+    weights: Float[np.ndarray, "vertex joint"]
     bone_names: tuple[str, ...]
     bone_weights: Float[np.ndarray, "vertex bone"]
     bone_mean: Float[np.ndarray, "bone 3"]
@@ -207,12 +209,28 @@ def _head_rows(scene: LandmarkScene) -> dict[str, Float[np.ndarray, " vertex"]]:
     }
 
 
+def joint_centres(scene: LandmarkScene) -> dict[str, Float[np.ndarray, " vertex"]]:
+    """Rows that stay at the joints in any pose, mirrored from the left, which makes them exactly symmetric."""
+    needed = {part.replace("right_", "left_") for parts in JOINT_CENTRES.values() for part in parts}
+    names = [name for name in SMPL_JOINT_NAMES if name in needed]
+    indices = np.array([SMPL_JOINT_NAMES.index(name) for name in names])
+    found = joint_centre_rows(
+        indices, scene.space.mean, scene.space.directions, scene.joint_rows, scene.weights, SMPL_PARENTS
+    )
+    rows = {}
+    for name, row in zip(names, found, strict=True):
+        rows[name] = row if name.startswith("left_") else 0.5 * (row + row[scene.mirror])
+        rows[mirrored_landmark(name)] = rows[name][scene.mirror]
+    return rows
+
+
 def open_body_landmarks(scene: LandmarkScene) -> Float[np.ndarray, "landmark vertex"]:
     """One sparse, non-negative row per name of ``LANDMARK_NAMES``; the right side mirrors the left."""
     count = len(scene.space.mean)
     joint = dict(zip(SMPL_JOINT_NAMES, scene.joint_rows, strict=True))
     place = {name: row @ scene.space.mean for name, row in joint.items()}
-    rows = {name: sum(share * joint[part] for part, share in parts.items()) for name, parts in JOINT_CENTRES.items()}
+    centre = joint_centres(scene)
+    rows = {name: sum(share * centre[part] for part, share in parts.items()) for name, parts in JOINT_CENTRES.items()}
     rows |= _head_rows(scene)
     terms = np.concatenate([scene.space.mean[..., None], scene.space.directions], axis=2)
     for name, bone in BONE_POINTS.items():

@@ -217,17 +217,33 @@ _BLAZEPOSE33 = (
 
 
 def _hand(side: str) -> tuple[str, ...]:
+    """Wrist, then four points a finger from the thumb on. Knuckles, which turn with the wrist, carry the names of landmarks; what only fingers move is not on
+    a body without finger joints."""
+    knuckles = {
+        "thumb2": "thumb",
+        "forefinger1": "index",
+        "middle_finger1": "middle",
+        "ring_finger1": "ring",
+        "pinky_finger1": "pinky",
+    }
     fingers = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
-    return (
-        f"{side}_hand_root",
-        *(f"{side}_{finger}{joint}" for finger in fingers for joint in (1, 2, 3, 4)),
-    )
+    points = [f"{finger}{number}" for finger in fingers for number in (1, 2, 3, 4)]
+    return (f"{side}_hand_root", *(f"{side}_{knuckles.get(point, point)}" for point in points))
 
 
+# The face points that a closed-mouthed head without expression carries too; iBUG counts from the person's right.
+_FACE_LANDMARKS = {
+    36: "right_eye_outer",
+    39: "right_eye_inner",
+    42: "left_eye_inner",
+    45: "left_eye_outer",
+    48: "right_mouth",
+    54: "left_mouth",
+}
 _WHOLEBODY133 = (
     *_COCO17,
     *_FEET,
-    *(f"face_{index}" for index in range(68)),
+    *(_FACE_LANDMARKS.get(index, f"face_{index}") for index in range(68)),
     *_hand("left"),
     *_hand("right"),
 )

@@ -4,7 +4,7 @@ Each landmark is a sparse, non-negative combination of vertices whose weights su
 the whole-body sets) is not on the body; the fit leaves it out.
 """
 
-# Points that are joint centres, or means of them, as weights of SMPL's joints. Annotators place limb keypoints at the centres of the joints; OpenPose's neck
+# Points that are joint centres, or means of them, as weights of SMPL's joints (the landmark "neck" is not the joint "neck"). Annotators place limb keypoints at the centres of the joints; OpenPose's neck
 # and mid hip are by definition the middles of shoulders and hips; MPII's upper neck lies at the height of the chin, between SMPL's head and neck joints.
 JOINT_CENTRES: dict[str, dict[str, float]] = {
     **{
@@ -12,6 +12,8 @@ JOINT_CENTRES: dict[str, dict[str, float]] = {
         for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
         for side in ("left", "right")
     },
+    "left_hand_root": {"left_wrist": 1.0},
+    "right_hand_root": {"right_wrist": 1.0},
     "neck": {"left_shoulder": 0.5, "right_shoulder": 0.5},
     "mid_hip": {"left_hip": 0.5, "right_hip": 0.5},
     "upper_neck": {"head": 0.6, "neck": 0.4},
