@@ -1,11 +1,11 @@
 """``detection.json``: which detector wrote a folder of keypoints, so that they are read as what they are and never mixed."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from refit_mv.errors import InputError
+from refit_mv.session.atomic_file import complete_or_absent
 
 RECORD_NAME = "detection.json"
 
@@ -19,20 +19,10 @@ class DetectionRecord:
     sources: dict[str, str]
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a small file so that it is either absent or complete under its name, whatever happens meanwhile."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
-
-
 def write_record(folder: Path, record: DetectionRecord) -> None:
     """Write the record into the folder that holds the views' keypoint folders."""
-    write_atomically(folder / RECORD_NAME, json.dumps(asdict(record), indent=1, ensure_ascii=False).encode())
+    with complete_or_absent(folder / RECORD_NAME) as temporary:
+        temporary.write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def read_record(folder: Path) -> DetectionRecord | None:

@@ -28,7 +28,7 @@ class LoadedObservations:
     warnings: tuple[str, ...]
 
 
-def pair_session(session: Session, frames: slice | None = None, fps: float | None = None) -> FramePairing:
+def pair_session(session: Session, frames: slice | None = None, fps: float | int | None = None) -> FramePairing:
     """Which frames of the views with keypoints belong together; see :func:`read_observations` for the arguments."""
     sources = _sources(session)
     numbers = {view.name: np.array(source.files.numbers, dtype=np.int64) for view, source in sources}
@@ -55,7 +55,7 @@ def _rate(view: View) -> float | None:
 
 
 def read_observations(
-    session: Session, keypoints: str | None = None, frames: slice | None = None, fps: float | None = None
+    session: Session, keypoints: str | None = None, frames: slice | None = None, fps: float | int | None = None
 ) -> LoadedObservations:
     """Read the keypoint files of all views, float32.
 

@@ -41,7 +41,7 @@ def pair_by_number(
     numbers: Mapping[str, Int[np.ndarray, " file"]],
     frames: slice | None,
     rates: Mapping[str, float | None],
-    fps: float | None,
+    fps: float | int | None,
 ) -> FramePairing:
     """Pair frames of equal number. The result spans all numbers of all views evenly; a view without a file has −1 there.
 

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from refit_mv.errors import InputError
+from refit_mv.session.atomic_file import complete_or_absent
 
 FORMAT = "refit-mv results"
 VERSION = 1
@@ -62,14 +63,6 @@ def _write_static(group: h5py.Group, name: str, value: Static) -> None:
     if array.dtype.kind not in "biuf":
         raise TypeError(f"static '{name}': numbers, bools and text can be stored, not dtype {array.dtype}")
     group.create_dataset(name, data=array)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _open_hdf5(path: Path) -> h5py.File:
@@ -150,36 +143,20 @@ class ResultStore:
                 raise ValueError(f"field '{name}': numbers and bools can be stored, not dtype {dtype}")
             if any(size < 1 for size in fields[name].shape):
                 raise ValueError(f"field '{name}': every axis needs at least one entry, got {fields[name].shape}")
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with h5py.File(temporary, "w", libver=LIBVER) as file:
-                file.attrs["format"] = FORMAT
-                file.attrs["version"] = VERSION
-                file.attrs["chunk_frames"] = chunk_frames
-                file.attrs["frame_count"] = frame_count
-                file.attrs["fingerprint"] = np.bytes_(fingerprint.encode())
-                frames = file.create_group("frames")
-                for name, spec in fields.items():
-                    dataset = _create_block(frames, name, (frame_count, *spec.shape), dtypes[name])
-                    dataset.attrs["description"] = np.bytes_(spec.description.encode())
-                group = file.create_group("static")
-                for name, value in static.items():
-                    _write_static(group, name, value)
-                _create_block(file["/"], "done", (-(-frame_count // chunk_frames),), np.dtype("uint8"))
-            handle = os.open(temporary, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-            os.replace(temporary, path)
-            _sync_folder(path.parent)
-        except OSError as error:
-            raise InputError(
-                f"cannot write {path}: {error.strerror or error}; free some space or choose another folder"
-            ) from None
-        finally:
-            temporary.unlink(missing_ok=True)
+        with complete_or_absent(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as file:
+            file.attrs["format"] = FORMAT
+            file.attrs["version"] = VERSION
+            file.attrs["chunk_frames"] = chunk_frames
+            file.attrs["frame_count"] = frame_count
+            file.attrs["fingerprint"] = np.bytes_(fingerprint.encode())
+            frames = file.create_group("frames")
+            for name, spec in fields.items():
+                dataset = _create_block(frames, name, (frame_count, *spec.shape), dtypes[name])
+                dataset.attrs["description"] = np.bytes_(spec.description.encode())
+            group = file.create_group("static")
+            for name, value in static.items():
+                _write_static(group, name, value)
+            _create_block(file["/"], "done", (-(-frame_count // chunk_frames),), np.dtype("uint8"))
         return ResultStore.open(path)
 
     @staticmethod

@@ -5,7 +5,6 @@ from the nearest key frame before and picks frames by time stamp, so B-frames an
 """
 
 import itertools
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +17,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from refit_mv.errors import InputError
+from refit_mv.session.atomic_file import complete_or_absent
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".m4v", ".webm", ".mpg", ".mpeg", ".mts", ".wmv")
 # A step between frames that differs from the usual one by more than this share is a dropped or a variable frame, not rounding.
@@ -241,7 +241,7 @@ def open_video(path: Path) -> VideoFile:
         return VideoFile(path, _Header(size, float(rate) if rate else None, turns, stream.frames))
 
 
-def write_video(path: Path, frames: Iterable[UInt8[np.ndarray, "height width 3"]], fps: float) -> None:
+def write_video(path: Path, frames: Iterable[UInt8[np.ndarray, "height width 3"]], fps: float | int) -> None:
     """Write RGB frames as H.264 (yuv420p, playable everywhere). Odd sizes grow by one pixel, repeated from the edge.
 
     The file appears under its name only when it is complete.
@@ -250,27 +250,26 @@ def write_video(path: Path, frames: Iterable[UInt8[np.ndarray, "height width 3"]
         InputError: the file cannot be written.
         ValueError: no frames, or frames of different sizes.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-            stream = None
-            for image in frames:
-                height, width, _ = image.shape
-                if stream is None:
-                    stream = container.add_stream(
-                        "libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": CRF, "preset": "fast"}
-                    )
-                    stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
-                padded = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-                if padded.shape[:2] != (stream.height, stream.width):
-                    raise ValueError(f"{path}: frame of {width}×{height} in a video of {stream.width}×{stream.height}")
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")))
+    with complete_or_absent(path) as temporary:
+        try:
+            _encode(temporary, frames, fps)
+        except av.FFmpegError as error:
+            raise InputError(f"cannot write video {path}: {error.strerror}") from None
+
+
+def _encode(path: Path, frames: Iterable[UInt8[np.ndarray, "height width 3"]], fps: float | int) -> None:
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        stream = None
+        for image in frames:
+            height, width, _ = image.shape
             if stream is None:
-                raise ValueError(f"{path}: no frames to write")
-            container.mux(stream.encode())
-        os.replace(temporary, path)
-    except (av.FFmpegError, OSError) as error:
-        raise InputError(f"cannot write video {path}: {getattr(error, 'strerror', error)}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+                rate = Fraction(fps).limit_denominator(1001)
+                stream = container.add_stream("libx264", rate=rate, options={"crf": CRF, "preset": "fast"})
+                stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+            padded = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+            if padded.shape[:2] != (stream.height, stream.width):
+                raise ValueError(f"frame of {width}×{height} in a video of {stream.width}×{stream.height}")
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")))
+        if stream is None:
+            raise ValueError("no frames to write")
+        container.mux(stream.encode())
