@@ -1,0 +1,1 @@
+"""The fitting problem, its start, and the optimizers that solve it."""

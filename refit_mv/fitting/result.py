@@ -1,0 +1,116 @@
+"""What an optimizer hands back, and how far to trust it."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from refit_mv.body.model import BodyParams
+from refit_mv.fitting.problem import FitProblem
+
+
+class FrameStatus(StrEnum):
+    """``fitted``: trust it. ``uncertain``: one view only, or evidence too thin to fix the body. ``failed``: the body does not explain what was seen. ``absent``: nothing was seen."""
+
+    FITTED = "fitted"
+    UNCERTAIN = "uncertain"
+    FAILED = "failed"
+    ABSENT = "absent"
+
+
+STATUS_CODES = tuple(FrameStatus)
+
+# Fewer seen landmarks than this say nothing about a whole body.
+FEWEST_LANDMARKS = 5
+# A residual within this many kernel widths explains its observation.
+EXPLAINED = 2.0
+# A body that explains less than this share of the evidence has failed.
+LEAST_EXPLAINED = 0.5
+# Median joint uncertainty (metres, one sigma) above which a frame is uncertain: a limb is then somewhere within a hand's length.
+LARGEST_SIGMA = 0.10
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """The motion and what is known about it.
+
+    ``landmark_offset`` are the session's rest-pose landmark offsets (metres; zero unless solved for). ``cost`` is the final cost per frame, ``trace`` the cost by iteration.
+    ``joint_covariance`` in m² in the world. ``explained`` is the share of evidence that the body explains.
+    """
+
+    params: BodyParams
+    landmark_offset: Float[Tensor, "landmark 3"]
+    status: tuple[FrameStatus, ...]
+    cost: Float[Tensor, " frame"]
+    trace: Float[Tensor, "frame iteration"]
+    joint_covariance: Float[Tensor, "frame joint 3 3"]
+    explained: Float[Tensor, " frame"]
+    seconds: float
+
+    @property
+    def joint_sigma(self) -> Float[Tensor, "frame joint"]:
+        """Standard deviation per axis (root mean square over the axes), metres."""
+        return (self.joint_covariance.diagonal(dim1=-2, dim2=-1).mean(-1)).clamp_min(0).sqrt()
+
+
+class Optimizer(Protocol):
+    """Anything that turns a problem and a start into a motion. ``name`` is what recipes and tables call it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def solve(self, problem: FitProblem, initial: BodyParams) -> FitResult: ...
+
+
+def explained_share(problem: FitProblem, params: BodyParams) -> Float[Tensor, " frame"]:
+    """Confidence-weighted share of observations within twice the kernel of the body; 0 for frames without evidence."""
+    squared = (problem.feedback(params).residual ** 2).sum(-1)
+    near = (squared < (EXPLAINED * problem.options.kernel) ** 2).to(squared.dtype)
+    total = problem.confidence.sum((-1, -2))
+    return (near * problem.confidence).sum((-1, -2)) / total.clamp_min(1e-9)
+
+
+def judge(
+    problem: FitProblem,
+    params: BodyParams,
+    joint_covariance: Float[Tensor, "frame joint 3 3"],
+    explained: Float[Tensor, " frame"],
+) -> tuple[FrameStatus, ...]:
+    """A status for every frame."""
+    seen = problem.confidence > 0
+    landmarks = seen.any(1).sum(-1)
+    views = (seen.sum(-1) >= 3).sum(-1)
+    sigma = joint_covariance.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(0).sqrt().median(-1).values
+    finite = torch.isfinite(params.rotations).flatten(1).all(-1) & torch.isfinite(params.pelvis).all(-1)
+    statuses = []
+    for landmark_count, view_count, spread, share, good in zip(
+        landmarks.tolist(), views.tolist(), sigma.tolist(), explained.tolist(), finite.tolist(), strict=True
+    ):
+        if landmark_count < FEWEST_LANDMARKS:
+            statuses.append(FrameStatus.ABSENT)
+        elif not good or share < LEAST_EXPLAINED:
+            statuses.append(FrameStatus.FAILED)
+        elif view_count < 2 or not spread < LARGEST_SIGMA:
+            statuses.append(FrameStatus.UNCERTAIN)
+        else:
+            statuses.append(FrameStatus.FITTED)
+    return tuple(statuses)
+
+
+def concatenate(parts: list[FitResult]) -> FitResult:
+    """Join results along the frame axis; traces of unequal length are padded with their last value."""
+    longest = max(part.trace.shape[-1] for part in parts)
+    traces = [torch.cat([part.trace, part.trace[:, -1:].expand(-1, longest - part.trace.shape[-1])], -1) for part in parts]
+    return replace(
+        parts[0],
+        params=BodyParams.concatenate([part.params for part in parts]),
+        status=tuple(status for part in parts for status in part.status),
+        cost=torch.cat([part.cost for part in parts]),
+        trace=torch.cat(traces),
+        joint_covariance=torch.cat([part.joint_covariance for part in parts]),
+        explained=torch.cat([part.explained for part in parts]),
+        seconds=sum(part.seconds for part in parts),
+    )
