@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.spatial import KDTree
 
 # Weighs evenness against fidelity; at 0 the back and thighs lose nearly all their vertices, at 0.05 ears and fingers dissolve.
 EVENNESS = 4e-3
@@ -33,9 +34,7 @@ def mirror_partners(
     points: Float[np.ndarray, "vertex 3"],
 ) -> Int[np.ndarray, " vertex"]:
     """The vertex at the mirrored place. The base mesh is symmetric to the last bit."""
-    from scipy.spatial import cKDTree
-
-    distance, partner = cKDTree(points).query(points * np.array([-1.0, 1.0, 1.0]))
+    distance, partner = KDTree(points).query(points * np.array([-1.0, 1.0, 1.0]))
     if distance.max() > 1e-6 or not np.array_equal(partner[partner], np.arange(len(points))):
         raise ValueError(
             f"the mesh is not mirror-symmetric: a vertex is {distance.max():.2g} m from its partner's place"

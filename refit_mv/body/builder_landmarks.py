@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 
 from refit_mv.body.builder_rig import ShapeSpace, regressor_row
 from refit_mv.body.joint_centres import joint_centre_rows
-from refit_mv.body.landmarks import JOINT_CENTRES, LANDMARK_NAMES, mirrored_landmark
+from refit_mv.body.landmarks import JOINT_CENTRES, LANDMARK_NAMES, mirrored_landmark, mixture
 from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS
 
 # Interior points that follow bones of MakeHuman's: BlazePose's knuckles and the whole-body sets' finger roots.
@@ -230,7 +230,7 @@ def open_body_landmarks(scene: LandmarkScene) -> Float[np.ndarray, "landmark ver
     joint = dict(zip(SMPL_JOINT_NAMES, scene.joint_rows, strict=True))
     place = {name: row @ scene.space.mean for name, row in joint.items()}
     centre = joint_centres(scene)
-    rows = {name: sum(share * centre[part] for part, share in parts.items()) for name, parts in JOINT_CENTRES.items()}
+    rows = {name: mixture(centre, parts) for name, parts in JOINT_CENTRES.items()}
     rows |= _head_rows(scene)
     terms = np.concatenate([scene.space.mean[..., None], scene.space.directions], axis=2)
     for name, bone in BONE_POINTS.items():
@@ -246,7 +246,7 @@ def open_body_landmarks(scene: LandmarkScene) -> Float[np.ndarray, "landmark ver
     rows["left_foot_index"] = _extreme(scene, ("toe2-1.L", "toe2-2.L", "toe2-3.L"), 2, 1.0, left=True)
     rows["left_heel"] = _extreme(scene, ("foot.L",), 2, -1.0, left=True)
     for name, (parts, offset, direction) in MARKER_RAYS.items():
-        origin = np.array(offset) + sum(share * place[part] for part, share in parts.items())
+        origin = np.array(offset) + mixture(place, parts)
         rows[name] = ray_row(
             scene.space.mean,
             scene.triangles,

@@ -110,7 +110,7 @@ def t_pose_segments(
     sites: Float[np.ndarray, "sample joint 3"],
 ) -> tuple[Segments, Float[np.ndarray, "sample joint 3"]]:
     """How each bone moves into the T-pose, and the 24 joints there."""
-    joint = dict(zip(SMPL_JOINT_NAMES, np.swapaxes(sites, 0, 1), strict=True))
+    joint: dict[str, Vectors] = {name: sites[:, index] for index, name in enumerate(SMPL_JOINT_NAMES)}
     posed = {name: value.copy() for name, value in joint.items()}
     segments = Segments(names, len(sites))
     up, forward = np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0])

@@ -4,6 +4,9 @@ Each landmark is a sparse, non-negative combination of vertices whose weights su
 the whole-body sets) is not on the body; the fit leaves it out.
 """
 
+import numpy as np
+from jaxtyping import Float
+
 # Points that are joint centres, or means of them, as weights of SMPL's joints (the landmark "neck" is not the joint "neck"). Annotators place limb keypoints at the centres of the joints; OpenPose's neck
 # and mid hip are by definition the middles of shoulders and hips; MPII's upper neck lies at the height of the chin, between SMPL's head and neck joints.
 JOINT_CENTRES: dict[str, dict[str, float]] = {
@@ -97,3 +100,8 @@ def mirrored_landmark(name: str) -> str:
     if "left_" in name:
         return name.replace("left_", "right_")
     return name.replace("right_", "left_")
+
+
+def mixture(rows: dict[str, Float[np.ndarray, " entry"]], shares: dict[str, float]) -> Float[np.ndarray, " entry"]:
+    """The weighted sum of named rows (of vertex weights, or of coordinates)."""
+    return np.sum([share * rows[name] for name, share in shares.items()], axis=0)
