@@ -1,9 +1,11 @@
 """What poses and shapes people take: Gaussian priors in the tangent space of a mean pose.
 
-For every joint but the root, a pose is described by ``log(meanᵀ R)``: the axis-angle step, in radians and in the joint's own frame, that leads from the mean rotation
-to ``R``. The covariance runs across all joints, so that hips know about knees. Learned by ``refit_mv.synthetic.prior_builder``; see ``assets/PRIORS.md``.
+For every joint but the root, a pose is described by ``log(meanᵀ R)``: the axis-angle step, in radians and in the
+joint's own frame, that leads from the mean rotation to ``R``. The covariance runs across all joints, so that hips know
+about knees. Learned by ``refit_mv.synthetic.prior_builder``; see ``assets/PRIORS.md``.
 """
 
+import zipfile
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -18,7 +20,8 @@ from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import exp, log
 
 PRIOR_FILE = Path(__file__).parent / "assets" / "priors.npz"
-# Joints that the motion data say nothing of (fingers, jaw, eyes): fingers curl by tens of degrees, so 0.25 rad is loose without being free.
+# Joints that the motion data say nothing of (fingers, jaw, eyes): fingers curl by tens of degrees, so 0.25 rad is loose
+# without being free.
 UNKNOWN_JOINT_SIGMA = 0.25
 # Their limits: 2.0 rad covers a clenched finger (about 1.9 rad at its middle joint).
 UNKNOWN_JOINT_LIMIT = 2.0
@@ -28,8 +31,9 @@ UNKNOWN_JOINT_LIMIT = 2.0
 class PosePrior:
     """Gaussian over the rotations of all joints but the root.
 
-    ``mean`` holds the mean rotations; ``covariance``, ``lower`` and ``upper`` belong to the tangent coordinates (radians), three per joint in the order of
-    ``joint_names``. The limits are wide: they cut what no body can do, not what is merely rare.
+    ``mean`` holds the mean rotations; ``covariance``, ``lower`` and ``upper`` belong to the tangent coordinates
+    (radians), three per joint in the order of ``joint_names``. The limits are wide: they cut what no body can do, not
+    what is merely rare.
     """
 
     joint_names: tuple[str, ...]
@@ -39,7 +43,7 @@ class PosePrior:
     upper: Float[Tensor, " coordinate"]
 
     def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "PosePrior":
-        """The same prior converted and moved. Factor it (``whitener``) in float64 first: the smallest variances are 1e-3 of the largest."""
+        """The same prior converted and moved. Call ``whitener`` before, in float64: variances differ 200-fold."""
         return replace(
             self,
             mean=self.mean.to(device, dtype),
@@ -62,7 +66,7 @@ class ShapePrior:
 
 @cache
 def load_pose_prior(path: Path = PRIOR_FILE) -> PosePrior:
-    """The pose prior shipped with the package (or another file made by ``refit_mv.synthetic.prior_builder``), over SMPL's 23 non-root joints, float64.
+    """The pose prior shipped with the package, or another made by ``prior_builder``: SMPL's 23 joints, float64.
 
     Raises:
         InputError: the file is missing, damaged or holds other joints.
@@ -70,7 +74,7 @@ def load_pose_prior(path: Path = PRIOR_FILE) -> PosePrior:
     try:
         with np.load(path, allow_pickle=False) as data:
             arrays = {key: data[key] for key in ("joint_names", "mean", "covariance", "lower", "upper")}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
             f"{path}: cannot read the pose prior ({error}); build it with python -m refit_mv.synthetic.prior_builder"
         ) from None
@@ -84,16 +88,25 @@ def load_pose_prior(path: Path = PRIOR_FILE) -> PosePrior:
 
 
 def arranged(prior: PosePrior, joint_names: tuple[str, ...]) -> PosePrior:
-    """The prior over another list of non-root joints: known ones keep their joint covariance, left-out ones are marginalised away, new ones get the rest rotation
-    as mean, ``UNKNOWN_JOINT_SIGMA`` on every axis, and no correlation."""
+    """The prior over another list of non-root joints.
+
+    Known joints keep their covariance, left-out ones are marginalised away, new ones get the rest rotation as mean,
+    ``UNKNOWN_JOINT_SIGMA`` on every axis and no correlation.
+    """
     size = 3 * len(joint_names)
     options = {"dtype": prior.mean.dtype, "device": prior.mean.device}
     mean = torch.eye(3, **options).repeat(len(joint_names), 1, 1)
     covariance = torch.eye(size, **options) * UNKNOWN_JOINT_SIGMA**2
     lower, upper = (torch.full((size,), sign * UNKNOWN_JOINT_LIMIT, **options) for sign in (-1.0, 1.0))
-    pairs = [(place, prior.joint_names.index(name)) for place, name in enumerate(joint_names) if name in prior.joint_names]
-    here = torch.tensor([3 * place + axis for place, _ in pairs for axis in range(3)], dtype=torch.long, device=prior.mean.device)
-    there = torch.tensor([3 * known + axis for _, known in pairs for axis in range(3)], dtype=torch.long, device=prior.mean.device)
+    pairs = [
+        (place, prior.joint_names.index(name)) for place, name in enumerate(joint_names) if name in prior.joint_names
+    ]
+    here = torch.tensor(
+        [3 * place + axis for place, _ in pairs for axis in range(3)], dtype=torch.long, device=prior.mean.device
+    )
+    there = torch.tensor(
+        [3 * known + axis for _, known in pairs for axis in range(3)], dtype=torch.long, device=prior.mean.device
+    )
     for place, known in pairs:
         mean[place] = prior.mean[known]
     covariance[here[:, None], here] = prior.covariance[there[:, None], there]
@@ -107,11 +120,13 @@ def prior_for(body: BodyModel) -> PosePrior:
 
 
 def tangent(prior: PosePrior, rotations: Float[Tensor, "frame joint 3 3"]) -> Float[Tensor, "frame coordinate"]:
-    """Tangent coordinates (radians) of local rotations of the prior's joints (no root: pass ``params.rotations[:, 1:]``)."""
+    """Tangent coordinates (radians) of local rotations, the root left out: pass ``params.rotations[:, 1:]``."""
     return log(prior.mean.transpose(-1, -2) @ rotations).flatten(1)
 
 
-def rotations_from_tangent(prior: PosePrior, coordinates: Float[Tensor, "frame coordinate"]) -> Float[Tensor, "frame joint 3 3"]:
+def rotations_from_tangent(
+    prior: PosePrior, coordinates: Float[Tensor, "frame coordinate"]
+) -> Float[Tensor, "frame joint 3 3"]:
     """The inverse of :func:`tangent`."""
     return prior.mean @ exp(coordinates.unflatten(1, (-1, 3)))
 

@@ -1,7 +1,8 @@
 """BVH files: hierarchy and channels to joint positions and world rotations, whatever the joints are called.
 
-Format: Biovision hierarchy as described by Meredith & Maddock, "Motion Capture File Formats Explained" (2001). Rotation channels are applied in the order the
-file lists them (``Zrotation Xrotation Yrotation`` is ``Rz @ Rx @ Ry``), angles in degrees.
+Format: Biovision hierarchy as described by Meredith & Maddock, "Motion Capture File Formats Explained" (2001). Rotation
+    channels are applied in the order the file lists them (``Zrotation Xrotation Yrotation`` is ``Rz @ Rx @ Ry``),
+    angles in degrees.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ _CHANNELS = ("Xposition", "Yposition", "Zposition", "Xrotation", "Yrotation", "Z
 
 @dataclass(frozen=True, eq=False)
 class BvhClip:
-    """A BVH file as it stands: offsets and motion in the file's own unit of length. ``channels`` of a joint are (kind, axis 0..2) in file order."""
+    """A BVH file as it stands: offsets and motion in the file's own unit of length. ``channels`` of a joint are (kind,
+    axis 0..2) in file order.
+    """
 
     name: str
     fps: float
@@ -154,7 +157,9 @@ def read_bvh_clip(path: str | Path) -> BvhClip:
     except (ValueError, IndexError):
         raise InputError(f"{path}: after MOTION expected 'Frames: <count>' and 'Frame Time: <seconds>'") from None
     if not (frames > 0 and 0 < seconds < float("inf")):
-        raise InputError(f"{path}: needs at least one frame and a positive frame time, got {frames} frames of {seconds} s")
+        raise InputError(
+            f"{path}: needs at least one frame and a positive frame time, got {frames} frames of {seconds} s"
+        )
     try:
         values = np.array(motion[5].split() if len(motion) > 5 else [], dtype=np.float64)
     except ValueError as error:
@@ -162,10 +167,13 @@ def read_bvh_clip(path: str | Path) -> BvhClip:
     width = sum(len(channels) for channels in tree.channels)
     if width == 0 or values.size != frames * width:
         raise InputError(
-            f"{path}: announces {frames} frames of {width} channels = {frames * width} numbers but holds {values.size}; a truncated file?"
+            f"{path}: announces {frames} frames of {width} channels = {frames * width} numbers but holds {values.size};"
+            " a truncated file?"
         )
     if not np.isfinite(values).all():
-        raise InputError(f"{path}: frame {int(np.argmin(np.isfinite(values)) // width) + 1} holds NaN or an infinite number")
+        raise InputError(
+            f"{path}: frame {int(np.argmin(np.isfinite(values)) // width) + 1} holds NaN or an infinite number"
+        )
     return BvhClip(
         name=path.stem,
         # Files round the frame time to a few digits (0.01666666): so is the rate, or 60 Hz would never be 60.
@@ -190,7 +198,8 @@ def pose_bvh(clip: BvhClip, rest: bool = False) -> BvhPose:
         local = axes.expand(len(values), 3, 3)
         offset = offsets[joint].expand(len(values), 3)
         if any(kind == "position" for kind, _ in channels) and not rest:
-            # Position channels replace the offset: that is how the root travels and how files with six channels everywhere mean it.
+            # Position channels replace the offset: that is how the root travels and how files with six channels
+            # everywhere mean it.
             offset = torch.zeros_like(offset)
         for kind, axis in channels:
             value = values[:, column]

@@ -1,7 +1,7 @@
 """Which joint of which BVH vocabulary plays which part on SMPL's tree.
 
-Each vocabulary is tried as a whole: one word means different joints in different ones ("LeftShoulder" is Mixamo's collar bone but SMPL's shoulder,
-"LeftFoot" is Mixamo's ankle but SMPL's toes).
+Each vocabulary is tried as a whole: one word means different joints in different ones ("LeftShoulder" is Mixamo's
+collar bone but SMPL's shoulder, "LeftFoot" is Mixamo's ankle but SMPL's toes).
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,9 @@ REQUIRED = (
 
 @dataclass(frozen=True)
 class JointTable:
-    """``joints`` maps SMPL names to names of this vocabulary (lower case, letters and digits only), ``spine`` and ``neck`` list chains from below."""
+    """``joints`` maps SMPL names to names of this vocabulary (lower case, letters and digits only), ``spine`` and
+    ``neck`` list chains from below.
+    """
 
     vocabulary: str
     joints: dict[str, str]
@@ -37,7 +39,9 @@ class JointTable:
 
 def _both_sides(left: str, right: str, parts: dict[str, str]) -> dict[str, str]:
     return {
-        f"{side}_{part}": f"{prefix}{word}" for side, prefix in (("left", left), ("right", right)) for part, word in parts.items()
+        f"{side}_{part}": f"{prefix}{word}"
+        for side, prefix in (("left", left), ("right", right))
+        for part, word in parts.items()
     }
 
 
@@ -60,9 +64,7 @@ _MIXAMO_PARTS = {
     "elbow": "forearm",
     "wrist": "hand",
 }
-_SMPL_PARTS = {
-    name: name for name in ("hip", "knee", "ankle", "foot", "collar", "shoulder", "elbow", "wrist", "hand")
-}
+_SMPL_PARTS = {name: name for name in ("hip", "knee", "ankle", "foot", "collar", "shoulder", "elbow", "wrist", "hand")}
 
 TABLES = (
     JointTable(

@@ -16,7 +16,8 @@ _REFLECTION = (-1.0, 1.0, 1.0)
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """Movement of SMPL's 24 joints. Metres for a person of 1.70 m standing at y = 0, y up, local rotation matrices (the root's is world_from_root).
+    """Movement of SMPL's 24 joints. Metres for a person of 1.70 m standing at y = 0, y up, local rotation matrices (the
+    root's is world_from_root).
 
     Raises:
         InputError: no frames, rates that are not positive, or numbers that are not finite.
@@ -61,7 +62,9 @@ def mirror(motion: Motion) -> Motion:
 
 
 def resample(motion: Motion, fps: float) -> Motion:
-    """The motion at another rate over the same duration: positions linearly, rotations along geodesics. Aliasing is not filtered."""
+    """The motion at another rate over the same duration: positions linearly, rotations along geodesics. Aliasing is not
+    filtered.
+    """
     if not (fps > 0 and fps < float("inf")):
         raise InputError(f"motion '{motion.name}': cannot resample to {fps} frames per second, give a positive rate")
     last = len(motion) - 1

@@ -48,7 +48,8 @@ def read_motion(path: str | Path) -> Motion:
 
 
 def read_motions(folder: str | Path, wanted: Callable[[Path], bool] = lambda path: True) -> list[Motion]:
-    """All motion files of a folder in natural order (take_2 before take_10), other files ignored; ``wanted`` narrows the choice.
+    """All motion files of a folder in natural order (take_2 before take_10), other files ignored; ``wanted`` narrows
+    the choice.
 
     Raises:
         InputError: no such folder, no motion file in it, or one that cannot be used.
@@ -59,12 +60,18 @@ def read_motions(folder: str | Path, wanted: Callable[[Path], bool] = lambda pat
     paths = sorted((path for path in folder.iterdir() if path.suffix.lower() in _READERS), key=_natural)
     chosen = [path for path in paths if wanted(path)]
     if not chosen:
-        raise InputError(f"{folder}: {len(paths)} motion files ({', '.join(sorted(_READERS))}) in it, none of them wanted here")
+        raise InputError(
+            f"{folder}: {len(paths)} motion files ({', '.join(sorted(_READERS))}) in it, none of them wanted here"
+        )
     return [read_motion(path) for path in chosen]
 
 
-def _smooth_noise(frames: int, channels: int, seconds: float, fps: float, generator: torch.Generator) -> Float[Tensor, "frame channel"]:
-    """Stationary Gaussian process of unit variance: white noise convolved with a Gaussian whose result has length scale ``seconds``."""
+def _smooth_noise(
+    frames: int, channels: int, seconds: float, fps: float, generator: torch.Generator
+) -> Float[Tensor, "frame channel"]:
+    """Stationary Gaussian process of unit variance: white noise convolved with a Gaussian whose result has length scale
+    ``seconds``.
+    """
     # A kernel of width s gives the squared-exponential covariance of length scale sqrt(2) s.
     width = max(seconds * fps / 2**0.5, 1e-3)
     reach = int(4 * width) + 1
@@ -76,7 +83,8 @@ def _smooth_noise(frames: int, channels: int, seconds: float, fps: float, genera
 
 
 def sampled_motion(prior: PosePrior, seed: int, frames: int, fps: float) -> Motion:
-    """A made-up but smooth movement: a Gaussian process through the pose prior over a wandering root, feet never below the floor.
+    """A made-up but smooth movement: a Gaussian process through the pose prior over a wandering root, feet never below
+    the floor.
 
     ``prior`` is the one over SMPL's 23 joints (``load_pose_prior()``). The same seed gives the same motion.
     """

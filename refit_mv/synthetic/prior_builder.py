@@ -27,17 +27,20 @@ TRAINING_SUBJECTS = ("01", "02", "06", "07", "10", "13")
 HELD_OUT_SUBJECTS = ("03", "08", "11", "14")
 # Neighbouring frames repeat each other: this many, evenly spaced, speak for a motion of any length.
 FRAMES_PER_MOTION = 120
-# Added to every coordinate's standard deviation in quadrature. 0.06 rad (3.4°) is about what a mocap skeleton of generic proportions is wrong by; it also gives the three spine
-# joints, which are interpolated from two and so are linearly dependent in the data, freedom of their own.
+# Added to every coordinate's standard deviation in quadrature. 0.06 rad (3.4°) is about what a mocap skeleton of
+# generic proportions is wrong by; it also gives the three spine joints, which are interpolated from two and so are
+# linearly dependent in the data, freedom of their own.
 SIGMA_FLOOR = 0.06
-# Joints that the recordings carry no motion for, with the standard deviation (radians, every axis) they get instead: shoulder girdles rise some 20-30° with raised arms, toes bend
-# at every step, and SMPL's hand joint lumps all fingers together.
+# Joints that the recordings carry no motion for, with the standard deviation (radians, every axis) they get instead:
+# shoulder girdles rise some 20-30° with raised arms, toes bend at every step, and SMPL's hand joint lumps all fingers
+# together.
 UNOBSERVED_SIGMA = {
     **{f"{side}_collar": 0.12 for side in ("left", "right")},
     **{f"{side}_foot": 0.15 for side in ("left", "right")},
     **{f"{side}_hand": 0.20 for side in ("left", "right")},
 }
-# Limits leave this much (20°) beyond the 0.1 % and 99.9 % quantiles of the data, and this much (3°) beyond the reachable poses.
+# Limits leave this much (20°) beyond the 0.1 % and 99.9 % quantiles of the data, and this much (3°) beyond the
+# reachable poses.
 QUANTILE_MARGIN = 0.35
 REACHABLE_MARGIN = 0.05
 # How a rotation vector changes in the mirror (it is a pseudo-vector: y and z change sign).
@@ -45,7 +48,7 @@ _VECTOR_REFLECTION = (1.0, -1.0, -1.0)
 
 
 def balanced_poses(motions: Sequence[Motion]) -> Float[Tensor, "frame joint 3 3"]:
-    """Local rotations of the non-root joints, at most ``FRAMES_PER_MOTION`` plausible frames from each motion, and their mirror images."""
+    """Local rotations of the non-root joints: up to ``FRAMES_PER_MOTION`` plausible frames a motion, and mirrored."""
     thinned = []
     for motion in motions:
         good = plausible_frames(motion).nonzero()[:, 0]
@@ -53,7 +56,10 @@ def balanced_poses(motions: Sequence[Motion]) -> Float[Tensor, "frame joint 3 3"
             place = torch.linspace(0, len(good) - 1, min(FRAMES_PER_MOTION, len(good))).round().long()
             thinned.append(motion.frames(good[place]))
     if not thinned:
-        raise InputError("none of the motions holds a frame that a human body could have made: is left and right, or the T-pose, mistaken?")
+        raise InputError(
+            "none of the motions holds a frame that a human body could have made: are left and right, or the T-pose,"
+            " mistaken?"
+        )
     return torch.cat([part.rotations[:, 1:] for motion in thinned for part in (motion, mirror(motion))])
 
 
@@ -95,9 +101,14 @@ def learn(motions: Sequence[Motion]) -> PosePrior:
     reach_lower, reach_upper = _reachable_limits(mean)
     lower = torch.minimum(quantiles[0] - QUANTILE_MARGIN, reach_lower)
     upper = torch.maximum(quantiles[1] + QUANTILE_MARGIN, reach_upper)
+    # Where the data hold no motion, three standard deviations of the assumed one must fit as well.
+    sigma = covariance.diagonal().sqrt()
+    lower, upper = torch.minimum(lower, -3 * sigma), torch.maximum(upper, 3 * sigma)
     # The mirror image of a limit is a limit. The reachable poses name only the left side: this gives them to the right.
     order, sign = _mirrored_coordinates()
-    flipped_lower, flipped_upper = (torch.where(sign > 0, own[order], -other[order]) for own, other in ((lower, upper), (upper, lower)))
+    flipped_lower, flipped_upper = (
+        torch.where(sign > 0, own[order], -other[order]) for own, other in ((lower, upper), (upper, lower))
+    )
     return PosePrior(
         joint_names=SMPL_JOINT_NAMES[1:],
         mean=mean,
@@ -110,16 +121,19 @@ def learn(motions: Sequence[Motion]) -> PosePrior:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m refit_mv.synthetic.prior_builder", description=__doc__)
-    parser.add_argument("--motion", type=Path, required=True, help="folder of BVH or AMASS files named <subject>_<trial>")
+    parser.add_argument(
+        "--motion", type=Path, required=True, help="folder of BVH or AMASS files named <subject>_<trial>"
+    )
     parser.add_argument("--out", type=Path, default=PRIOR_FILE, help="the .npz file to write")
-    parser.add_argument("--subjects", default=",".join(TRAINING_SUBJECTS), help="comma-separated subjects to learn from")
+    parser.add_argument(
+        "--subjects", default=",".join(TRAINING_SUBJECTS), help="comma-separated subjects to learn from"
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     subjects = tuple(options.subjects.split(","))
     try:
-        motions = [
-            motion for motion in read_motions(options.motion, lambda path: path.stem.partition("_")[0] in subjects)
-        ]
+        found = read_motions(options.motion, lambda path: path.stem.partition("_")[0] in subjects)
+        motions = [motion for motion in found if bool(plausible_frames(motion).any())]
         prior = learn(motions)
     except InputError as error:
         sys.exit(f"error: {error}")

@@ -1,7 +1,8 @@
 """Poses that people can take although walking and boxing recordings hold none of them: joint limits must not cut these.
 
-Ranges of motion are the usual clinical ones (American Academy of Orthopaedic Surgeons, "Joint Motion: Method of Measuring and Recording", 1965; Norkin & White,
-"Measurement of Joint Motion"), turned into rotations of SMPL's joints from the T-pose for the left side; the right side follows by mirroring.
+Ranges of motion are the usual clinical ones (American Academy of Orthopaedic Surgeons, "Joint Motion: Method of
+Measuring and Recording", 1965; Norkin & White, "Measurement of Joint Motion"), turned into rotations of SMPL's joints
+from the T-pose for the left side; the right side follows by mirroring.
 """
 
 from itertools import product
@@ -55,12 +56,14 @@ def reachable_poses() -> dict[str, Float[Tensor, "pose 3 3"]]:
     arm_twists = _grid((_X, (-80.0, 0.0, 80.0)))
     trunk = _grid((_X, (-12.0, 0.0, 30.0)), (_Z, (-15.0, 0.0, 15.0)), (_Y, (-18.0, 0.0, 18.0)))
     return {
-        # Flexion is negative about x (the thigh swings forward), extension positive; abduction lifts the left leg to +x, which is positive about z.
+        # Flexion is negative about x (the thigh swings forward), extension positive; abduction lifts the left leg to
+        # +x, which is positive about z.
         "left_hip": _grid((_X, (-125.0, -60.0, 0.0, 25.0)), (_Z, (-25.0, 0.0, 50.0)), (_Y, (-40.0, 0.0, 40.0))),
         "left_knee": _grid((_X, (-5.0, 60.0, 150.0)), (_Y, (-25.0, 0.0, 25.0))),
         "left_ankle": _grid((_X, (-30.0, 0.0, 50.0)), (_Z, (-25.0, 0.0, 20.0)), (_Y, (-25.0, 0.0, 25.0))),
         "left_foot": _grid((_X, (-70.0, 0.0, 30.0))),
-        # Bending, leaning and twisting spread over three joints: 30°, 15° and 18° each make 90° flexion, 45° and 54° in all.
+        # Bending, leaning and twisting spread over three joints: 30°, 15° and 18° each make 90° flexion, 45° and 54° in
+        # all.
         "spine1": trunk,
         "spine2": trunk,
         "spine3": trunk,

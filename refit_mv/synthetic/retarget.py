@@ -1,8 +1,9 @@
 """From a BVH file's skeleton to rotations of SMPL's.
 
-Every joint's world rotation *relative to the file's own T-pose* is carried to SMPL's T-pose. What the file's T-pose lacks (arms a few degrees off
-horizontal, or 45° down in an A-pose) is made up limb by limb with the smallest rotation between the bone's direction there and in SMPL's T-pose, so that arms and
-thighs end up pointing exactly where the file's point.
+Every joint's world rotation *relative to the file's own T-pose* is carried to SMPL's T-pose. What the file's T-pose
+lacks (arms a few degrees off horizontal, or 45° down in an A-pose) is made up limb by limb with the smallest rotation
+between the bone's direction there and in SMPL's T-pose, so that arms and thighs end up pointing exactly where the
+file's point.
 """
 
 from dataclasses import dataclass
@@ -51,7 +52,9 @@ class _Source:
 
 @dataclass(frozen=True, eq=False)
 class _Reference:
-    """The pose that stands for SMPL's T-pose: positions, rotations, and the person's own axes (left, up, forward as columns)."""
+    """The pose that stands for SMPL's T-pose: positions, rotations, and the person's own axes (left, up, forward as
+    columns).
+    """
 
     positions: Float[Tensor, "joint 3"]
     rotations: Float[Tensor, "joint 3 3"]
@@ -60,12 +63,15 @@ class _Reference:
 
 
 def _match(path: Path, clip: BvhClip) -> _Source:
-    ranked = sorted(((missing_joints(table, clip.joint_names), table.vocabulary, table) for table in TABLES), key=lambda item: len(item[0]))
+    ranked = sorted(
+        ((missing_joints(table, clip.joint_names), table.vocabulary, table) for table in TABLES),
+        key=lambda item: len(item[0]),
+    )
     missing, vocabulary, table = ranked[0]
     if missing:
         raise InputError(
-            f"{path}: the BVH skeleton lacks {', '.join(missing[:6])} in its nearest known vocabulary, {vocabulary}; rename its joints to"
-            " Mixamo's or SMPL's names"
+            f"{path}: the BVH skeleton lacks {', '.join(missing[:6])} in its nearest known vocabulary,"
+            f" {vocabulary}; rename its joints to Mixamo's or SMPL's names"
         )
     return _source(clip, table)
 
@@ -86,7 +92,8 @@ def _reference(source: _Source, pose: BvhPose) -> _Reference:
     at = {joint: pose.positions[0, index] for joint, index in source.index.items()}
     across = at["left_hip"] - at["right_hip"] + at["left_shoulder"] - at["right_shoulder"]
     trunk = at["left_shoulder"] + at["right_shoulder"] - at["left_ankle"] - at["right_ankle"]
-    # The person stands along one of the file's axes: the nearest one is truly vertical, the trunk itself leans a little.
+    # The person stands along one of the file's axes: the nearest one is truly vertical, the trunk itself leans a
+    # little.
     up = torch.nn.functional.one_hot(trunk.abs().argmax(), 3).to(trunk) * trunk[trunk.abs().argmax()].sign()
     left = torch.nn.functional.normalize(across - (across @ up) * up, dim=0)
     world_from_person = torch.stack([left, up, torch.linalg.cross(left, up)], dim=-1)
@@ -117,8 +124,9 @@ def _world_rotations(source: _Source, pose: BvhPose, reference: _Reference) -> F
         person_bone = reference.world_from_person.T @ bone
         completion[start] = align(person_bone.new_tensor(direction), person_bone)
     for side in ("left", "right"):
-        # A knee that is straight in the file's T-pose is straight in SMPL's, though the line through the joints' centres is not: in the cgspeed skeleton the ankle lies 7° behind
-        # it, and with that taken for bending, walkers would never stretch a leg.
+        # A knee that is straight in the file's T-pose is straight in SMPL's, though the line through the joints'
+        # centres is not: in the cgspeed skeleton the ankle lies 7° behind it, and with that taken for bending, walkers
+        # would never stretch a leg.
         completion[f"{side}_knee"] = completion[f"{side}_hip"]
         # In the file's T-pose the hand continues the forearm; feet stand flat on the floor, so they need no completion.
         completion[f"{side}_wrist"] = completion[f"{side}_elbow"]
@@ -161,9 +169,9 @@ def _local(world: Float[Tensor, "frame 24 3 3"]) -> Float[Tensor, "frame 24 3 3"
 def read_bvh(path: str | Path) -> Motion:
     """A BVH file as a :class:`Motion`.
 
-    Joints are told by name (Daz / Poser as in the cgspeed conversion of CMU, Mixamo, MotionBuilder, SMPL). The T-pose is the first frame or the bare skeleton, whichever
-    is the better one; a first frame that is a T-pose is dropped. Lengths of any unit are scaled by the person's legs to a stature of 1.70 m. Either
-    y or z may be up in the file.
+    Joints are told by name (Daz / Poser as in the cgspeed conversion of CMU, Mixamo, MotionBuilder, SMPL). The T-pose
+    is the first frame or the bare skeleton, whichever is the better one; a first frame that is a T-pose is dropped.
+    Lengths of any unit are scaled by the person's legs to a stature of 1.70 m. Either y or z may be up in the file.
 
     Raises:
         InputError: not BVH, broken or truncated, a skeleton of unknown names, no T-pose or A-pose to start from.
@@ -176,8 +184,8 @@ def read_bvh(path: str | Path) -> Motion:
     reference = first if first.deviation < bare.deviation else bare
     if not reference.deviation < FARTHEST_REFERENCE:
         raise InputError(
-            f"{path}: neither the first frame nor the bare skeleton is a T-pose or A-pose (limbs {np.rad2deg(reference.deviation):.0f}° off);"
-            " put a T-pose in frame 1"
+            f"{path}: neither the first frame nor the bare skeleton is a T-pose or A-pose (limbs"
+            f" {np.rad2deg(reference.deviation):.0f}° off); put a T-pose in frame 1"
         )
     legs = _leg_length(source, reference.positions)
     if not legs > 0:
@@ -196,7 +204,9 @@ def read_bvh(path: str | Path) -> Motion:
 
 
 def _first_moving_frame(rotations: Float[Tensor, "frame 24 3 3"]) -> int:
-    """Where the movement begins in a file whose first frame is a T-pose; a filter may have smeared that pose into its neighbour."""
+    """Where the movement begins in a file whose first frame is a T-pose; a filter may have smeared that pose into its
+    neighbour.
+    """
     if len(rotations) < 2:
         return 0
     leap = len(rotations) > 2 and float(angle_between(rotations[1], rotations[2]).max()) > SMEARED

@@ -1,7 +1,8 @@
 """A stick figure of average proportions on SMPL's kinematic tree.
 
-Motions have no body of their own: bone directions, floor height and travel are judged on this one. Segment lengths follow the stature fractions of
-Winter, "Biomechanics and Motor Control of Human Movement" (table 4.1) for a person of 1.70 m; the spine's joints are spaced by eye.
+Motions have no body of their own: bone directions, floor height and travel are judged on this one. Segment lengths
+follow the stature fractions of Winter, "Biomechanics and Motor Control of Human Movement" (table 4.1) for a person of
+1.70 m; the spine's joints are spaced by eye.
 """
 
 import torch

@@ -1,0 +1,161 @@
+"""How 2D keypoint detectors err: jitter, gross outliers, missing points and views, swapped sides, habits; and what
+confidence they claim.
+
+All sizes are in units of the person's apparent height, the image of 1.70 m at the person's distance, so that near and
+far cameras are alike to a detector that crops the person.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from refit_mv.body.keypoint_sets import KeypointSet
+from refit_mv.errors import InputError
+
+# The stature that stands for every person when noise is turned into pixels, metres.
+APPARENT_STATURE = 1.70
+# A detector's sigma at which its confidence has fallen to 1/e.
+CONFIDENCE_SIGMA = 0.012
+# Detectors take one arm (or leg) for the other as a whole: words in the names of the keypoints that then change places.
+_LIMB_WORDS = {
+    "arms": ("shoulder", "elbow", "wrist", "hand", "index", "pinky", "thumb", "finger", "arm", "acromion", "deltoid"),
+    "legs": ("hip", "knee", "ankle", "toe", "heel", "foot", "thigh", "shin", "calf"),
+}
+
+
+@dataclass(frozen=True)
+class DetectorNoise:
+    """A detector's errors. Shares are probabilities; sigmas are in units of apparent height unless they say otherwise.
+
+    ``sigma`` is multiplied, point by point, by U(``spread``). An outlier is displaced by ``outlier_sigma`` instead and
+    its confidence multiplied by U(``outlier_confidence``). ``offset_sigma``: every keypoint has a constant image offset
+    of its own, the same in all views and frames (a detector's habit). ``bystander_share``: views in which a second
+    person is seen. ``calibration_rotation`` (radians) and ``calibration_translation`` (metres): the error of the rig
+    that the session hands out.
+    """
+
+    name: str
+    sigma: float = 0.006
+    spread: tuple[float, float] = (0.5, 2.0)
+    outlier_share: float = 0.05
+    outlier_sigma: float = 0.12
+    missing_points: float = 0.08
+    missing_views: float = 0.04
+    swap_share: float = 0.0
+    confidence: tuple[float, float] = (0.6, 1.0)
+    outlier_confidence: tuple[float, float] = (0.1, 1.0)
+    offset_sigma: float = 0.0
+    bystander_share: float = 0.0
+    calibration_rotation: float = 0.0
+    calibration_translation: float = 0.0
+
+
+# "Almost clean" keeps the standard's missing points and views: it is the accuracy that differs, not what is seen.
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        DetectorNoise(
+            "none", sigma=0.0, outlier_share=0.0, missing_points=0.0, missing_views=0.0, confidence=(1.0, 1.0)
+        ),
+        DetectorNoise("clean", sigma=0.0005, outlier_share=0.0),
+        DetectorNoise("standard"),
+        DetectorNoise("strong", sigma=0.012, outlier_share=0.10, swap_share=0.05),
+    )
+}
+
+
+def detector_noise(name: str) -> DetectorNoise:
+    """The preset of that name: ``none``, ``clean``, ``standard`` or ``strong``.
+
+    Raises:
+        InputError: no such preset.
+    """
+    if name not in PRESETS:
+        raise InputError(f"unknown detector noise '{name}': presets are {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What the detector reports (missing points: confidence 0 and pixel 0), and what went wrong where."""
+
+    pixels: Float[np.ndarray, "frame view landmark 2"]
+    confidence: Float[np.ndarray, "frame view landmark"]
+    outlier: Bool[np.ndarray, "frame view landmark"]
+    arms_swapped: Bool[np.ndarray, "frame view"]
+    legs_swapped: Bool[np.ndarray, "frame view"]
+
+
+def limb_mirror(keypoints: KeypointSet, limb: str) -> tuple[int, ...]:
+    """For every keypoint the one reported in its place when the ``limb`` ("arms" or "legs") is taken for that of the
+    other side.
+    """
+    order = list(range(len(keypoints.keypoint_names)))
+    for left, right in keypoints.left_right_pairs:
+        if any(word in keypoints.keypoint_names[left] for word in _LIMB_WORDS[limb]):
+            order[left], order[right] = right, left
+    return tuple(order)
+
+
+def apparent_height(
+    depth: Float[np.ndarray, "frame view landmark"], focal: Float[np.ndarray, " view"]
+) -> Float[np.ndarray, "frame view"]:
+    """Pixels that 1.70 m take up at the mean depth of a person's points (never nearer than 0.3 m, where no person is in
+    the picture).
+    """
+    return APPARENT_STATURE * focal / np.maximum(depth.mean(-1), 0.3)
+
+
+def _swapped(
+    pixels: np.ndarray, visible: np.ndarray, swapped: np.ndarray, order: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    return (
+        np.where(swapped[..., None, None], pixels[:, :, order], pixels),
+        np.where(swapped[..., None], visible[:, :, order], visible),
+    )
+
+
+def detect(
+    noise: DetectorNoise,
+    keypoints: KeypointSet,
+    pixels: Float[np.ndarray, "frame view landmark 2"],
+    visible: Bool[np.ndarray, "frame view landmark"],
+    height: Float[np.ndarray, "frame view"],
+    sizes: Float[np.ndarray, "view 2"],
+    rng: np.random.Generator,
+) -> Detections:
+    """Turn true image points into a detector's report.
+
+    Args:
+        pixels: true positions of all of ``keypoints``.
+        visible: points that exist, in front of the camera; those outside the image are found here.
+        height: apparent height of the person in pixels.
+        sizes: image (width, height); infinite where unknown. Nothing is reported outside.
+        rng: every number drawn comes from it, in an order that does not depend on the data.
+    """
+    frame_view, points = pixels.shape[:2], pixels.shape[:3]
+    last = sizes[:, None, :] - 1
+    visible = visible & ((pixels >= 0) & (pixels <= last)).all(-1)
+
+    arms, legs = rng.uniform(size=(2, *frame_view)) < noise.swap_share
+    pixels, visible = _swapped(pixels, visible, arms, limb_mirror(keypoints, "arms"))
+    pixels, visible = _swapped(pixels, visible, legs, limb_mirror(keypoints, "legs"))
+
+    sigma = noise.sigma * rng.uniform(*noise.spread, size=points)
+    outlier = rng.uniform(size=points) < noise.outlier_share
+    habit = noise.offset_sigma * rng.normal(size=(points[2], 2))
+    shift = rng.normal(size=(*points, 2)) * np.where(outlier, noise.outlier_sigma, sigma)[..., None] + habit
+    reported = np.clip(pixels + shift * height[..., None, None], 0, last)
+
+    confidence = np.exp(-sigma / CONFIDENCE_SIGMA) * rng.uniform(*noise.confidence, size=points)
+    confidence = np.where(outlier, confidence * rng.uniform(*noise.outlier_confidence, size=points), confidence)
+    visible = visible & (rng.uniform(size=points) >= noise.missing_points)
+    visible = visible & (rng.uniform(size=frame_view) >= noise.missing_views)[..., None]
+    return Detections(
+        pixels=np.where(visible[..., None], reported, 0.0),
+        confidence=np.where(visible, confidence, 0.0),
+        outlier=outlier & visible,
+        arms_swapped=arms,
+        legs_swapped=legs,
+    )
