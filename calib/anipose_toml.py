@@ -40,7 +40,8 @@ def read(path: Path, text: str) -> FileRig:
     tables = _camera_tables(document)
     if not tables:
         raise InputError(
-            f"no camera found; expected tables with {', '.join(CAMERA_KEYS)}, got: {', '.join(document) or 'an empty file'}"
+            f"no camera found; expected tables with {', '.join(CAMERA_KEYS)},"
+            f" got: {', '.join(document) or 'an empty file'}"
         )
     metadata = document.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}

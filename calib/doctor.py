@@ -40,7 +40,8 @@ def _lens(camera: Camera) -> list[str]:
     width, height = picture_size(camera)
     if not (0 <= center_x <= width and 0 <= center_y <= height):
         found.append(
-            f"{name}: principal point ({center_x:.0f}, {center_y:.0f}) lies outside the picture of {width:.0f}×{height:.0f} pixels"
+            f"{name}: principal point ({center_x:.0f}, {center_y:.0f}) lies outside the picture of"
+            f" {width:.0f}×{height:.0f} pixels"
             f"{_turned(camera)}"
         )
     elif max(abs(center_x / width - 0.5), abs(center_y / height - 0.5)) > OFF_CENTER:
@@ -50,7 +51,8 @@ def _lens(camera: Camera) -> list[str]:
         )
     if abs(np.log(focal_x / focal_y)) > np.log(1.1):
         found.append(
-            f"{name}: focal lengths {focal_x:.0f} and {focal_y:.0f} px differ by more than 10 %: pixels are hardly that oblong"
+            f"{name}: focal lengths {focal_x:.0f} and {focal_y:.0f} px differ by more than 10 %:"
+            " pixels are hardly that oblong"
         )
     widest, narrowest = max(field_of_view(camera)), min(field_of_view(camera))
     low, high = FIELD_OF_VIEW_DEGREES
@@ -63,7 +65,8 @@ def _lens(camera: Camera) -> list[str]:
     if not valid.all():
         found.append(
             f"{name}: lens distortion cannot be undone in {100 * (1 - valid.mean()):.0f} % of the picture"
-            f" (coefficients {', '.join(f'{value:.3g}' for value in camera.distortion)}); observations there are ignored"
+            f" (coefficients {', '.join(f'{value:.3g}' for value in camera.distortion)});"
+            " observations there are ignored"
         )
     return found
 
@@ -80,8 +83,8 @@ def _turned(camera: Camera) -> str:
 def _places(rig: CameraRig) -> list[str]:
     centers = np.stack([camera.center.numpy() for camera in rig])
     found = [
-        f"cameras '{first.name}' and '{second.name}' stand in the same place ({1000 * np.linalg.norm(a - b):.0f} mm apart):"
-        " together they see no depth; is one a copy?"
+        f"cameras '{first.name}' and '{second.name}' stand in the same place"
+        f" ({1000 * np.linalg.norm(a - b):.0f} mm apart): together they see no depth; is one a copy?"
         for (first, a), (second, b) in combinations(zip(rig, centers, strict=True), 2)
         if np.linalg.norm(a - b) < SAME_PLACE_M
     ]
@@ -100,14 +103,16 @@ def _directions(rig: CameraRig) -> list[str]:
     sharing = _shares_view(rig)
     if not sharing.any():
         return [
-            "no two cameras see a common space: they look away from each other, or a rotation is inverted in the calibration"
+            "no two cameras see a common space: they look away from each other, or a rotation is inverted in the"
+            " calibration"
         ]
     alone = [camera.name for camera, shares in zip(rig, sharing, strict=True) if not shares]
     found = [f"camera '{name}' sees no space that another camera sees; is its rotation right?" for name in alone]
     parallax = _widest_parallax(rig)
     if parallax is not None and parallax < WEAK_PARALLAX_DEGREES:
         found.append(
-            f"the cameras see the scene under angles of {parallax:.1f}° at most (of 180° or 0° is the same): depth will be poor"
+            f"no two cameras see the scene from directions that differ by more than {parallax:.1f}° (or are opposite):"
+            " depth will be poor"
         )
     return found
 
@@ -177,7 +182,8 @@ def _rolls(rig: CameraRig) -> list[str]:
     if upright.mean() <= 0.5:
         return []
     return [
-        f"camera '{camera.name}' stands on its head among upright ones: hung so, or calibrated on a board turned by 180°"
+        f"camera '{camera.name}' stands on its head among upright ones: hung so, or calibrated on a board"
+        " turned by 180°"
         for camera, roll in zip(rig, rolls, strict=True)
         if abs(roll) > 180 - 3 * AGREEING_ROLL_DEGREES
     ]

@@ -114,7 +114,8 @@ def _rotation(document: Mapping[str, object], name: str) -> Float[np.ndarray, "3
         apart = float(rotations.angle_between(torch.from_numpy(found[0]), torch.from_numpy(found[1])))
         if apart > SAME_ROTATION:
             raise InputError(
-                f"camera '{name}': R_{name} and Rot_{name} differ by {np.degrees(apart):.2f} degrees; one of them is out of date"
+                f"camera '{name}': R_{name} and Rot_{name} differ by {np.degrees(apart):.2f} degrees;"
+                " one of them is out of date"
             )
     return found[0]
 

@@ -52,7 +52,8 @@ def read(path: Path, text: str) -> FileRig:
     ]
     if turned:
         warnings.append(
-            f"QTM shows these views rotated: {', '.join(turned)}; the calibration is of the sensor's image, so the videos must not be turned"
+            f"QTM shows these views rotated: {', '.join(turned)};"
+            " the calibration is of the sensor's image, so the videos must not be turned"
         )
     return FileRig(cameras, units="mm", warnings=tuple(warnings))
 
@@ -77,10 +78,10 @@ def _camera(element: Element) -> Camera:
         size = fields.image_size([round((span + 1) / SUBPIXELS) for span in spans], name, "sensorMaxU, sensorMaxV")
     focal_u = fields.number(fields.required(lens, "focalLengthU", name), name, "focalLengthU")
     # In 1/64 pixel the focal length is never near the image's width; other programs write the same XML in whole pixels.
-    if focal_u < 8 * size[0] and fields.number(lens.get("sensorMaxU", "inf"), name, "sensorMaxU") < 8 * size[0]:
+    if focal_u < 8 * size[0] and fields.number(lens.get("sensorMaxU", "0"), name, "sensorMaxU") < 8 * size[0]:
         raise InputError(
-            f"camera '{name}': focalLengthU {focal_u:.0f} and sensorMaxU look like whole pixels, not Qualisys' 1/64 pixel: a file in"
-            " Theia's own convention? Give the QTM export or a TOML"
+            f"camera '{name}': focalLengthU {focal_u:.0f} and sensorMaxU look like whole pixels, not"
+            " Qualisys' 1/64 pixel: a file in Theia's own convention? Give the QTM export or a TOML"
         )
 
     def pixels(key: str) -> float:

@@ -66,8 +66,8 @@ def settle(file_rig: FileRig, asked: str | None) -> tuple[float, str, tuple[str,
         own = metres_per_unit(file_rig.units)
         if scale is not None and abs(scale / own - 1) > 1e-9:
             raise InputError(
-                f"its lengths are in {file_rig.units} by its format or its metadata, but units '{asked}' were asked for;"
-                f" leave --units out, or correct the file"
+                f"its lengths are in {file_rig.units} by its format or its metadata, but units '{asked}' were"
+                f" asked for; leave --units out, or correct the file"
             )
         return own, file_rig.units, _surprises(file_rig, own)
     if scale is not None and asked is not None:
@@ -76,8 +76,8 @@ def settle(file_rig: FileRig, asked: str | None) -> tuple[float, str, tuple[str,
     apart = baselines(file_rig)
     if apart.size and apart.max() > 0 and not WIDEST_BASELINE_M[0] <= apart.max() <= WIDEST_BASELINE_M[1]:
         raise InputError(
-            f"the file does not say its unit, and as metres its cameras would stand {apart.min():.3g} to {apart.max():.3g} m apart;"
-            f" give --units {_candidates(apart, file_rig.hint)}"
+            f"the file does not say its unit, and as metres its cameras would stand {apart.min():.3g} to"
+            f" {apart.max():.3g} m apart; give --units {_candidates(apart, file_rig.hint)}"
         )
     distances = f" (cameras {apart.min():.2f} to {apart.max():.2f} m apart)" if apart.size else ""
     hint = f"; {file_rig.hint}" if file_rig.hint else ""

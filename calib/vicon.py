@@ -5,9 +5,9 @@ right, y down, z forward, as OpenCV), ``POSITION`` the camera's centre, ``FOCAL_
 pixels; FOCAL_LENGTH is horizontal and is divided by PIXEL_ASPECT_RATIO for the vertical one.
 
 The lens model runs the other way from OpenCV's: it takes *seen* pixels to ideal ones, ideal = centre + (seen -
-centre)(1 + k1 r² + k2 r⁴ + k3 r⁶) with r in pixels. ``VICON_RADIAL2`` is "Vicon3Parameter cx cy k1 k2 k3", the older
-``VICON_RADIAL`` "k1 k2" around the principal point. OpenCV's coefficients are fitted to it over the whole image, and
-what the fit leaves is reported where it can be seen.
+centre)(1 + k1 r² + k2 r⁴ + k3 r⁶) with r in pixels. ``VICON_RADIAL2`` is "Vicon3Parameter cx cy k1 k2 k3", the
+older ``VICON_RADIAL`` "k1 k2" around the principal point. OpenCV's coefficients are fitted to it over the whole
+image, and what the fit leaves is reported where it can be seen.
 """
 
 from pathlib import Path
@@ -94,7 +94,8 @@ def _camera(element: Element) -> tuple[Camera, list[str]]:
         )
     if abs(aspect - 1) > 1e-6:
         notes.append(
-            f"camera '{name}': pixels are not square (PIXEL_ASPECT_RATIO {aspect:g}), which few files can confirm: check an overlay"
+            f"camera '{name}': pixels are not square (PIXEL_ASPECT_RATIO {aspect:g}), which few files can"
+            " confirm: check an overlay"
         )
     center_px = values(frame, "PRINCIPAL_POINT", 2)
     matrix = np.array([[focal, skew, center_px[0]], [0.0, focal / aspect, center_px[1]], [0.0, 0.0, 1.0]])

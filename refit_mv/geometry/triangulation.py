@@ -44,8 +44,9 @@ def intersect(
     information = weight[..., None, None] * ray_projector(direction)
     target = (information @ center[:, None, :, None])[..., 0].sum(-3)
     total = information.sum(-4)
-    # Rank-deficient sums (no ray, one ray, parallel rays) stay solvable: the floor is 1e-9 of the largest weight, far below any real ray.
-    floor = 1e-9 * weight.amax(-2).clamp_min(1e-12) + prior_weight
+    # Rank-deficient sums (no ray, one ray, parallel rays) stay solvable: the floor is 1e-9 of the largest weight, far below any real ray,
+    # and in float32 what rounding needs (2e-6; below that the solver meets exact zeros and refuses the whole batch).
+    floor = max(1e-9, 16 * torch.finfo(weight.dtype).eps) * weight.amax(-2).clamp_min(1e-12) + prior_weight
     eye = torch.eye(3, dtype=direction.dtype, device=direction.device)
     anchor = center.mean(0) if prior_point is None else prior_point
     total = total + floor[..., None, None] * eye
