@@ -55,7 +55,7 @@ class PosePrior:
 
 @dataclass(frozen=True)
 class ShapePrior:
-    """Shape coefficients are standard normal by construction of the shape directions: residual = coefficient / sigma."""
+    """Shape coefficients are standard normal, as shape directions are scaled: residual = coefficient / sigma."""
 
     sigma: float = 1.0
 

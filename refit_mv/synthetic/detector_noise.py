@@ -19,8 +19,8 @@ APPARENT_STATURE = 1.70
 CONFIDENCE_SIGMA = 0.012
 # Detectors take one arm (or leg) for the other as a whole: words in the names of the keypoints that then change places.
 _LIMB_WORDS = {
-    "arms": ("shoulder", "elbow", "wrist", "hand", "index", "pinky", "thumb", "finger", "arm", "acromion", "deltoid"),
     "legs": ("hip", "knee", "ankle", "toe", "heel", "foot", "thigh", "shin", "calf"),
+    "arms": ("shoulder", "elbow", "wrist", "hand", "index", "pinky", "thumb", "finger", "arm", "acromion", "deltoid"),
 }
 
 
@@ -93,7 +93,10 @@ def limb_mirror(keypoints: KeypointSet, limb: str) -> tuple[int, ...]:
     """
     order = list(range(len(keypoints.keypoint_names)))
     for left, right in keypoints.left_right_pairs:
-        if any(word in keypoints.keypoint_names[left] for word in _LIMB_WORDS[limb]):
+        # Legs are asked first: BlazePose's "left_foot_index" is no finger.
+        name = keypoints.keypoint_names[left]
+        found = next((limb for limb, words in _LIMB_WORDS.items() if any(word in name for word in words)), None)
+        if found == limb:
             order[left], order[right] = right, left
     return tuple(order)
 

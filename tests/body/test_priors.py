@@ -53,7 +53,8 @@ def test_whitened_samples_have_unit_covariance(prior: PosePrior) -> None:
     poses = sample(prior, 20_000, torch.Generator().manual_seed(1))
     white = tangent(prior, poses) @ whitener(prior).T
     covariance = white.T @ white / len(white)
-    # Sampling error of a variance is sqrt(2/20000) = 0.01; the clipping at the limits takes a little more off the tails.
+    # Sampling error of a variance is sqrt(2/20000) = 0.01; the clipping at the limits takes a little more off the
+    # tails.
     assert float((covariance - torch.eye(69).double()).abs().max()) < 0.08
     torch.testing.assert_close(
         whitener(prior).T @ whitener(prior) @ prior.covariance, torch.eye(69).double(), atol=1e-9, rtol=0

@@ -1,6 +1,7 @@
 """Motion files: a hand-written BVH whose truth is known, AMASS round trips, and files that must be refused."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,36 +32,49 @@ from refit_mv.synthetic.standard_skeleton import (
 
 torch.set_num_threads(1)
 
-# name, offset from the parent in cm, children. Left at +x, facing +z, arms straight out: a T-pose of its own proportions.
-MIXAMO_TREE = (
-    "Hips",
-    (0.0, 0.0, 0.0),
-    [
-        ("Spine", (0, 10, 0), [("Spine1", (0, 12, 0), [("Spine2", (0, 12, 0), [
-            ("Neck", (0, 15, 0), [("Head", (0, 9, 0), [])]),
-            ("LeftShoulder", (5, 11, 0), [("LeftArm", (12, 0, 0), [("LeftForeArm", (27, 0, 0), [("LeftHand", (25, 0, 0), [])])])]),
-            ("RightShoulder", (-5, 11, 0), [("RightArm", (-12, 0, 0), [("RightForeArm", (-27, 0, 0), [("RightHand", (-25, 0, 0), [])])])]),
-        ])])]),
-        ("LeftUpLeg", (9, -5, 0), [("LeftLeg", (0, -42, 0), [("LeftFoot", (0, -40, 0), [("LeftToeBase", (0, -6, 13), [])])])]),
-        ("RightUpLeg", (-9, -5, 0), [("RightLeg", (0, -42, 0), [("RightFoot", (0, -40, 0), [("RightToeBase", (0, -6, 13), [])])])]),
-    ],
-)  # fmt: skip
-# The same figure in the A-pose: arms 45° down.
+# Joint: parent, offset from it in cm. Left at +x, facing +z, arms straight out: a T-pose of its own proportions.
+MIXAMO_TREE: dict[str, tuple[str, tuple[float, float, float]]] = {
+    "Hips": ("", (0, 0, 0)),
+    "Spine": ("Hips", (0, 10, 0)),
+    "Spine1": ("Spine", (0, 12, 0)),
+    "Spine2": ("Spine1", (0, 12, 0)),
+    "Neck": ("Spine2", (0, 15, 0)),
+    "Head": ("Neck", (0, 9, 0)),
+    **{
+        f"{side}{joint}": (f"{side}{parent}" if parent[:4] not in ("Hips", "Spin") else parent, (sign * x, y, z))
+        for side, sign in (("Left", 1), ("Right", -1))
+        for joint, parent, (x, y, z) in (
+            ("Shoulder", "Spine2", (5, 11, 0)),
+            ("Arm", "Shoulder", (12, 0, 0)),
+            ("ForeArm", "Arm", (27, 0, 0)),
+            ("Hand", "ForeArm", (25, 0, 0)),
+            ("UpLeg", "Hips", (9, -5, 0)),
+            ("Leg", "UpLeg", (0, -42, 0)),
+            ("Foot", "Leg", (0, -40, 0)),
+            ("ToeBase", "Foot", (0, -6, 13)),
+        )
+    },
+}
 HIPS_HEIGHT = 94.0
 
 
-def _names(tree: tuple) -> list[str]:
-    return [tree[0], *(name for child in tree[2] for name in _names(child))]
+def _children(parent: str) -> list[str]:
+    return [name for name, (above, _) in MIXAMO_TREE.items() if above == parent]
 
 
-def _hierarchy(tree: tuple, turn: np.ndarray, prefix: str, depth: int = 0) -> str:
+def _names(name: str = "Hips") -> list[str]:
+    """Depth first, as the file lists them."""
+    return [name, *(below for child in _children(name) for below in _names(child))]
+
+
+def _hierarchy(name: str, turn: np.ndarray, prefix: str, depth: int = 0) -> str:
     pad = "  " * depth
-    offset = " ".join(f"{value:.6f}" for value in turn @ np.array(tree[1], dtype=float))
+    offset = " ".join(f"{value + 0.0:.6f}" for value in turn @ np.array(MIXAMO_TREE[name][1], dtype=float))
     position = "Xposition Yposition Zposition " if depth == 0 else ""
-    children = "".join(_hierarchy(child, turn, prefix, depth + 1) for child in tree[2])
-    end = "" if tree[2] else f"{pad}  End Site\n{pad}  {{\n{pad}    OFFSET 0 0 0\n{pad}  }}\n"
+    children = "".join(_hierarchy(child, turn, prefix, depth + 1) for child in _children(name))
+    end = "" if children else f"{pad}  End Site\n{pad}  {{\n{pad}    OFFSET 0 0 0\n{pad}  }}\n"
     return (
-        f"{pad}{'JOINT' if depth else 'ROOT'} {prefix}{tree[0]}\n{pad}{{\n{pad}  OFFSET {offset}\n"
+        f"{pad}{'JOINT' if depth else 'ROOT'} {prefix}{name}\n{pad}{{\n{pad}  OFFSET {offset}\n"
         f"{pad}  CHANNELS {6 if depth == 0 else 3} {position}Zrotation Xrotation Yrotation\n{children}{end}{pad}}}\n"
     )
 
@@ -73,16 +87,17 @@ def write_bvh(
     prefix: str = "mixamorig:",
     scale: float = 1.0,
 ) -> Path:
-    """``frames`` give z, x, y angles in degrees by joint name; ``turn`` rotates the whole file's axes (only sound where no joint is rotated)."""
+    """``frames`` give z, x, y angles in degrees by joint name.
+
+    ``turn`` rotates the whole file's axes (only sound where no joint is rotated).
+    """
     turn = np.eye(3) if turn is None else turn
     rows = []
     for frame, angles in enumerate(frames):
         place = np.array((0.0, HIPS_HEIGHT, 0.0) if root is None else root[frame]) * scale
-        rows.append(
-            [*(turn @ place), *(value for name in _names(MIXAMO_TREE) for value in angles.get(name, (0, 0, 0)))]
-        )
+        rows.append([*(turn @ place), *(value for name in _names() for value in angles.get(name, (0, 0, 0)))])
     motion = "\n".join(" ".join(f"{value:.6f}" for value in row) for row in rows)
-    hierarchy = _hierarchy(MIXAMO_TREE, turn * scale, prefix)
+    hierarchy = _hierarchy("Hips", turn * scale, prefix)
     path.write_text(f"HIERARCHY\n{hierarchy}MOTION\nFrames: {len(rows)}\nFrame Time: 0.033333\n{motion}\n")
     return path
 
@@ -169,13 +184,14 @@ def test_bvh_limbs_point_where_the_file_points(tmp_path: Path, arms: float) -> N
     pose = pose_bvh(clip)
     start = len(pose.positions) - len(motion)
     figure = pose_standard_skeleton(motion.pelvis, motion.rotations)
-    theirs = dict(
-        zip(
-            ("shoulder", "elbow", "wrist", "hip", "knee", "ankle"),
-            ("Arm", "ForeArm", "Hand", "UpLeg", "Leg", "Foot"),
-            strict=True,
-        )
-    )
+    theirs: dict[str, str] = {
+        "shoulder": "Arm",
+        "elbow": "ForeArm",
+        "wrist": "Hand",
+        "hip": "UpLeg",
+        "knee": "Leg",
+        "ankle": "Foot",
+    }
     for first, second, _ in LIMB_BONES:
         side, _, part = first.partition("_")
         ends = [
@@ -275,7 +291,8 @@ def test_amass_round_trip(tmp_path: Path, width: int, rate: str) -> None:
     poses[:, :66] = log(turned[:, :22]).flatten(1)
     trans = (motion.pelvis @ z_from_y.T - torch.tensor(REST_PELVIS, dtype=torch.float64)).numpy()
     path = tmp_path / "walk.npz"
-    np.savez(path, poses=poses, trans=trans, gender="neutral", betas=np.zeros(16), **{rate: 30.0})
+    arrays: dict[str, Any] = {"gender": "neutral", "betas": np.zeros(16), rate: 30.0}
+    np.savez(path, poses=poses, trans=trans, **arrays)
     again = read_amass(path)
     assert again.fps == 30 and again.name == "walk"
     torch.testing.assert_close(again.pelvis, motion.pelvis, atol=1e-12, rtol=0)
@@ -300,7 +317,8 @@ BROKEN_AMASS = {
 @pytest.mark.parametrize("fault", BROKEN_AMASS)
 def test_broken_amass_gets_one_line(tmp_path: Path, fault: str) -> None:
     path = tmp_path / "a.npz"
-    np.savez(path, **BROKEN_AMASS[fault])
+    arrays: dict[str, Any] = BROKEN_AMASS[fault]
+    np.savez(path, **arrays)
     with pytest.raises(InputError) as caught:
         read_amass(path)
     assert "\n" not in str(caught.value)
@@ -411,8 +429,7 @@ def test_implausible_frames_are_found() -> None:
     bend = 1.5
     for name, axis in (("left_elbow", (0, -bend, 0)), ("right_elbow", (0, bend, 0)), ("left_knee", (bend, 0, 0))):
         assert all(good(turned(name, axis))), name
-        backwards = tuple(-value for value in axis)
-        assert not any(good(turned(name, backwards))), name
+        assert not any(good(turned(name, (-axis[0], -axis[1], -axis[2])))), name
     assert not any(good(turned("right_knee", (0, 0, 0.8))))
     jump = frames.clone()
     jump[3, joint("head")] = exp(torch.tensor([0.0, 1.2, 0.0], dtype=torch.float64))
