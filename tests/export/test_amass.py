@@ -120,19 +120,21 @@ def test_poses_through_smplx_reproduce_the_joints(tmp_path: Path) -> None:
     )  # fmt: skip
     betas = torch.from_numpy(stored["betas"][: body.shape_count]).expand(FRAMES, -1)
 
-    def posed(poses: np.ndarray, trans: np.ndarray) -> smplx.utils.SMPLOutput:
+    def posed(poses: np.ndarray, trans: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         turned, moved = torch.from_numpy(poses), torch.from_numpy(trans)
-        return model(betas=betas, global_orient=turned[:, :3], body_pose=turned[:, 3:], transl=moved, pose2rot=True)
+        out = model(betas=betas, global_orient=turned[:, :3], body_pose=turned[:, 3:], transl=moved, pose2rot=True)
+        assert out.joints is not None and out.vertices is not None
+        return out.joints[:, :24], out.vertices
 
-    out = posed(stored["poses"][:, :72], stored["trans"])
+    joints, _ = posed(stored["poses"][:, :72], stored["trans"])
     # smplx adds 1e-8 to axis-angle vectors; over a body's length that stays far below a tenth of a millimetre.
-    assert np.abs(out.joints[:, :24].numpy() - stored["joints"]).max() < 1e-4
-    whole = posed(stored["poses_of_body"], stored["trans"])
-    assert (whole.vertices - vertices(body, params)).abs().max() < 1e-4
+    assert np.abs(joints.numpy() - stored["joints"]).max() < 1e-4
+    _, skin = posed(stored["poses_of_body"], stored["trans"])
+    assert (skin - vertices(body, params)).abs().max() < 1e-4
 
     # The tolerance bites: a translation that forgot the rest pelvis, the classic mistake, is off by 20 cm.
-    wrong = posed(stored["poses"][:, :72], params.pelvis.numpy())
-    assert np.abs(wrong.joints[:, :24].numpy() - stored["joints"]).max() > 0.1
+    wrong, _ = posed(stored["poses"][:, :72], params.pelvis.numpy())
+    assert np.abs(wrong.numpy() - stored["joints"]).max() > 0.1
 
 
 def test_finger_joints_land_in_the_order_of_smpl_h(tmp_path: Path) -> None:
@@ -282,7 +284,7 @@ def test_nothing_to_export_and_broken_numbers_are_refused(tmp_path: Path) -> Non
     ],
 )
 def test_bad_files_give_one_line(tmp_path: Path, arrays: dict[str, np.ndarray], words: str) -> None:
-    np.savez(tmp_path / "bad.npz", **arrays)
+    np.savez(tmp_path / "bad.npz", **arrays)  # pyright: ignore[reportArgumentType]
     with pytest.raises(InputError, match=words) as caught:
         read_amass(tmp_path / "bad.npz", open_body())
     assert "\n" not in str(caught.value)

@@ -1,0 +1,194 @@
+"""The figures of the quality report, computed once and in one place, so that page, summary and verdict cannot disagree."""
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from refit_mv.report.quality import STATUSES, QualityReport
+
+
+@dataclass(frozen=True)
+class ErrorFigures:
+    """Median and 95th percentile in pixels over ``count`` confident keypoints; None where there are none."""
+
+    median_px: float | None
+    p95_px: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class ViewFigures:
+    """One row of the table of views. ``mm_per_px``: what a pixel is worth at the person."""
+
+    name: str
+    error: ErrorFigures
+    seen: float
+    mm_per_px: float | None
+    left_out_px: float | None
+    trust: float | None
+
+
+@dataclass(frozen=True)
+class PointFigures:
+    """One row of the table of keypoints."""
+
+    name: str
+    error: ErrorFigures
+    seen: float
+    trust: float | None
+
+
+@dataclass(frozen=True)
+class JointFigures:
+    """One row of the table of joints: 1-sigma uncertainty in millimetres over time."""
+
+    name: str
+    median_mm: float | None
+    p95_mm: float | None
+
+
+def figures(values: Float[np.ndarray, " keypoint"]) -> ErrorFigures:
+    if not len(values):
+        return ErrorFigures(None, None, 0)
+    return ErrorFigures(float(np.median(values)), float(np.percentile(values, 95)), len(values))
+
+
+def overall(report: QualityReport) -> ErrorFigures:
+    """Over all views and landmarks."""
+    return figures(report.pixel_error[report.confident])
+
+
+def status_counts(report: QualityReport) -> dict[str, int]:
+    counts = Counter(report.status)
+    return {status: counts.get(status, 0) for status in STATUSES}
+
+
+def view_figures(report: QualityReport) -> tuple[ViewFigures, ...]:
+    rows = []
+    for index, name in enumerate(report.view_names):
+        chosen = report.confident[:, index]
+        with_evidence = np.any(chosen[report.posed], axis=-1)
+        rows.append(
+            ViewFigures(
+                name=name,
+                error=figures(report.pixel_error[:, index][chosen]),
+                seen=float(np.mean(with_evidence)) if report.posed.any() else 0.0,
+                mm_per_px=_mm_per_px(report, name),
+                left_out_px=finite((report.left_out_px or {}).get(name)),
+                trust=None if report.trust is None else _mean(report.trust[:, index][chosen]),
+            )
+        )
+    return tuple(rows)
+
+
+def point_figures(report: QualityReport) -> tuple[PointFigures, ...]:
+    rows = []
+    for index, name in enumerate(report.landmark_names):
+        chosen = report.confident[:, :, index]
+        seen = chosen[report.posed]
+        trust = None if report.trust is None else _mean(report.trust[:, :, index][chosen])
+        error = figures(report.pixel_error[:, :, index][chosen])
+        rows.append(PointFigures(name, error, float(seen.mean()) if seen.size else 0.0, trust))
+    return tuple(rows)
+
+
+def joint_figures(report: QualityReport) -> tuple[JointFigures, ...]:
+    if report.joint_sigma_m is None:
+        return ()
+    rows = []
+    for name, sigma in zip(report.joint_names, report.joint_sigma_m.T, strict=True):
+        values = 1000 * sigma[np.isfinite(sigma) & report.posed]
+        if len(values):
+            rows.append(JointFigures(name, float(np.median(values)), float(np.percentile(values, 95))))
+        else:
+            rows.append(JointFigures(name, None, None))
+    return tuple(rows)
+
+
+def frame_errors(report: QualityReport) -> Float[np.ndarray, "frame view"]:
+    """Median pixel error of each frame in each view, NaN without evidence."""
+    return _nan_median(np.where(report.confident, report.pixel_error, np.nan))
+
+
+def frame_sigma(report: QualityReport) -> Float[np.ndarray, " frame"] | None:
+    """Median joint uncertainty of each frame in metres."""
+    if report.joint_sigma_m is None or not report.joint_names:
+        return None
+    return _nan_median(np.where(report.posed[:, None], report.joint_sigma_m, np.nan))
+
+
+def pelvis_speed(report: QualityReport) -> Float[np.ndarray, " frame"] | None:
+    """Speed of the first joint (the root) in m/s by central differences, NaN at gaps and at both ends."""
+    if report.joints_m is None or not report.joint_names:
+        return None
+    speed = np.full(len(report), np.nan)
+    if len(report) > 2:
+        root = report.joints_m[:, 0]
+        speed[1:-1] = np.linalg.norm(root[2:] - root[:-2], axis=-1) * report.fps / 2
+    return speed
+
+
+def joint_acceleration(report: QualityReport) -> Float[np.ndarray, " frame"] | None:
+    """Mean acceleration of all joints in m/s² by second differences, NaN at gaps and at both ends."""
+    if report.joints_m is None or not report.joint_names:
+        return None
+    mean = np.full(len(report), np.nan)
+    if len(report) > 2:
+        joints = report.joints_m
+        second = (joints[2:] - 2 * joints[1:-1] + joints[:-2]) * report.fps**2
+        mean[1:-1] = np.linalg.norm(second, axis=-1).mean(-1)
+    return mean
+
+
+def median_mm(report: QualityReport) -> float | None:
+    """The overall median pixel error at the person, in millimetres: each view's median times its mm per pixel, weighted by its keypoints."""
+    rows = [(row.error.median_px, row.mm_per_px, row.error.count) for row in view_figures(report)]
+    usable = [(median * scale, count) for median, scale, count in rows if median is not None and scale is not None]
+    total = sum(count for _, count in usable)
+    return sum(value * count for value, count in usable) / total if total else None
+
+
+def bin_edges(count: int, most: int) -> Int[np.ndarray, " edge"]:
+    """Edges that cut ``count`` frames into at most ``most`` bins of nearly the same length."""
+    return np.linspace(0, count, min(count, most) + 1).round().astype(np.int64)
+
+
+def binned(
+    values: Float[np.ndarray, "frame ..."], edges: Int[np.ndarray, " edge"], percentile: float | int
+) -> Float[np.ndarray, " bin"]:
+    """One percentile per bin over everything finite in it, NaN where there is nothing."""
+    parts = (values[start:stop].ravel() for start, stop in pairwise(edges))
+    kept = (part[np.isfinite(part)] for part in parts)
+    return np.array([np.percentile(part, percentile) if len(part) else np.nan for part in kept], dtype=np.float64)
+
+
+def finite(value: float | int | None) -> float | None:
+    """The value, or None where it is None, NaN or infinite."""
+    return float(value) if value is not None and np.isfinite(value) else None
+
+
+def _mm_per_px(report: QualityReport, view: str) -> float | None:
+    """Depth of the person over the focal length, median over time."""
+    if report.joints_m is None or not report.posed.any():
+        return None
+    camera = report.rig[view]
+    joints = torch.from_numpy(np.asarray(report.joints_m[report.posed], dtype=np.float64))
+    depth = camera.cam_from_world.apply(joints.reshape(-1, 3).to(camera.cam_from_world.rotation.dtype))[:, 2].numpy()
+    depth = depth[np.isfinite(depth) & (depth > 0)]
+    return float(np.median(depth)) / camera.focal * 1000 if len(depth) else None
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(np.nanmean(values)) if np.isfinite(values).any() else None
+
+
+def _nan_median(values: Float[np.ndarray, "*axes last"]) -> Float[np.ndarray, "*axes"]:
+    """Median over the last axis of what is not NaN. NumPy's own walks the rows one by one: 15 s for 36,000 frames of 8 views, this 0.2 s."""
+    ordered = np.sort(values, axis=-1)
+    count = np.isfinite(values).sum(-1)
+    low, high = ((count - 1) // 2).clip(min=0)[..., None], (count // 2).clip(max=values.shape[-1] - 1)[..., None]
+    return (np.take_along_axis(ordered, low, -1) + np.take_along_axis(ordered, high, -1))[..., 0] / 2

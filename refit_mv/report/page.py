@@ -1,0 +1,312 @@
+"""The quality report as one self-contained HTML page."""
+
+import base64
+import html
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+
+import numpy as np
+
+from refit_mv.report import charts, measures
+from refit_mv.report.quality import CONFIDENT, QualityReport
+from refit_mv.report.verdict import Finding, FrameToCheck, Verdict, frames_to_check, verdict
+
+# Colours of the lines, told apart by colour-blind people and readable on light and dark ground.
+BLUE, ORANGE, GREEN = "var(--blue)", "var(--orange)", "var(--green)"
+SYMBOLS = {"good": "✓", "check": "!", "bad": "✕"}
+LEVEL_WORDS = {"good": "good", "check": "to check", "bad": "problem"}
+
+DEFINITIONS = (
+    ("Reprojection error", f"Distance in pixels between a detected keypoint and the same point of the fitted body, projected through the camera and its lens. Only keypoints with a confidence above {CONFIDENT:g} count, in frames with a person."),
+    ("Median, p95", "Half of the values are below the median, 95 % below the 95th percentile. The median says how well it fits as a rule, the 95th percentile how bad it gets."),
+    ("mm at the person", "Pixels turned into millimetres at the person's distance: error × depth ÷ focal length."),
+    ("Left out", "The body is fitted from the other cameras alone; this is the median distance in pixels between what they predict for this view and what was detected there. It tells a wrong camera from a noisy detector, which the ordinary error cannot."),
+    ("Seen", "Share of frames with a person in which there is a confident keypoint (tables of points: share of all frames and views)."),
+    ("Trust", "The weight between 0 and 1 that the optimizer left to the keypoints after it had seen how well they agree with everything else."),
+    ("Uncertainty (sigma)", "One standard deviation of a joint's position, from how much the evidence pins it down. It knows nothing of a wrong calibration."),
+    ("fitted · uncertain · failed · absent", "Fitted: the body explains the evidence. Uncertain: there is too little evidence to be sure. Failed: no body explains it. Absent: nobody was found, and no body is made up."),
+    ("Speed, acceleration", "Speed of the pelvis and mean acceleration of all joints by finite differences, unsmoothed. Spikes are jitter, swapped limbs, or real impacts."),
+)  # fmt: skip
+
+
+def page(report: QualityReport, pictures: Mapping[str, bytes]) -> str:
+    """The whole page. Every name that a user can choose is escaped."""
+    judgement = verdict(report)
+    title = html.escape(report.title)
+    assets = files("refit_mv.report") / "assets"
+    time_markup, data = _timeline(report)
+    left_out_flagged = [
+        any(f"View {name} does" in finding.text for finding in judgement.findings) for name in report.view_names
+    ]
+    sections = [
+        _head(report),
+        _verdict(judgement),
+        _tiles(report),
+        _section("frames", "Frames to look at", _frames(report, frames_to_check(report), pictures)),
+        _section("time", "Over time", time_markup),
+        _section("views", "Views", _views(report, np.array(left_out_flagged), pictures)),
+        _section("points", "Keypoints and joints", _points(report)),
+        _section("notes", "Warnings and notes", _notes(report)),
+        _section("method", "Method and versions", _method(report)),
+        _section("definitions", "What the numbers mean", _definitions()),
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" content="light dark">'
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\';img-src data:;'
+        "style-src 'unsafe-inline';script-src 'unsafe-inline'\">"
+        f"<title>{title} – fit quality</title><style>{(assets / 'page.css').read_text(encoding='utf-8')}</style></head><body><main>"
+        f"{''.join(sections)}</main>"
+        f'<script type="application/json" id="data">{charts.script_json(data)}</script>'
+        f"<script>{(assets / 'page.js').read_text(encoding='utf-8')}</script></body></html>\n"
+    )
+
+
+def _section(identifier: str, title: str, content: str) -> str:
+    return f'<section id="{identifier}"><h2>{title}</h2>{content}</section>' if content else ""
+
+
+def _head(report: QualityReport) -> str:
+    duration = len(report) / report.fps
+    facts = [
+        f"{len(report):,} frames, {_duration(duration)} at {report.fps:g} fps",
+        f"{len(report.view_names)} views",
+        f"body {report.body}",
+        f"optimizer {report.optimizer}",
+    ]
+    return (
+        f'<header><p class="brand">refit-mv <span>fit quality</span></p><h1>{html.escape(report.title)}</h1>'
+        f'<p class="facts">{" · ".join(html.escape(fact) for fact in facts)}</p></header>'
+    )
+
+
+def _verdict(judgement: Verdict) -> str:
+    def item(finding: Finding) -> str:
+        advice = f' <span class="advice">{html.escape(finding.advice)}</span>' if finding.advice else ""
+        return (
+            f'<li class="{finding.level}"><i aria-label="{LEVEL_WORDS[finding.level]}">{SYMBOLS[finding.level]}</i>'
+            f"<p>{html.escape(finding.text)}{advice}</p></li>"
+        )
+
+    return (
+        f'<section class="verdict {judgement.level}" aria-label="Verdict"><h2>{html.escape(judgement.headline)}</h2>'
+        f"<ul>{''.join(item(finding) for finding in judgement.findings)}</ul></section>"
+    )
+
+
+def _tiles(report: QualityReport) -> str:
+    error, millimetres = measures.overall(report), measures.median_mm(report)
+    counts = measures.status_counts(report)
+    present = len(report) - counts["absent"]
+    sigma = measures.frame_sigma(report)
+    tiles = [
+        ("Frames fitted", f"{counts['fitted']:,}", f"of {present:,} with a person"),
+        (
+            "Reprojection, median",
+            _px(error.median_px),
+            f"≈ {millimetres:.0f} mm at the person" if millimetres else "all views",
+        ),
+        ("Reprojection, p95", _px(error.p95_px), f"over {error.count:,} keypoints"),
+    ]
+    if sigma is not None and np.isfinite(sigma).any():
+        tiles.append(("Joint uncertainty", f"{1000 * float(np.nanmedian(sigma)):.0f} mm", "1 sigma, median"))
+    if measures.finite(report.person_height_m) is not None:
+        tiles.append(("Person", f"{report.person_height_m:.2f} m", "tall"))
+    rate = len(report) / report.seconds if report.seconds > 0 else 0.0
+    tiles.append(
+        ("Time to fit", _duration(report.seconds), f"{rate:,.0f} frames/s" if rate >= 1 else f"{rate:.2g} frames/s")
+    )
+    cells = "".join(
+        f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}<small>{html.escape(note)}</small></dd></div>"
+        for name, value, note in tiles
+    )
+    return f'<dl class="tiles">{cells}</dl>'
+
+
+def _frames(report: QualityReport, items: Sequence[FrameToCheck], pictures: Mapping[str, bytes]) -> str:
+    cards = []
+    for item in items:
+        first, last = report.frame_numbers[item.first], report.frame_numbers[item.last]
+        frame = report.frame_numbers[item.index]
+        where = f"Frame {frame}" if first == last else f"Frames {first}–{last}"
+        picture = pictures.get(item.picture_key)
+        image = (
+            "" if picture is None else f'<img alt="{html.escape(item.view)}, frame {frame}" src="{_data_uri(picture)}">'
+        )
+        reasons = html.escape("; ".join(item.reasons))
+        worst = "" if first == last else f"worst {frame}, "
+        cards.append(
+            f"<li>{image}<div><b>{where}</b><p>{reasons[:1].upper()}{reasons[1:]}</p>"
+            f"<small>{worst}{item.index / report.fps:.2f} s · {html.escape(item.view)}</small></div></li>"
+        )
+    return f'<ul class="cards">{"".join(cards)}</ul>' if cards else ""
+
+
+def _timeline(report: QualityReport) -> tuple[str, dict[str, object]]:
+    edges = measures.bin_edges(len(report), charts.MOST_BINS)
+    numbers = report.frame_numbers
+    starts = [int(value) for value in numbers[edges[:-1]]]
+    ends = [int(value) for value in numbers[edges[1:] - 1]]
+    chart_list: list[dict[str, object]] = []
+    errors = np.where(report.confident, report.pixel_error, np.nan)
+    medians = [measures.binned(errors[:, view], edges, 50) for view in range(len(report.view_names))]
+    highs = [measures.binned(errors[:, view], edges, 95) for view in range(len(report.view_names))]
+    finite = np.concatenate(highs)[np.isfinite(np.concatenate(highs))]
+    # One scale for all views, so that they compare at a glance; rare spikes may leave the picture rather than flatten everything.
+    top = charts.nice_ceiling(float(np.percentile(finite, 98)) * 1.1) if len(finite) else 1.0
+    plots = []
+    for view, name in enumerate(report.view_names):
+        line = charts.Line("median", medians[view], BLUE, highs[view], "up to p95")
+        markup, data = charts.line_chart(f"view{view}", name, "px", [line], edges, numbers, top)
+        plots.append(markup)
+        chart_list.append(data)
+    wide = []
+    for identifier, title, unit, values, colour in (
+        ("sigma", "Joint uncertainty, median", "mm, 1 sigma", _scaled(measures.frame_sigma(report), 1000.0), ORANGE),
+        ("speed", "Speed of the pelvis", "m/s", measures.pelvis_speed(report), GREEN),
+        ("acceleration", "Mean acceleration of the joints", "m/s²", measures.joint_acceleration(report), GREEN),
+    ):
+        if values is None or not np.isfinite(values).any():
+            continue
+        middle, high = measures.binned(values, edges, 50), measures.binned(values, edges, 100)
+        fine = bool((np.diff(edges) <= 1).all())
+        line = charts.Line(
+            "value" if fine else "median", middle, colour, None if fine else high, "" if fine else "up to maximum"
+        )
+        markup, data = charts.line_chart(identifier, title, unit, [line], edges, numbers)
+        wide.append(markup)
+        chart_list.append(data)
+    markup = (
+        f'{charts.status_strip(report)}<h3>Reprojection error per view</h3><div class="multiples">{"".join(plots)}</div>'
+        + (f'<h3>Body</h3><div class="multiples">{"".join(wide)}</div>' if wide else "")
+    )
+    return markup, {"starts": starts, "ends": ends, "fps": report.fps, "edges": edges.tolist(), "charts": chart_list}
+
+
+def _scaled(values: np.ndarray | None, factor: float) -> np.ndarray | None:
+    return None if values is None else values * factor
+
+
+def _views(report: QualityReport, flagged: np.ndarray, pictures: Mapping[str, bytes]) -> str:
+    rows = measures.view_figures(report)
+    with_mm = any(row.mm_per_px is not None for row in rows)
+    with_left_out = any(row.left_out_px is not None for row in rows)
+    with_trust = any(row.trust is not None for row in rows)
+    widest = max((row.error.p95_px or 0.0 for row in rows), default=0.0)
+    head = ["View", "Median px", "p95 px", *(["Median mm"] if with_mm else []), *(["Left out px"] if with_left_out else []),
+            "Keypoints", "Seen", *(["Trust"] if with_trust else [])]  # fmt: skip
+    body = []
+    for row, bad in zip(rows, flagged, strict=True):
+        error = row.error
+        millimetres = None if error.median_px is None or row.mm_per_px is None else error.median_px * row.mm_per_px
+        cells = [_cell(error.median_px, ".1f"), _bar(error.median_px, error.p95_px, widest)]
+        cells += [_cell(millimetres, ".0f")] if with_mm else []
+        cells += [_cell(row.left_out_px, ".1f", warn=bool(bad))] if with_left_out else []
+        cells += [_cell(error.count, ",d"), _cell(100 * row.seen, ".0f", " %")]
+        cells += [_cell(row.trust, ".2f")] if with_trust else []
+        body.append(f'<tr><th scope="row">{html.escape(row.name)}</th>{"".join(cells)}</tr>')
+    table = _table(head, body, "Reprojection error per view")
+    rig = pictures.get("rig")
+    drawing = (
+        f'<img alt="The cameras in space" src="{_data_uri(rig)}">' if rig is not None else charts.plan(report, flagged)
+    )
+    caption = "The rig." if rig is not None else "Seen from above; the line is the way of the pelvis."
+    figure = f'<figure class="rig">{drawing}<figcaption>{caption}</figcaption></figure>' if drawing else ""
+    return f'<div class="beside">{table}{figure}</div>'
+
+
+def _points(report: QualityReport) -> str:
+    points = measures.point_figures(report)
+    with_trust = any(row.trust is not None for row in points)
+    widest = max((row.error.p95_px or 0.0 for row in points), default=0.0)
+    body = [
+        f'<tr><th scope="row">{html.escape(row.name.replace("_", " "))}</th>{_cell(row.error.median_px, ".1f")}'
+        f"{_bar(row.error.median_px, row.error.p95_px, widest)}{_cell(100 * row.seen, '.0f', ' %')}"
+        f"{_cell(row.trust, '.2f') if with_trust else ''}</tr>"
+        for row in points
+    ]
+    head = ["Keypoint", "Median px", "p95 px", "Seen", *(["Trust"] if with_trust else [])]
+    tables = _table(head, body, "Reprojection error per keypoint")
+    joints = measures.joint_figures(report)
+    if joints:
+        widest = max((row.p95_mm or 0.0 for row in joints), default=0.0)
+        body = [
+            f'<tr><th scope="row">{html.escape(row.name.replace("_", " "))}</th>{_cell(row.median_mm, ".0f")}'
+            f"{_bar(row.median_mm, row.p95_mm, widest)}</tr>"
+            for row in joints
+        ]
+        tables += _table(["Joint", "Sigma mm", "p95 mm"], body, "Uncertainty per joint")
+    return f'<p class="hint">Select a column’s heading to sort by it.</p><div class="pair">{tables}</div>'
+
+
+def _notes(report: QualityReport) -> str:
+    warned = "".join(f'<li class="warning">{html.escape(text)}</li>' for text in report.warnings)
+    noted = "".join(f"<li>{html.escape(text)}</li>" for text in report.notes)
+    return f'<ul class="plain">{warned}{noted}</ul>' if warned or noted else ""
+
+
+def _method(report: QualityReport) -> str:
+    rows = [
+        ("Optimizer", report.optimizer),
+        ("Body", report.body),
+        ("People", str(report.people)),
+        *report.versions.items(),
+    ]
+    cells = "".join(
+        f"<div><dt>{html.escape(str(name))}</dt><dd>{html.escape(str(value))}</dd></div>" for name, value in rows
+    )
+    return f'<dl class="versions">{cells}</dl>'
+
+
+def _definitions() -> str:
+    rows = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in DEFINITIONS)
+    return f'<dl class="definitions">{rows}</dl>'
+
+
+def _table(head: Sequence[str], rows: Sequence[str], caption: str) -> str:
+    cells = "".join(f'<th scope="col"><button type="button">{html.escape(name)}</button></th>' for name in head)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{caption}"><table><caption>{caption}</caption>'
+        f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _cell(value: float | int | None, form: str, unit: str = "", warn: bool = False) -> str:
+    style = ' class="warn"' if warn else ""
+    if value is None:
+        return f'<td{style} data-v="-1">–</td>'
+    return f'<td{style} data-v="{value:.6g}">{value:{form}}{unit}</td>'
+
+
+def _bar(middle: float | None, high: float | None, widest: float) -> str:
+    """A cell with the 95th percentile as a number and a bar; the full part of the bar is the median."""
+    if middle is None or high is None:
+        return '<td data-v="-1">–</td>'
+    shares = (100 * value / widest if widest > 0 else 0.0 for value in (middle, high))
+    inner, outer = (min(share, 100.0) for share in shares)
+    return (
+        f'<td class="bar" data-v="{high:.6g}"><span style="width:{outer:.1f}%"></span><span class="full" style="width:{inner:.1f}%"></span>'
+        f"<b>{high:.1f}</b></td>"
+    )
+
+
+def _px(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f} px"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _data_uri(picture: bytes) -> str:
+    if picture.startswith(b"\x89PNG\r\n\x1a\n"):
+        kind = "png"
+    elif picture.startswith(b"\xff\xd8\xff"):
+        kind = "jpeg"
+    else:
+        raise ValueError("a picture for the report must be PNG or JPEG")
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
