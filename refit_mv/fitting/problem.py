@@ -33,16 +33,22 @@ class CostOptions:
 
     ``noise``: standard deviation of a keypoint of confidence 1. ``kernel``: Geman–McClure scale. ``pose_prior``: factor on the learned Gaussian's negative
     log-likelihood. ``limit``: standard deviation in radians beyond a joint limit. ``shape_prior``: factor on ``|shape|²/2``. ``offset``: standard deviation
-    of the landmark offsets that a person's session may need.
+    of the landmark offsets that a person's session may need. ``independent_frames``: how many frames of a session count as independent evidence on shape and offsets;
+    a rig's and a detector's errors repeat, so hundreds of frames are not hundreds of measurements.
     """
 
     noise: float = 0.010
-    kernel: float = 0.06
+    kernel: float = 0.10
     confidence_power: float = 1.0
-    pose_prior: float = 0.3
+    pose_prior: float = 0.6
     limit: float = 0.05
     shape_prior: float = 1.0
     offset: float = 0.010
+    independent_frames: float = 8.0
+
+    def common_factor(self, frames: int) -> float:
+        """How much harder the priors on shape and offsets pull when ``frames`` share them."""
+        return max(1.0, frames / self.independent_frames)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from refit_mv.fitting.normal_equations import frame_cost, pose_tangent, rows
 from refit_mv.fitting.parameter_vector import ParameterVector
 from refit_mv.fitting.problem import FitProblem
 from refit_mv.fitting.result import FitResult, explained_share, judge
-from refit_mv.fitting.shared_shape import mean_shape
+from refit_mv.fitting.shared_shape import common_precision, mean_shape
 from refit_mv.fitting.uncertainty import joint_covariance
 from refit_mv.geometry import rotations as so3
 from refit_mv.geometry.triangulation import ray_projector
@@ -192,7 +192,7 @@ class Scipy:
             data_jacobian = block_diag([csr_matrix(_numpy(block)) for block in chart.chain(own, stacked.data_jacobian)])
             prior_jacobian = block_diag([csr_matrix(_numpy(block)) for block in chart.chain(own, stacked.prior_jacobian)])
             common_jacobian = bmat([[csr_matrix(_numpy(by_shape.reshape(-1, shape_count))), _offset_columns(by_offset)]])
-            sigma = np.concatenate([np.full(shape_count, problem.options.shape_prior**0.5), np.full(3 * landmarks, 1 / problem.options.offset)])
+            sigma = _numpy(common_precision(problem, shape_count).sqrt())
             jacobian = bmat([[data_jacobian, common_jacobian], [prior_jacobian, None], [None, diags(sigma)]], format="csr")
             level = np.concatenate([_numpy(here.shape[0]), _numpy(skin.offset).reshape(-1)]) * sigma
             return np.concatenate([_numpy(stacked.data).reshape(-1), _numpy(stacked.prior).reshape(-1), level]), jacobian

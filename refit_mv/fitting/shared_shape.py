@@ -32,14 +32,22 @@ def common_jacobian(skin: LandmarkSkin, posed: PosedLandmarks) -> Float[Tensor, 
     return torch.cat([by_shape, spread.flatten(-2)], dim=-1)
 
 
+def common_precision(problem: FitProblem, shape_count: int) -> Float[Tensor, " common"]:
+    """Prior precision of the common unknowns: shape, then offsets."""
+    options = problem.options
+    factor = options.common_factor(len(problem))
+    precision = problem.bearing.new_full((shape_count + 3 * problem.skin.landmark_count,), factor * options.offset**-2)
+    precision[:shape_count] = factor * options.shape_prior
+    return precision
+
+
 def shared_cost(problem: FitProblem, params: BodyParams, common: Float[Tensor, " common"]) -> Tensor:
     """Total cost of all frames with the common priors counted once."""
     shape_count = params.shape.shape[-1]
     skin = problem.skin.displaced(common[shape_count:].view(-1, 3))
     problem = replace(problem, skin=skin)
     frames = frame_cost(problem, params, problem.feedback(params), problem.options.kernel).sum()
-    prior = problem.options.shape_prior * (common[:shape_count] ** 2).sum()
-    return frames + prior + (common[shape_count:] ** 2).sum() / problem.options.offset**2
+    return frames + (common_precision(problem, shape_count) * common**2).sum()
 
 
 def solve_shared(
@@ -51,12 +59,7 @@ def solve_shared(
     """
     shape_count = initial.shape.shape[-1]
     common = torch.cat([mean_shape(problem, initial), problem.skin.offset.flatten()])
-    precision = torch.cat(
-        [
-            torch.full((shape_count,), problem.options.shape_prior, dtype=common.dtype, device=common.device),
-            torch.full((len(common) - shape_count,), problem.options.offset**-2, dtype=common.dtype, device=common.device),
-        ]
-    )
+    precision = common_precision(problem, shape_count)
 
     def with_common(params: BodyParams, values: Tensor) -> BodyParams:
         return replace(params, shape=values[:shape_count].expand(len(params), -1))

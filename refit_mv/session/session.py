@@ -4,19 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from calib import read_rig
+from calib import estimate_up, examine, read_rig
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.session.calibration_file import find_calibration
 from refit_mv.session.detection_record import read_record
 from refit_mv.session.image_size import compare_sizes
-from refit_mv.session.images import ImageFolder, open_images
+from refit_mv.session.images import open_images
 from refit_mv.session.keypoint_files import KeypointSource, open_keypoints
 from refit_mv.session.layouts import find_files, view_folders
 from refit_mv.session.name_matching import match_names
 from refit_mv.session.timestamps import Timestamps, read_timestamps
-from refit_mv.session.video import FrameSource, VideoFile, open_video
+from refit_mv.session.video import FrameSource, open_video
 
+# Below this share of level cameras nothing is said about which way is up.
+SURE_OF_UP = 0.4
 TIMESTAMP_PLACES = ("timestamps.csv", "videos/timestamps.csv")
 
 
@@ -32,7 +34,10 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """A recording whose views all have a camera: ``rig`` holds exactly the cameras of ``views``, in the same order."""
+    """A recording whose views all have a camera: ``rig`` holds exactly the cameras of ``views``, in the same order.
+
+    ``up`` is the world's up direction as the cameras' horizons have it, None where they disagree.
+    """
 
     path: Path
     layout: str
@@ -40,6 +45,7 @@ class Session:
     rig: CameraRig
     views: tuple[View, ...]
     timestamps: Timestamps | None
+    up: tuple[float, float, float] | None
     warnings: tuple[str, ...]
 
     @property
@@ -58,16 +64,11 @@ def frame_source(view: View) -> FrameSource | None:
     return open_images(view.images) if view.images is not None else None
 
 
-def _probe(view: View, warnings: list[str]) -> VideoFile | ImageFolder | None:
-    """Like :func:`frame_source`, but pictures that cannot be read are only a warning where keypoints make them dispensable."""
+def _probe(view: View, warnings: list[str]) -> FrameSource | None:
+    """Like :func:`frame_source`, but pictures that cannot be read are only a warning where keypoints make them
+    dispensable."""
     try:
-        source = (
-            open_video(view.video)
-            if view.video is not None
-            else open_images(view.images)
-            if view.images is not None
-            else None
-        )
+        source = frame_source(view)
         if source is not None:
             source.size  # noqa: B018 - reads the first image
         return source
@@ -81,8 +82,8 @@ def _probe(view: View, warnings: list[str]) -> VideoFile | ImageFolder | None:
 def open_session(path: Path, calib: Path | None = None, units: str | None = None) -> Session:
     """Open a recording folder: recognise its layout, read its calibration, pair views with cameras by name.
 
-    ``calib`` None looks for the calibration inside the folder and up to two levels above. ``units`` is the unit of the calibration's lengths where
-    its file does not say. Cameras without a view are left out with a warning.
+    ``calib`` None looks for the calibration inside the folder and up to two levels above. ``units`` is the unit of the
+    calibration's lengths where its file does not say. Cameras without a view are left out with a warning.
 
     Raises:
         InputError: anything missing, unreadable or contradictory.
@@ -92,7 +93,7 @@ def open_session(path: Path, calib: Path | None = None, units: str | None = None
     if not calibration.exists():
         raise InputError(f"no calibration {calibration}; check --calib")
     loaded = read_rig(calibration, units)
-    warnings = [*found.warnings, *loaded.warnings]
+    warnings = [*found.warnings, *loaded.warnings, *examine(loaded.rig)]
 
     def by_camera(folders: Mapping[str, Path], what: str) -> dict[str, Path]:
         cameras = match_names(tuple(folders), loaded.rig.names, what, str(calibration))
@@ -134,8 +135,15 @@ def open_session(path: Path, calib: Path | None = None, units: str | None = None
         rig=CameraRig(tuple(cameras)),
         views=tuple(views),
         timestamps=_timestamps(table, names) if table is not None else None,
+        up=_up(loaded.rig),
         warnings=tuple(warnings),
     )
+
+
+def _up(rig: CameraRig) -> tuple[float, float, float] | None:
+    estimate = estimate_up(rig)
+    x, y, z = estimate.up.tolist()
+    return (x, y, z) if estimate.confidence >= SURE_OF_UP else None
 
 
 def _keypoint_source(folder: Path) -> KeypointSource:
@@ -151,9 +159,11 @@ def _timestamps(path: Path, names: list[str]) -> Timestamps:
 
 
 def with_keypoints(session: Session, folder: Path, keypoint_set: str | None = None) -> Session:
-    """The session with the keypoints of another folder (``<folder>/pose/<view>_json`` or ``<folder>/<view>_json``), as detection writes.
+    """The session with the keypoints of another folder (``<folder>/pose/<view>_json`` or ``<folder>/<view>_json``), as
+    detection writes.
 
-    ``keypoint_set`` names their set; by default it is what the record beside them says. Views without keypoints there get none.
+    ``keypoint_set`` names their set; by default it is what the record beside them says. Views without keypoints there
+    get none.
 
     Raises:
         InputError: no keypoint folders there, or folders of no camera.

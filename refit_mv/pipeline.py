@@ -1,0 +1,223 @@
+"""From a session folder to a motion, in one straight line."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from refit_mv.body.files import load_body
+from refit_mv.body.model import BodyModel
+from refit_mv.delivery import Delivery, deliver
+from refit_mv.detect.detector import detector
+from refit_mv.detect.run_detection import run_detection
+from refit_mv.errors import InputError
+from refit_mv.fitting.association import Chosen, choose_person
+from refit_mv.fitting.evidence import Evidence, check_stature, evidence_on
+from refit_mv.fitting.initialise import initialise
+from refit_mv.fitting.result_store import describe, fields, read_params, row_block
+from refit_mv.fitting.subject import Subject, meet
+from refit_mv.fitting.visible_error import pixel_error
+from refit_mv.recipe import FitRecipe
+from refit_mv.session.observation_reading import LoadedObservations, read_observations
+from refit_mv.session.session import Session, open_session, with_keypoints
+from refit_mv.session.store import ResultStore
+
+# Called with what is being done, how far, and of how much.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class FitRequest:
+    """What to fit and how. ``calib`` None looks for the calibration inside the session; ``out`` None writes to ``<session>/refit``."""
+
+    session: Path
+    recipe: FitRecipe
+    calib: Path | None = None
+    out: Path | None = None
+    body: str = "open"
+    keypoints: str | None = None
+    units: str | None = None
+    frames: slice | None = None
+    fps: float | None = None
+    device: str = "auto"
+    detector: str = "mediapipe"
+    detector_weights: Path | None = None
+    resume: bool = False
+
+    @property
+    def out_folder(self) -> Path:
+        return self.session / "refit" if self.out is None else self.out
+
+
+def _quiet(_stage: str, _done: int, _total: int) -> None:
+    pass
+
+
+def fit(request: FitRequest, progress: Progress = _quiet) -> Delivery:
+    """Fit one person to a session and write everything a studio needs.
+
+    Raises:
+        InputError: the session, the calibration or an option cannot be used; the message says which and what to do.
+    """
+    began = time.perf_counter()
+    session = open_session(request.session, request.calib, request.units)
+    out = _prepare(request.out_folder)
+    session = _with_detections(session, request, out, progress)
+    loaded = read_observations(session, request.keypoints, request.frames, request.fps)
+    session = replace(session, rig=session.rig.subset(loaded.observations.view_names))
+    body = load_body(request.body)
+    check_stature(body, loaded.observations, session.rig)
+    chosen = choose_person(loaded.observations, session.rig)
+    evidence = evidence_on(body, chosen.observations)
+    store = _open_store(request, session, body, chosen, evidence, out / "fit.h5", progress)
+    _solve(request, session, body, chosen, evidence, store, progress)
+    return deliver(
+        session=session,
+        source_numbers=loaded.source_numbers,
+        warnings=(*session.warnings, *loaded.warnings, *_about_choice(loaded, chosen)),
+        body=body,
+        evidence=evidence,
+        observations=chosen.observations,
+        store=store,
+        recipe=request.recipe,
+        device=_device(request.device),
+        out=out,
+        seconds=time.perf_counter() - began,
+        progress=progress,
+    )
+
+
+def _prepare(out: Path) -> Path:
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file; give a folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot create the output folder {out}: {error.strerror}; give another --out") from None
+    return out
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError):
+        raise InputError(f"device '{name}' is not available here; use --device cpu, or auto") from None
+    return name
+
+
+def _with_detections(session: Session, request: FitRequest, out: Path, progress: Progress) -> Session:
+    """Sessions without keypoint files get them from a detector, once: a second run finds them in the output folder."""
+    if any(view.keypoints is not None for view in session.views):
+        return session
+    chosen = detector(request.detector, request.detector_weights)
+    folder = run_detection(session, chosen, out, lambda view, done, total: progress(f"detect {view}", done, total))
+    return with_keypoints(session, folder)
+
+
+def _about_choice(loaded: LoadedObservations, chosen: Chosen) -> tuple[str, ...]:
+    """What a person should know about who was followed."""
+    notes = []
+    crowd = int((loaded.observations.confidence.max(-1) > 0).sum(-1).max())
+    if crowd > 1:
+        notes.append(f"up to {crowd} people are in a picture; the one that the views agree on was fitted")
+    if len(chosen.observations.view_names) > 1:
+        lonely = int((chosen.agreeing_views < 2).sum())
+        if lonely:
+            notes.append(f"in {lonely} of {len(chosen.agreeing_views)} frames no two views agree on a person")
+    return tuple(notes)
+
+
+def _fingerprint(request: FitRequest, session: Session, body: BodyModel, chosen: Chosen) -> str:
+    """Identifies everything that the result depends on, so that a resumed run cannot mix two fits."""
+    digest = hashlib.sha256()
+    for camera in session.rig:
+        motion = camera.cam_from_world
+        for array in (camera.matrix, camera.distortion, motion.rotation.numpy(), motion.translation.numpy()):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    for array in (chosen.observations.pixels, chosen.observations.confidence, chosen.observations.frame_numbers):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    for tensor in (body.template, body.shape_directions, body.landmark_regressor):
+        digest.update(tensor.numpy().tobytes())
+    digest.update(repr((replace(request.recipe, overlay=True), session.rig.names, body.name, chosen.observations.fps)).encode())
+    return digest.hexdigest()
+
+
+def _open_store(
+    request: FitRequest,
+    session: Session,
+    body: BodyModel,
+    chosen: Chosen,
+    evidence: Evidence,
+    path: Path,
+    progress: Progress,
+) -> ResultStore:
+    """The store of an earlier, interrupted run, or a new one: then the subject is met first."""
+    fingerprint = _fingerprint(request, session, body, chosen)
+    if request.resume and path.exists():
+        return ResultStore.open(path, fingerprint)
+    progress("person", 0, 1)
+    recipe = request.recipe
+    subject = meet(
+        body, session.rig, evidence, recipe.build_optimizer(), recipe.cost, recipe.subject_frames, _device(request.device)
+    )
+    progress("person", 1, 1)
+    static = {
+        "shape": subject.shape,
+        "landmark_offset": subject.landmark_offset,
+        "landmark_names": "\n".join(evidence.landmark_names),
+        "joint_names": "\n".join(body.joint_names),
+        "view_names": "\n".join(session.rig.names),
+        "keypoint_set": chosen.observations.keypoints.name,
+        "body": body.name,
+        "optimizer": recipe.optimizer,
+        "recipe": repr(recipe),
+        "fps": chosen.observations.fps,
+    }
+    layout = fields(body.joint_count, len(session.rig), len(evidence.landmark_names))
+    return ResultStore.create(path, len(evidence), layout, describe(static), recipe.chunk_frames, fingerprint)
+
+
+def _solve(
+    request: FitRequest,
+    session: Session,
+    body: BodyModel,
+    chosen: Chosen,
+    evidence: Evidence,
+    store: ResultStore,
+    progress: Progress,
+) -> None:
+    """Fit chunk after chunk. A chunk depends on nothing but its evidence, the subject and the last frames of the chunk before, all read from the store."""
+    recipe, device = request.recipe, _device(request.device)
+    optimizer = recipe.build_optimizer()
+    subject = read_subject(store)
+    projector = session.rig.stacked()
+    for index in store.unfinished():
+        chunk = store.chunk_rows(index)
+        part = evidence.frames(chunk)
+        problem = part.problem(body, session.rig, recipe.cost, "locked", 1 / chosen.observations.fps, device)
+        problem = subject.lock(problem)
+        if chunk.start > 0:
+            problem = replace(problem, preceding=read_params(store, slice(max(chunk.start - 2, 0), chunk.start)).to(torch.float64, device))
+        result = optimizer.solve(problem, subject.dress(initialise(problem)))
+        error = pixel_error(problem.skin.to(torch.float64, "cpu"), projector, result.params.to(torch.float64), part)
+        rows = row_block(
+            result, part.pixels, part.confidence, error, chosen.detection[chunk], chosen.observations.frame_numbers[chunk]
+        )
+        store.write_chunk(index, rows)
+        progress("fit", chunk.stop, store.frame_count)
+
+
+def read_subject(store: ResultStore) -> Subject:
+    """The subject that a store was made for."""
+
+    def tensor(name: str) -> Tensor:
+        return torch.from_numpy(np.asarray(store.read_static(name), dtype=np.float64))
+
+    return Subject(tensor("shape"), tensor("landmark_offset"))
