@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -12,11 +12,13 @@ from refit_mv.body.keypoint_sets import KeypointSet
 from refit_mv.errors import InputError
 
 
+@runtime_checkable
 class Detector(Protocol):
     """Finds people in the pictures of one view.
 
-    ``detect`` is lazy and yields once per frame: rows of x, y (pixels of the given frame, centres at integers) and confidence (0 to 1) for every person.
-    A call starts afresh: a detector that tracks sees the frames of one call as one film.
+    ``detect`` is lazy and yields once per frame: rows of x, y (pixels of the given frame, centres at integers) and
+    confidence (0 to 1) for every person. A call starts afresh: a detector that tracks sees the frames of one call as
+    one film.
     """
 
     @property

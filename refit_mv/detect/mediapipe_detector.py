@@ -17,7 +17,8 @@ PERSON_CONFIDENCE = 0.5
 
 
 class MediapipeDetector:
-    """Tracks the most prominent person through a view's frames. The confidence of a point is MediaPipe's ``visibility``."""
+    """Tracks the most prominent person through a view's frames. The confidence of a point is MediaPipe's
+    ``visibility``."""
 
     def __init__(self) -> None:
         try:
@@ -54,7 +55,8 @@ class MediapipeDetector:
                 if found is None:
                     yield np.zeros((0, 33, 3))
                     continue
-                # MediaPipe's shares of the picture count from its outer edge, pixel centres lie half a pixel further in.
+                # MediaPipe's shares of the picture count from its outer edge, pixel centres lie half a pixel further
+                # in.
                 yield np.array(
                     [[[point.x * width - 0.5, point.y * height - 0.5, point.visibility] for point in found.landmark]]
                 )

@@ -12,7 +12,8 @@ from refit_mv.errors import InputError
 
 INSTALL = "pip install rtmlib onnxruntime"
 MODE = "balanced"
-# How the official files are called, and the picture sizes (width, height) of rtmlib's own table, by words in those names.
+# How the official files are called, and the picture sizes (width, height) of rtmlib's own table, by words in those
+# names.
 FINDER_PATTERNS = ("*yolox*.onnx", "*det*.onnx")
 POSE_PATTERNS = ("*rtmpose*halpe26*.onnx", "*halpe26*.onnx", "*pose*.onnx")
 
@@ -20,8 +21,8 @@ POSE_PATTERNS = ("*rtmpose*halpe26*.onnx", "*halpe26*.onnx", "*pose*.onnx")
 class RtmlibDetector:
     """Everyone in every picture, frame by frame.
 
-    Without ``weights`` rtmlib downloads its networks once (about 110 MB); ``weights`` is a folder with one YOLOX and one RTMPose Halpe-26 ``.onnx``
-    file, for machines without a network. Input sizes are read from the files.
+    Without ``weights`` rtmlib downloads its networks once (about 110 MB); ``weights`` is a folder with one YOLOX and
+    one RTMPose Halpe-26 ``.onnx`` file, for machines without a network. Input sizes are read from the files.
     """
 
     def __init__(self, weights: Path | None = None) -> None:
@@ -65,7 +66,8 @@ class RtmlibDetector:
         self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
     ) -> Iterator[Float[np.ndarray, "person joint 3"]]:
         for frame in frames:
-            # rtmlib expects OpenCV's channel order. Where it finds nobody it poses the whole picture, so that case is caught before.
+            # rtmlib expects OpenCV's channel order. Where it finds nobody it poses the whole picture, so that case is
+            # caught before.
             image = np.ascontiguousarray(frame[..., ::-1])
             boxes = self._network.det_model(image)
             if len(boxes) == 0:

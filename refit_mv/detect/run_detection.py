@@ -18,13 +18,16 @@ Progress = Callable[[str, int, int], None]
 
 
 def run_detection(session: Session, detector: Detector, out_folder: Path, progress: Progress | None = None) -> Path:
-    """Detect people in every picture of every view: ``<out>/pose/<view>_json/<view>_000000.json``, numbered as the pictures are.
+    """Detect people in every picture of every view: ``<out>/pose/<view>_json/<view>_000000.json``, numbered as the
+    pictures are.
 
-    Files appear complete or not at all; run again after an interruption, it goes on with the first missing file of each view. ``progress`` is called with
-    view name, finished frames and all frames of that view. Returns the folder ``<out>/pose``; read it back with ``with_keypoints``.
+    Files appear complete or not at all; run again after an interruption, it goes on with the first missing file of each
+    view. ``progress`` is called with view name, finished frames and all frames of that view. Returns the folder
+    ``<out>/pose``; read it back with ``with_keypoints``.
 
     Raises:
-        InputError: a view without pictures, a picture that cannot be read, or a folder that another detector or recording filled.
+        InputError: a view without pictures, a picture that cannot be read, or a folder that another detector or
+        recording filled.
     """
     pictures: dict[str, FrameSource] = {}
     for view in session.views:
@@ -74,10 +77,12 @@ def _detect_view(name: str, source: FrameSource, detector: Detector, folder: Pat
         progress(name, first, len(paths))
     if first == len(paths):
         return
-    # A tracker sees one film: everything after the first gap is detected again, so that a resumed run has one seam at most.
+    # A tracker sees one film: everything after the first gap is detected again, so that a resumed run has one seam at
+    # most.
     found = detector.detect(source.frames(first))
     for index, people in zip(range(first, len(paths)), found, strict=False):
-        # Not durable: waiting for the disk for every small file would outlast the detection, and a lost one is detected again.
+        # Not durable: waiting for the disk for every small file would outlast the detection, and a lost one is detected
+        # again.
         with complete_or_absent(paths[index], durable=False) as temporary:
             temporary.write_bytes(_openpose(people, detector))
         if progress is not None:

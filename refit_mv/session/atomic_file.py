@@ -10,10 +10,11 @@ from refit_mv.errors import InputError
 
 @contextmanager
 def complete_or_absent(path: Path, durable: bool = True) -> Iterator[Path]:
-    """Gives a temporary path beside ``path`` to write to, renamed into place when the block ends well and removed when it does not.
+    """Gives a temporary path beside ``path`` to write to, renamed into place when the block ends well and removed when
+    it does not.
 
-    Makes the folder if need be. The temporary name keeps the suffix, by which some writers choose the format. ``durable`` also waits for the disk,
-    so that the file survives a power cut; without it, only a kill.
+    Makes the folder if need be. The temporary name keeps the suffix, by which some writers choose the format.
+    ``durable`` also waits for the disk, so that the file survives a power cut; without it, only a kill.
 
     Raises:
         InputError: no such folder can be made, no space, no permission.

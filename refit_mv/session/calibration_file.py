@@ -1,4 +1,5 @@
-"""Where a session's calibration lies when nobody says: in the folder itself, or one or two levels up as in Pose2Sim's batch layout."""
+"""Where a session's calibration lies when nobody says: in the folder itself, or one or two levels up as in Pose2Sim's
+batch layout."""
 
 from pathlib import Path
 

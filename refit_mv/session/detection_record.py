@@ -1,4 +1,5 @@
-"""``detection.json``: which detector wrote a folder of keypoints, so that they are read as what they are and never mixed."""
+"""``detection.json``: which detector wrote a folder of keypoints, so that they are read as what they are and never
+mixed."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -12,7 +13,8 @@ RECORD_NAME = "detection.json"
 
 @dataclass(frozen=True)
 class DetectionRecord:
-    """``keypoints`` is the keypoint set's name; ``sources`` names each view's pictures with their size and number of frames."""
+    """``keypoints`` is the keypoint set's name; ``sources`` names each view's pictures with their size and number of
+    frames."""
 
     detector: str
     keypoints: str

@@ -1,4 +1,5 @@
-"""Folders with one file per frame, numbered in the file name: ``000012.jpg``, ``cam01.0012.json``, ``cam01_000000000012_keypoints.json``."""
+"""Folders with one file per frame, numbered in the file name: ``000012.jpg``, ``cam01.0012.json``,
+``cam01_000000000012_keypoints.json``."""
 
 import os
 import re
@@ -11,7 +12,8 @@ from refit_mv.errors import InputError
 
 # The last group of digits counts the frame; OpenPose appends "_keypoints".
 NUMBERED = re.compile(r"^(?P<prefix>.*?)(?P<number>\d+)(?:_keypoints)?$")
-# Files named unlike the rest are strays (Pose2Sim's own demo has two) as long as they are few; more than this share may be a second recording.
+# Files named unlike the rest are strays (Pose2Sim's own demo has two) as long as they are few; more than this share may
+# be a second recording.
 STRAY_SHARE = 0.1
 
 
@@ -28,17 +30,20 @@ class FrameFiles:
         return len(self.numbers)
 
     def path(self, position: int) -> str:
-        """Path of the file at a position from 0 (text: for a hundred thousand small files Path objects cost as much as the reading)."""
+        """Path of the file at a position from 0 (text: for a hundred thousand small files Path objects cost as much as
+        the reading)."""
         return f"{self.folder}{os.sep}{self.names[position]}"
 
 
 def list_frame_files(folder: Path, suffixes: Sequence[str], what: str) -> FrameFiles:
-    """Files of ``folder`` that end in one of ``suffixes`` (lower case, with the dot), by the frame number in their names.
+    """Files of ``folder`` that end in one of ``suffixes`` (lower case, with the dot), by the frame number in their
+    names.
 
     ``what`` names the contents in messages ("keypoint", "image"). Files with other endings are ignored.
 
     Raises:
-        InputError: no such folder, no such file in it, names without a number, two files of one frame, two series of names.
+        InputError: no such folder, no such file in it, names without a number, two files of one frame, two series of
+        names.
     """
     try:
         entries = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())

@@ -1,4 +1,5 @@
-"""Whether a view's pixels can belong to its camera: sizes that differ, points outside the picture, coordinates that are no pixels."""
+"""Whether a view's pixels can belong to its camera: sizes that differ, points outside the picture, coordinates that are
+no pixels."""
 
 import numpy as np
 from jaxtyping import Float
@@ -6,7 +7,8 @@ from jaxtyping import Float
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import Camera
 
-# Encoders pad to whole blocks of 16 pixels and calibrations quote either size (1080 and 1088 in Pose2Sim's demo): no harm up to here.
+# Encoders pad to whole blocks of 16 pixels and calibrations quote either size (1080 and 1088 in Pose2Sim's demo): no
+# harm up to here.
 PADDING_PIXELS = 16
 # A scaled picture keeps its aspect ratio within rounding.
 ASPECT_TOLERANCE = 0.02

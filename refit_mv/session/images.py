@@ -42,9 +42,13 @@ class ImageFolder:
         """Images carry no rate."""
         return None
 
-    @cached_property
+    @property
     def size(self) -> tuple[int, int]:
-        """(width, height) in pixels."""
+        """(width, height) in pixels, of the first image."""
+        return self._size
+
+    @cached_property
+    def _size(self) -> tuple[int, int]:
         height, width, _ = _read_image(self.files.path(0)).shape
         return width, height
 
@@ -52,7 +56,7 @@ class ImageFolder:
     def count(self) -> int:
         return len(self.files)
 
-    @cached_property
+    @property
     def frame_numbers(self) -> Int[np.ndarray, " count"]:
         return np.array(self.files.numbers, dtype=np.int64)
 

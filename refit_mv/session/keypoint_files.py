@@ -1,8 +1,9 @@
 """Two-dimensional keypoints in JSON files, one file per view and frame: OpenPose's format and EasyMocap's.
 
-OpenPose: ``{"people": [{"pose_keypoints_2d": [x, y, confidence, …]}]}`` (its documentation, "Output", JSON-UI format), which Pose2Sim and rtmlib
-users write too, with all whole-body points in the one list. EasyMocap: ``{"height", "width", "annots": [{"personID", "bbox", "keypoints": [[x, y,
-c], …]}]}``. To add a format, add a parser and a row to ``FORMATS``.
+OpenPose: ``{"people": [{"pose_keypoints_2d": [x, y, confidence, …]}]}`` (its documentation, "Output", JSON-UI format),
+which Pose2Sim and rtmlib users write too, with all whole-body points in the one list. EasyMocap: ``{"height", "width",
+"annots": [{"personID", "bbox", "keypoints": [[x, y, c], …]}]}``. To add a format, add a parser and a row to
+``FORMATS``.
 """
 
 import json
@@ -21,8 +22,8 @@ from refit_mv.session.frame_files import FrameFiles, list_frame_files
 class KeypointFormat:
     """How one tool writes a frame.
 
-    ``people_key`` marks the format at the top of the JSON and holds the people; ``points_key`` holds a person's points. ``sets`` says which keypoint
-    set a number of points means where the format itself settles it.
+    ``people_key`` marks the format at the top of the JSON and holds the people; ``points_key`` holds a person's points.
+    ``sets`` says which keypoint set a number of points means where the format itself settles it.
     """
 
     name: str
@@ -120,7 +121,8 @@ def open_keypoints(folder: Path, keypoints: str | None = None) -> KeypointSource
 
 
 def settle_keypoint_set(count: int, source: KeypointSource, wanted: str | None, example: str) -> KeypointSet:
-    """The keypoint set of files with ``count`` points per person: as asked for, as recorded, as the format says, or by the number alone.
+    """The keypoint set of files with ``count`` points per person: as asked for, as recorded, as the format says, or by
+    the number alone.
 
     Raises:
         InputError: the set asked for has another number of points, no set has that number, or several have.
@@ -142,6 +144,8 @@ def settle_keypoint_set(count: int, source: KeypointSource, wanted: str | None, 
         )
     if len(candidates) > 1:
         raise InputError(
-            f"{example} has {count} points per person, which {listed} both have; say which with --keypoints, such as --keypoints {candidates[0].name}"
+            f"{example} has {count} points per person, as {listed} have; say which: --keypoints {candidates[0].name}"
+            f" or --keypoints {candidates[-1].name}"
         )
-    return candidates[0]
+    (only,) = candidates
+    return only

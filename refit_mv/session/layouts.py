@@ -1,4 +1,5 @@
-"""How recording folders are laid out: Pose2Sim's, EasyMocap's and the plain one. A new layout is a row of ``LAYOUTS``."""
+"""How recording folders are laid out: Pose2Sim's, EasyMocap's and the plain one. A new layout is a row of
+``LAYOUTS``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from refit_mv.session.video import VIDEO_SUFFIXES
 class Layout:
     """Where a kind of session keeps things, relative to its folder; of several places the first that exists counts.
 
-    ``markers`` are glob patterns of which one must match for the layout to be recognised; ``videos`` are folders with one file per view,
-    ``images`` and ``keypoints`` folders with one folder per view.
+    ``markers`` are glob patterns of which one must match for the layout to be recognised; ``videos`` are folders with
+    one file per view, ``images`` and ``keypoints`` folders with one folder per view.
     """
 
     name: str
@@ -105,6 +106,17 @@ def find_files(session: Path) -> FoundFiles:
                 f"{session} has keypoints in {' and '.join(name for name, _ in found)}: those in {found[0][0]} are used",
             )
         return FoundFiles(layout.name, videos, images, keypoints, warnings)
+    inside = sorted(
+        {
+            path.parent
+            for depth in ("*", "*/*")
+            for kind in ("videos", "pose", "annots")
+            for path in session.glob(f"{depth}/{kind}")
+        }
+    )
+    if inside:
+        listed = ", ".join(str(path.relative_to(session)) for path in inside[:3])
+        raise InputError(f"{session} is no recording itself, but holds {len(inside)}: {listed}; give one of them")
     present = ", ".join(sorted(path.name for path in session.iterdir())[:5]) or "nothing"
     raise InputError(
         f"{session} is no recording: found {present}; expected videos/<camera>.mp4, images/<camera>/000000.jpg,"

@@ -1,7 +1,7 @@
 """Which view belongs to which camera, by name.
 
-Files sort names in their own ways, so order proves nothing. Names are compared ever more loosely, and only a comparison under which every
-view has exactly one camera counts.
+Files sort names in their own ways, so order proves nothing. Names are compared ever more loosely, and only a comparison
+under which every view has exactly one camera counts.
 """
 
 import re
@@ -54,7 +54,7 @@ def match_names(
             return {view: names[0] for view, names in zip(views, found, strict=True)}
     loose = [_number(camera) for camera in cameras]
     lonely = [view for view in views if _number(view) not in loose]
-    reason = f"{what} {', '.join(lonely)} has no camera of its name" if lonely else "the names do not pair one to one"
+    reason = f"no camera for {what} {', '.join(lonely)}" if lonely else "the names do not pair one to one"
     raise InputError(
         f"cannot match {what}s to cameras: {reason}; {what}s: {', '.join(views)}; cameras in {where}: {', '.join(cameras)};"
         " rename the folders or files, or give the calibration of these cameras with --calib"

@@ -21,7 +21,8 @@ LARGEST_CONFIDENCE = 50.0
 
 @dataclass(frozen=True, eq=False)
 class LoadedObservations:
-    """What was read, which of each view's own frames it came from (−1: none), and what a person should know about it."""
+    """What was read, which of each view's own frames it came from (−1: none), and what a person should know about
+    it."""
 
     observations: Observations
     source_numbers: Int[np.ndarray, "frame view"]
@@ -59,12 +60,13 @@ def read_observations(
 ) -> LoadedObservations:
     """Read the keypoint files of all views, float32.
 
-    ``keypoints`` names the keypoint set; without it the number of points decides. ``frames`` selects by frame number (start, stop exclusive, step;
-    with time stamps by position on the common time line); other files are not opened. ``fps`` is the rate at which frames are numbered; without it the
-    videos' or the time stamps' rate, else 30 with a warning.
+    ``keypoints`` names the keypoint set; without it the number of points decides. ``frames`` selects by frame number
+    (start, stop exclusive, step; with time stamps by position on the common time line); other files are not opened.
+    ``fps`` is the rate at which frames are numbered; without it the videos' or the time stamps' rate, else 30 with a
+    warning.
 
-    A file without people and a missing file both mean "not detected", as do points of confidence 0 or below and points at exactly (0, 0), which is how
-    OpenPose and rtmlib mark missing points. Confidences above 1 are cut to 1.
+    A file without people and a missing file both mean "not detected", as do points of confidence 0 or below and points
+    at exactly (0, 0), which is how OpenPose and rtmlib mark missing points. Confidences above 1 are cut to 1.
 
     Raises:
         InputError: unreadable or contradictory files, no people at all, points that cannot belong to the camera.
@@ -72,6 +74,10 @@ def read_observations(
     sources = _sources(session)
     pairing = pair_session(session, frames, fps)
     warnings = list(pairing.warnings)
+    if session.timestamps is not None and fps is not None:
+        warnings.append(
+            f"{session.timestamps.path} tells the frame rate ({pairing.fps:.4g}); the given {fps:.4g} is ignored"
+        )
     reading = _Reading((pairing.source_numbers.shape[0], len(sources)), keypoints)
     for index, (_, source) in enumerate(sources):
         reading.read_view(index, source, pairing.source_numbers[:, index])
@@ -93,7 +99,8 @@ def read_observations(
 
 
 class _Reading:
-    """The arrays while they fill: sized for all frames once the first person tells the number of points, widened when more people appear."""
+    """The arrays while they fill: sized for all frames once the first person tells the number of points, widened when
+    more people appear."""
 
     def __init__(self, shape: tuple[int, int], wanted: str | None) -> None:
         self.wanted = wanted

@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from refit_mv.errors import InputError
 
 DEFAULT_FPS = 30.0
-# More empty frames than this many times the existing ones mean that the numbers in the names count something else (a clock, a serial number).
+# More empty frames than this many times the existing ones mean that the numbers in the names count something else (a
+# clock, a serial number).
 LARGEST_SPREAD = 10
 SPREAD_ALLOWANCE = 1000
 # Rates that differ by more drift a whole frame within a minute at 30 frames per second.
@@ -19,7 +20,8 @@ RATE_TOLERANCE = 5e-4
 
 @dataclass(frozen=True, eq=False)
 class FramePairing:
-    """``source_numbers`` is each view's own frame number (file number, video index) for every paired frame, −1 where the view has none."""
+    """``source_numbers`` is each view's own frame number (file number, video index) for every paired frame, −1 where
+    the view has none."""
 
     frame_numbers: Int[np.ndarray, " frame"]
     source_numbers: Int[np.ndarray, "frame view"]
@@ -43,10 +45,11 @@ def pair_by_number(
     rates: Mapping[str, float | None],
     fps: float | int | None,
 ) -> FramePairing:
-    """Pair frames of equal number. The result spans all numbers of all views evenly; a view without a file has −1 there.
+    """Pair frames of equal number. The result spans all numbers of all views evenly; a view without a file has −1
+    there.
 
-    ``numbers`` are each view's file numbers, ascending; ``frames`` selects by number (stop exclusive). ``fps`` (else the videos' common rate, else
-    30 with a warning) is the rate at which the numbers count.
+    ``numbers`` are each view's file numbers, ascending; ``frames`` selects by number (stop exclusive). ``fps`` (else
+    the videos' common rate, else 30 with a warning) is the rate at which the numbers count.
 
     Raises:
         InputError: a selection outside the recording, videos of different rates, numbers that leap.
@@ -116,9 +119,11 @@ def pair_by_time(
     times: Mapping[str, Float[np.ndarray, " row"]],
     frames: slice | None,
 ) -> FramePairing:
-    """Pair frames by time: an even time line over the views' common span, and on it each view's nearest frame within half a step.
+    """Pair frames by time: an even time line over the views' common span, and on it each view's nearest frame within
+    half a step.
 
-    The time line follows the first of the fastest views (its phase and its mean rate). ``frames`` selects positions on it.
+    The time line follows the first of the fastest views (its phase and its mean rate). ``frames`` selects positions on
+    it.
 
     Raises:
         InputError: files that the table does not cover, views that never run at the same time, a selection outside.
@@ -151,7 +156,8 @@ def pair_by_time(
         spans = ", ".join(f"{view} {values[0]:.3f}-{values[-1]:.3f} s" for view, values in own_times.items())
         raise InputError(f"the views never run at the same time: {spans}; check the time stamps")
     count = round((inside[-1] - inside[0]) * fps) + 1
-    # The phase is the leader's median offset, so that one late frame at the start does not push all its frames to the edge of their steps.
+    # The phase is the leader's median offset, so that one late frame at the start does not push all its frames to the
+    # edge of their steps.
     phase = float(np.median((inside - inside[0]) * fps - np.round((inside - inside[0]) * fps)))
     line = inside[0] + (np.arange(count) + phase) / fps
     sources = np.stack([_nearest(line, fps, own_times[view], own_numbers[view]) for view in numbers], axis=1)

@@ -176,4 +176,9 @@ def with_keypoints(session: Session, folder: Path, keypoint_set: str | None = No
     record = read_record(place)
     name = keypoint_set or (record.keypoints if record is not None else None)
     sources = {cameras[view]: open_keypoints(path, name) for view, path in folders.items()}
-    return replace(session, views=tuple(replace(view, keypoints=sources.get(view.name)) for view in session.views))
+    views = tuple(replace(view, keypoints=sources.get(view.name)) for view in session.views)
+    warnings = [warning for source in sources.values() for warning in source.files.warnings]
+    without = [view.name for view in views if view.keypoints is None]
+    if without:
+        warnings.append(f"{place} has no keypoints for {', '.join(without)}: they are left out")
+    return replace(session, views=views, warnings=(*session.warnings, *warnings))

@@ -1,9 +1,10 @@
 """Results on disk, written chunk by chunk, that survive a kill at any moment.
 
-The file is plain HDF5, readable by any tool. Everything structural is written once, into a temporary file that is renamed into place: all
-datasets exist at full size, contiguous, with their space allocated. From then on HDF5 never writes again: chunks go to their known byte
-offsets with ``pwrite``, are synced to disk, and only then is the chunk's ``done`` byte set and synced. Whatever moment the process dies at,
-the file opens, and a chunk marked done is complete. Several processes may write different chunks of one store.
+The file is plain HDF5, readable by any tool. Everything structural is written once, into a temporary file that is
+renamed into place: all datasets exist at full size, contiguous, with their space allocated. From then on HDF5 never
+writes again: chunks go to their known byte offsets with ``pwrite``, are synced to disk, and only then is the chunk's
+``done`` byte set and synced. Whatever moment the process dies at, the file opens, and a chunk marked done is complete.
+Several processes may write different chunks of one store.
 """
 
 import os
@@ -26,7 +27,8 @@ Static = np.ndarray | str | int | float | bool
 
 @dataclass(frozen=True)
 class Field:
-    """One quantity that every frame has: the shape of a frame's value, its dtype (number or bool), and what it is, with units."""
+    """One quantity that every frame has: the shape of a frame's value, its dtype (number or bool), and what it is, with
+    units."""
 
     shape: tuple[int, ...]
     dtype: str = "float32"
@@ -34,7 +36,8 @@ class Field:
 
 
 def _early_contiguous(fill: object, dtype: np.dtype) -> h5py.h5p.PropDCID:
-    """Creation properties: one block of bytes at a fixed offset, allocated and filled at once (so a full disk shows at the start)."""
+    """Creation properties: one block of bytes at a fixed offset, allocated and filled at once (so a full disk shows at
+    the start)."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.CONTIGUOUS)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -44,25 +47,46 @@ def _early_contiguous(fill: object, dtype: np.dtype) -> h5py.h5p.PropDCID:
     return properties
 
 
-def _create_block(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype) -> h5py.Dataset:
+def _create_block(group: h5py.File | h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype) -> h5py.Dataset:
     # Rows never written read as NaN, not as a plausible zero.
     fill = np.nan if dtype.kind == "f" else 0
     space = h5py.h5s.create_simple(shape)
     kind = h5py.h5t.py_create(dtype, logical=True)
     h5py.h5d.create(group.id, name.encode(), kind, space, _early_contiguous(fill, dtype))
-    return group[name]
+    return _dataset(group, name)
 
 
 def _write_static(group: h5py.Group, name: str, value: Static) -> None:
     if isinstance(value, str):
         text = value.encode()
-        # A dataset, not an attribute: attributes end at 64 kB. Fixed length, because variable-length text lives on HDF5's heap.
+        # A dataset, not an attribute: attributes end at 64 kB. Fixed length, because variable-length text lives on
+        # HDF5's heap.
         group.create_dataset(name, data=np.bytes_(text), dtype=h5py.string_dtype("utf-8", max(len(text), 1)))
         return
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"static '{name}': numbers, bools and text can be stored, not dtype {array.dtype}")
     group.create_dataset(name, data=array)
+
+
+def _dataset(parent: h5py.File | h5py.Group, name: str) -> h5py.Dataset:
+    found = parent[name]
+    assert isinstance(found, h5py.Dataset)
+    return found
+
+
+def _group(parent: h5py.File, name: str) -> h5py.Group:
+    found = parent[name]
+    assert isinstance(found, h5py.Group)
+    return found
+
+
+def _number(file: h5py.File, name: str) -> int:
+    return int(np.asarray(file.attrs[name]))
+
+
+def _text(node: h5py.File | h5py.Dataset, name: str) -> str:
+    return bytes(np.asarray(node.attrs[name])).rstrip(b"\0").decode()
 
 
 def _open_hdf5(path: Path) -> h5py.File:
@@ -75,8 +99,8 @@ def _open_hdf5(path: Path) -> h5py.File:
     if file.attrs.get("format") != FORMAT:
         file.close()
         raise InputError(f"{path} is HDF5 but not a result file of this program; give another output folder")
-    if int(file.attrs["version"]) != VERSION:
-        version = int(file.attrs["version"])
+    version = _number(file, "version")
+    if version != VERSION:
         file.close()
         raise InputError(f"{path} has result format {version}, this program reads {VERSION}; delete it and run again")
     return file
@@ -108,7 +132,8 @@ def _pwrite_all(handle: int, data: bytes, offset: int) -> None:
 
 @dataclass(frozen=True)
 class ResultStore:
-    """A result file: ``fields`` with a leading frame axis, ``static`` values, and which chunks of frames are finished."""
+    """A result file: ``fields`` with a leading frame axis, ``static`` values, and which chunks of frames are
+    finished."""
 
     path: Path
     frame_count: int
@@ -127,7 +152,8 @@ class ResultStore:
         chunk_frames: int,
         fingerprint: str = "",
     ) -> "ResultStore":
-        """Lay out a new file at ``path``, replacing what was there; ``fingerprint`` names the inputs the results will belong to.
+        """Lay out a new file at ``path``, replacing what was there; ``fingerprint`` names the inputs the results will
+        belong to.
 
         Raises:
             ValueError: sizes that are not positive, a field that is no number or bool.
@@ -156,7 +182,7 @@ class ResultStore:
             group = file.create_group("static")
             for name, value in static.items():
                 _write_static(group, name, value)
-            _create_block(file["/"], "done", (-(-frame_count // chunk_frames),), np.dtype("uint8"))
+            _create_block(file, "done", (-(-frame_count // chunk_frames),), np.dtype("uint8"))
         return ResultStore.open(path)
 
     @staticmethod
@@ -167,25 +193,26 @@ class ResultStore:
             InputError: no such file, not ours, damaged, or (with ``fingerprint`` given) made from other inputs.
         """
         with _open_hdf5(path) as file:
-            stored = bytes(file.attrs["fingerprint"]).decode()
+            stored = _text(file, "fingerprint")
             if fingerprint is not None and fingerprint != stored:
                 raise InputError(
                     f"{path} holds results of other inputs (recording, calibration, body or settings changed since);"
                     " delete it or give another output folder"
                 )
-            frames = file["frames"]
+            frames = _group(file, "frames")
+            datasets = {str(name): _dataset(frames, str(name)) for name in frames}
             fields = {
-                name: Field(tuple(data.shape[1:]), data.dtype.name, bytes(data.attrs["description"]).decode())
-                for name, data in frames.items()
+                name: Field(tuple(data.shape[1:]), data.dtype.name, _text(data, "description"))
+                for name, data in datasets.items()
             }
             return ResultStore(
                 path=path,
-                frame_count=int(file.attrs["frame_count"]),
-                chunk_frames=int(file.attrs["chunk_frames"]),
+                frame_count=_number(file, "frame_count"),
+                chunk_frames=_number(file, "chunk_frames"),
                 fingerprint=stored,
                 fields=fields,
-                _blocks={name: _block(data) for name, data in frames.items()},
-                _done=_block(file["done"]),
+                _blocks={name: _block(data) for name, data in datasets.items()},
+                _done=_block(_dataset(file, "done")),
             )
 
     @property
@@ -243,30 +270,33 @@ class ResultStore:
     def unfinished(self) -> tuple[int, ...]:
         """Chunks still to be written, in order."""
         with _open_hdf5(self.path) as file:
-            return tuple(int(index) for index in np.flatnonzero(file["done"][:] == 0))
+            return tuple(int(index) for index in np.flatnonzero(_dataset(file, "done")[:] == 0))
 
     def read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
-        """A field for all frames or some (positions from 0); rows of unfinished chunks are NaN (0 where the field is no float)."""
+        """A field for all frames or some (positions from 0); rows of unfinished chunks are NaN (0 where the field is no
+        float)."""
         if name not in self.fields:
             raise KeyError(f"no field '{name}' in {self.path}; it has: {', '.join(self.fields)}")
         with _open_hdf5(self.path) as file:
-            values = file["frames"][name][rows]
-            written = np.repeat(file["done"][:] != 0, self.chunk_frames)[: self.frame_count][rows]
+            values = _dataset(_group(file, "frames"), name)[rows]
+            written = np.repeat(_dataset(file, "done")[:] != 0, self.chunk_frames)[: self.frame_count][rows]
         # A chunk that was being written when the process died has some of its bytes: they are not results.
         values[~written] = np.nan if values.dtype.kind == "f" else 0
         return values
 
     def static_names(self) -> tuple[str, ...]:
         with _open_hdf5(self.path) as file:
-            return tuple(file["static"])
+            return tuple(_group(file, "static"))
 
     def read_static(self, name: str) -> Static:
         """A value given at creation: text as ``str``, single numbers as Python numbers, the rest as arrays."""
         with _open_hdf5(self.path) as file:
-            if name not in file["static"]:
-                raise KeyError(f"no static value '{name}' in {self.path}; it has: {', '.join(file['static'])}")
-            dataset = file["static"][name]
+            group = _group(file, "static")
+            if name not in group:
+                raise KeyError(f"no static value '{name}' in {self.path}; it has: {', '.join(group)}")
+            dataset = _dataset(group, name)
             if h5py.check_string_dtype(dataset.dtype) is not None:
                 return bytes(dataset[()]).decode()
             value = dataset[()]
-        return value if np.ndim(value) else value.item()
+        array = np.asarray(value)
+        return array if array.ndim else array.item()

@@ -1,4 +1,5 @@
-"""``timestamps.csv``: when each camera took each of its frames (columns ``cam_id, frame_time``, as Caliscope writes)."""
+"""``timestamps.csv``: when each camera took each of its frames (columns ``cam_id, frame_time``, as Caliscope
+writes)."""
 
 import csv
 from collections.abc import Mapping
@@ -19,7 +20,8 @@ PLAUSIBLE_FPS = (1.0, 2000.0)
 
 @dataclass(frozen=True, eq=False)
 class Timestamps:
-    """Seconds at which each camera's frames were taken, ascending; frame ``k`` of a camera's video is entry ``k``. Clocks are shared."""
+    """Seconds at which each camera's frames were taken, ascending; frame ``k`` of a camera's video is entry ``k``.
+    Clocks are shared."""
 
     path: Path
     times: Mapping[str, Float[np.ndarray, " frame"]]

@@ -1,7 +1,8 @@
 """Video files: frames by their exact index, and writing H.264.
 
-A frame's index is its place in display order. The packets' time stamps give that order without decoding; reading from the middle decodes
-from the nearest key frame before and picks frames by time stamp, so B-frames and rough seeking cannot shift the result.
+A frame's index is its place in display order. The packets' time stamps give that order without decoding; reading from
+the middle decodes from the nearest key frame before and picks frames by time stamp, so B-frames and rough seeking
+cannot shift the result.
 """
 
 import itertools
@@ -10,22 +11,26 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
 from jaxtyping import Int, UInt8
 
 from refit_mv.errors import InputError
 from refit_mv.session.atomic_file import complete_or_absent
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".m4v", ".webm", ".mpg", ".mpeg", ".mts", ".wmv")
-# A step between frames that differs from the usual one by more than this share is a dropped or a variable frame, not rounding.
+# A step between frames that differs from the usual one by more than this share is a dropped or a variable frame, not
+# rounding.
 UNEVEN_STEP = 0.5
 # Visually lossless for overlays, at a third of the size of 18.
 CRF = "20"
 
 
+@runtime_checkable
 class FrameSource(Protocol):
     """Frames of one view, from a video or a folder of images."""
 
@@ -65,7 +70,8 @@ class _Header:
 
 @dataclass(frozen=True)
 class _Index:
-    """Display times of the frames and of the key frames among them, ascending, in the stream's time base. None: the file has no usable times."""
+    """Display times of the frames and of the key frames among them, ascending, in the stream's time base. None: the
+    file has no usable times."""
 
     times: tuple[int, ...] | None
     key_times: tuple[int, ...]
@@ -75,7 +81,8 @@ class _Index:
 
 @dataclass(frozen=True)
 class VideoFile:
-    """A video that can be read from any frame. Properties that need the whole file scanned (``count``, ``warnings``) do so once, without decoding."""
+    """A video that can be read from any frame. Properties that need the whole file scanned (``count``, ``warnings``) do
+    so once, without decoding."""
 
     path: Path
     header: _Header
@@ -92,7 +99,7 @@ class VideoFile:
     def count(self) -> int:
         return self._index.count
 
-    @cached_property
+    @property
     def frame_numbers(self) -> Int[np.ndarray, " count"]:
         return np.arange(self.count, dtype=np.int64)
 
@@ -123,7 +130,7 @@ class VideoFile:
                     times.append(packet.pts)
                     if packet.is_keyframe and packet.pts is not None:
                         keys.append(packet.pts)
-            except av.FFmpegError:
+            except FFmpegError:
                 pass  # a cut-off file: what was found counts, and `warnings` tells
         if not times:
             raise InputError(f"video {self.path} holds no readable frame; record or copy it again")
@@ -137,7 +144,8 @@ class VideoFile:
         return _Index(tuple(known), tuple(sorted(keys)), len(known), uneven)
 
     def _decodable(self, times: list[int]) -> list[int]:
-        """The frames of a cut-off file up to its first gap. Later ones may be there (packets are stored in decoding order), but not at their index."""
+        """The frames of a cut-off file up to its first gap. Later ones may be there (packets are stored in decoding
+        order), but not at their index."""
         step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
         good: list[int] = []
         with _opened(self.path) as container:
@@ -146,7 +154,7 @@ class VideoFile:
                     if frame.pts != time or (good and time - good[-1] > (1 + UNEVEN_STEP) * step):
                         break
                     good.append(time)
-            except av.FFmpegError:
+            except FFmpegError:
                 pass  # the cut-off end
         return good
 
@@ -164,7 +172,7 @@ class VideoFile:
             for frame in self._decoded(start, stop):
                 yield np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), self.header.quarter_turns))
                 position += 1
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             raise InputError(
                 f"video {self.path}: frame {position} of {self.count} cannot be decoded ({error.strerror}); re-encode it"
             ) from None
@@ -179,7 +187,8 @@ class VideoFile:
             with _opened(self.path) as container:
                 yield from itertools.islice(_threaded(container), start, stop)
             return
-        # The nearest key frame nearly always serves; frames that refer back beyond it (open groups of pictures) need an earlier one.
+        # The nearest key frame nearly always serves; frames that refer back beyond it (open groups of pictures) need an
+        # earlier one.
         before = [time for time in self._index.key_times if time <= times[start]]
         starts = [*dict.fromkeys([*before[-1:-3:-1], None])] if before else [None]
         for key in starts:
@@ -199,16 +208,16 @@ class VideoFile:
                 return
 
 
-def _threaded(container: "av.container.InputContainer") -> Iterator[av.VideoFrame]:
+def _threaded(container: InputContainer) -> Iterator[av.VideoFrame]:
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     return container.decode(stream)
 
 
-def _opened(path: Path) -> "av.container.InputContainer":
+def _opened(path: Path) -> InputContainer:
     try:
         return av.open(str(path))
-    except (av.FFmpegError, OSError) as error:
+    except (FFmpegError, OSError) as error:
         raise InputError(
             f"cannot open video {path}: {getattr(error, 'strerror', error)}; check that it plays, or re-encode it to H.264 .mp4"
         ) from None
@@ -228,7 +237,7 @@ def open_video(path: Path) -> VideoFile:
         stream = container.streams.video[0]
         try:
             first = next(container.decode(stream), None)
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             raise InputError(
                 f"video {path}: its first frame cannot be decoded ({error.strerror}); re-encode it"
             ) from None
@@ -253,7 +262,7 @@ def write_video(path: Path, frames: Iterable[UInt8[np.ndarray, "height width 3"]
     with complete_or_absent(path) as temporary:
         try:
             _encode(temporary, frames, fps)
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             raise InputError(f"cannot write video {path}: {error.strerror}") from None
 
 

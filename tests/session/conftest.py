@@ -43,7 +43,8 @@ def openpose(people: Sequence[Sequence[float]]) -> str:
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Callable[..., Path]:
-    """Builds a Pose2Sim-like folder of two views with ``frames`` OpenPose files of one person each; person (view, frame) has seed 1000·view + frame."""
+    """Builds a Pose2Sim-like folder of two views with ``frames`` OpenPose files of one person each; person (view,
+    frame) has seed 1000·view + frame."""
 
     def build(
         frames: int = 5,
@@ -67,7 +68,8 @@ def recording(tmp_path: Path) -> Callable[..., Path]:
 
 
 def numbered_picture(number: int, size: tuple[int, int] = (160, 96)) -> np.ndarray:
-    """An RGB picture that shows its number as eight black or white blocks, large enough to survive compression, on a gradient that moves."""
+    """An RGB picture that shows its number as eight black or white blocks, large enough to survive compression, on a
+    gradient that moves."""
     width, height = size
     across, down = np.meshgrid(np.arange(width), np.arange(height))
     picture = np.stack([(across + 3 * number) % 256, (down + 5 * number) % 256, np.full_like(across, 90)], axis=-1)
@@ -81,7 +83,9 @@ def shown_number(picture: np.ndarray) -> int:
     return sum(int(white) << bit for bit, white in enumerate(blocks))
 
 
-def encode(path: Path, count: int, codec: str = "libx264", options: dict[str, str] | None = None, fps: int = 30) -> None:
+def encode(
+    path: Path, count: int, codec: str = "libx264", options: dict[str, str] | None = None, fps: int = 30
+) -> None:
     """A video of numbered pictures, with the encoder options that make it hard to read."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=fps, options=options or {})

@@ -37,7 +37,14 @@ def expect(store: ResultStore, index: int) -> None:
 
 
 def test_what_is_written_is_read(tmp_path):
-    static = {"view_names": '["a", "ä"]', "empty": "", "fps": 29.97, "frames": 7, "shape": np.arange(10.0), "long": "x" * 200_000}
+    static = {
+        "view_names": '["a", "ä"]',
+        "empty": "",
+        "fps": 29.97,
+        "frames": 7,
+        "shape": np.arange(10.0),
+        "long": "x" * 200_000,
+    }
     store = ResultStore.create(tmp_path / "r.h5", 105, FIELDS, static, 20, "abc")
     assert (store.chunk_count, store.unfinished()) == (6, tuple(range(6)))
     for index in (5, 0, 3):
@@ -139,7 +146,9 @@ def test_kills_at_random_moments_lose_no_finished_chunk(tmp_path):
                 assert np.isnan(store.read("rotation", store.chunk_rows(index))).all()
     store = ResultStore.open(path)
     assert kills == 6
-    assert 0 < len(store.unfinished()) < store.chunk_count, "kills must fall between the first and the last chunk to test anything"
+    assert 0 < len(store.unfinished()) < store.chunk_count, (
+        "kills must fall between the first and the last chunk to test anything"
+    )
     for index in store.unfinished():
         store.write_chunk(index, chunk(index, 150))
     for index in range(store.chunk_count):

@@ -31,7 +31,9 @@ def test_every_frame_is_found_by_its_index_from_anywhere(tmp_path, pictures, kin
     assert video.fps == pytest.approx(30)
     assert [pictures.number(frame) for frame in video.frames()] == list(range(50))
     for start in (1, 9, 10, 11, 12, 13, 23, 24, 25, 37, 48, 49):
-        assert [pictures.number(frame) for frame in video.frames(start, start + 2)] == list(range(start, min(start + 2, 50)))
+        assert [pictures.number(frame) for frame in video.frames(start, start + 2)] == list(
+            range(start, min(start + 2, 50))
+        )
     assert list(video.frames(50)) == []
 
 
@@ -44,7 +46,8 @@ def test_reading_is_equal_from_the_start_and_from_the_middle(tmp_path, pictures)
 
 
 def _with_matrix(data: bytes, matrix: tuple[float, ...]) -> bytes:
-    """The MP4 with another display matrix in its track header (ISO 14496-12, 8.3.2: version 0, matrix at byte 48 of the box)."""
+    """The MP4 with another display matrix in its track header (ISO 14496-12, 8.3.2: version 0, matrix at byte 48 of the
+    box)."""
     start = data.index(b"tkhd") - 4
     assert data[start + 8] == 0
     a, b, c, d = (int(value * 65536) for value in matrix)
@@ -52,9 +55,12 @@ def _with_matrix(data: bytes, matrix: tuple[float, ...]) -> bytes:
     return data[: start + 48] + packed + data[start + 84 :]
 
 
-@pytest.mark.parametrize(("matrix", "turns"), [((0, 1, -1, 0), 3), ((0, -1, 1, 0), 1), ((-1, 0, 0, -1), 2), ((1, 0, 0, 1), 0)])
+@pytest.mark.parametrize(
+    ("matrix", "turns"), [((0, 1, -1, 0), 3), ((0, -1, 1, 0), 1), ((-1, 0, 0, -1), 2), ((1, 0, 0, 1), 0)]
+)
 def test_rotation_metadata_turns_the_picture(tmp_path, pictures, matrix, turns):
-    # (0, 1, -1, 0) maps x to down and y to left: a phone's upright film, to be shown turned clockwise, three quarters counter-clockwise.
+    # (0, 1, -1, 0) maps x to down and y to left: a phone's upright film, to be shown turned clockwise, three quarters
+    # counter-clockwise.
     pictures.encode(tmp_path / "a.mp4", 3, "libx264", X264)
     data = (tmp_path / "a.mp4").read_bytes()
     (tmp_path / "turned.mp4").write_bytes(_with_matrix(data, matrix))
@@ -71,14 +77,19 @@ def test_cut_off_video_says_how_many_frames_are_left(tmp_path, pictures):
     video = open_video(tmp_path / "cut.mp4")
     assert 20 < video.count < 100
     assert f"only {video.count} of 100" in video.warnings[0]
-    # The planted fault: packets lie in decoding order, so counting those that are left would shift the last frames' indices.
+    # The planted fault: packets lie in decoding order, so counting those that are left would shift the last frames'
+    # indices.
     assert [pictures.number(frame) for frame in video.frames()] == list(range(video.count))
 
 
 def test_damaged_middle_names_the_frame(tmp_path, pictures):
     pictures.encode(tmp_path / "a.avi", 30, "mjpeg", {"q": "3"})
     data = bytearray((tmp_path / "a.avi").read_bytes())
-    starts = [index for index in range(len(data)) if data[index : index + 4] == b"00dc" and data[index + 8 : index + 10] == b"\xff\xd8"]
+    starts = [
+        index
+        for index in range(len(data))
+        if data[index : index + 4] == b"00dc" and data[index + 8 : index + 10] == b"\xff\xd8"
+    ]
     data[starts[20] + 8 : starts[21]] = bytes(starts[21] - starts[20] - 8)
     (tmp_path / "a.avi").write_bytes(data)
     with pytest.raises(InputError, match=r"frame 2[01] of 30 cannot be decoded"):
