@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Int
 
 from refit_mv.body.model import BodyParams
 from refit_mv.errors import InputError
@@ -21,6 +22,9 @@ def write_session(
 ) -> None:
     """Write ``calibration/Calib.toml`` (through ``write_rig(rig, path)``), ``pose/<view>_json/<view>_000000.json`` as
     OpenPose does, and ``truth.npz``.
+
+    The truth holds ``pelvis``, ``rotations`` (matrices) and ``shape`` as :class:`BodyParams` has them, ``body``,
+    ``keypoints`` and ``fps``, and ``subject``: the place of the subject in each file's list of people, -1 where absent.
 
     Raises:
         InputError: the folder exists and is not empty.
@@ -47,11 +51,19 @@ def write_session(
         pelvis=session.truth.pelvis.numpy(),
         rotations=session.truth.rotations.numpy(),
         shape=session.truth.shape.numpy(),
-        subject=session.subject,
+        subject=_listed_subject(session),
         body=session.body_name,
         keypoints=observations.keypoints.name,
         fps=observations.fps,
     )
+
+
+def _listed_subject(session: SyntheticSession) -> Int[np.ndarray, "frame view"]:
+    """The subject's place in each file's list of people, which leaves out whoever was not seen at all; -1: absent."""
+    seen = np.asarray((session.observations.confidence > 0).any(-1))
+    place = np.cumsum(seen, axis=2) - 1
+    frame, view = np.indices(session.subject.shape)
+    return np.where(seen[frame, view, session.subject], place[frame, view, session.subject], -1)
 
 
 def read_truth(folder: str | Path) -> BodyParams:

@@ -223,6 +223,25 @@ def test_written_sessions_read_back(tmp_path: Path, body: BodyModel, motion: Mot
         read_truth(folder)
 
 
+def test_written_truth_names_the_subject_among_the_listed(tmp_path: Path, body: BodyModel, motion: Motion) -> None:
+    noise = replace(PRESETS["standard"], bystander_share=0.5, missing_views=0.3)
+    session = synthesise(body, "coco17", motion, ring_rig(5), noise, seed=2)
+    write_session(session, tmp_path, lambda rig, path: None)
+    with np.load(tmp_path / "truth.npz") as data:
+        subject = data["subject"]
+    assert (subject == -1).any() and (subject == 1).any()
+    for view, name in enumerate(session.rig.names):
+        for frame in range(len(session)):
+            text = (tmp_path / "pose" / f"{name}_json" / f"{name}_{frame:06d}.json").read_text()
+            people = json.loads(text)["people"]
+            true = session.observations.pixels[frame, view, session.subject[frame, view]]
+            if subject[frame, view] >= 0:
+                listed = np.array(people[subject[frame, view]]["pose_keypoints_2d"]).reshape(-1, 3)
+                np.testing.assert_allclose(listed[:, :2], true, atol=1e-4)
+            else:
+                assert not true.any() and len(people) <= 1
+
+
 def test_hands_of_larger_bodies_rest(body: BodyModel, motion: Motion) -> None:
     """A body of 52 joints (as SMPL-H has) takes the 22 it shares with SMPL."""
     names = (*body.joint_names[:22], *(f"finger{number}" for number in range(30)))
