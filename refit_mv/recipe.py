@@ -5,10 +5,10 @@ a file are told at once.
 """
 
 import difflib
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal, TypeVar, get_type_hints
+from typing import Literal, TypeVar, get_args, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -40,6 +40,18 @@ class FitRecipe:
         if self.optimizer == "scipy":
             return Scipy(self.scipy)
         return GaussNewton(self.gauss_newton)
+
+
+def with_optimizer(recipe: FitRecipe, name: str) -> FitRecipe:
+    """The recipe with another optimizer.
+
+    Raises:
+        InputError: no such optimizer.
+    """
+    for known in get_args(OptimizerName):
+        if name == known:
+            return replace(recipe, optimizer=known)
+    raise InputError(f"no optimizer '{name}': choose one of {', '.join(get_args(OptimizerName))}")
 
 
 def shipped_recipes() -> Path:

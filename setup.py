@@ -1,0 +1,69 @@
+"""Packaging: two packages, and the recipes folder carried into the wheel."""
+
+import re
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "refit_mv" / "__init__.py").read_text(encoding="utf-8")).group(1)
+
+
+class BuildWithRecipes(build_py):
+    """Recipes live at the top of the checkout, where people look for them, and inside the package once installed."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            target = Path(self.build_lib) / "refit_mv" / "recipes"
+            shutil.copytree(HERE / "recipes", target, dirs_exist_ok=True)
+
+
+setup(
+    name="refit-mv",
+    version=VERSION,
+    description="Fit parametric bodies (SMPL family) to synchronized, calibrated views",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE", "THIRD_PARTY.md"],
+    python_requires=">=3.11",
+    package_dir={"": "."},
+    packages=find_packages(include=["refit_mv", "refit_mv.*", "calib", "calib.*"]),
+    package_data={"refit_mv": ["**/assets/*", "**/weights/*"], "calib": ["boards/*.yaml"]},
+    cmdclass={"build_py": BuildWithRecipes},
+    install_requires=[
+        "torch>=2.4",
+        "numpy>=1.26",
+        "scipy>=1.12",
+        "h5py>=3.10",
+        "pyyaml>=6.0",
+        "click>=8.1",
+        "pydantic>=2.6",
+        "rich>=13.0,<15",
+        "jaxtyping>=0.2.30",
+        "smplx>=0.1.28",
+        "aniposelib>=0.7",
+        "opencv-contrib-python>=4.8",
+        "av>=12,<19",
+        "safetensors>=0.4",
+        "matplotlib>=3.8",
+    ],
+    extras_require={
+        "mediapipe": ["mediapipe==0.10.21"],
+        "rtmlib": ["rtmlib>=0.0.13", "onnxruntime>=1.17"],
+        "open3d": ["open3d-cpu>=0.18; platform_system == 'Linux'", "open3d>=0.18; platform_system != 'Linux'"],
+        "build-body": ["anny==0.6.2"],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "hypothesis>=6.100",
+            "beartype>=0.18",
+            "ruff==0.17.6",
+            "pyright==1.1.414",
+        ],
+    },
+    entry_points={"console_scripts": ["refit-mv = refit_mv.cli:main"]},
+)
