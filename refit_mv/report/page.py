@@ -9,7 +9,7 @@ import numpy as np
 
 from refit_mv.report import charts, measures
 from refit_mv.report.quality import CONFIDENT, QualityReport
-from refit_mv.report.verdict import Finding, FrameToCheck, Verdict, frames_to_check, verdict
+from refit_mv.report.verdict import Finding, FrameToCheck, Verdict, disagreeing_views, frames_to_check, verdict
 
 # Colours of the lines, told apart by colour-blind people and readable on light and dark ground.
 BLUE, ORANGE, GREEN = "var(--blue)", "var(--orange)", "var(--green)"
@@ -35,16 +35,15 @@ def page(report: QualityReport, pictures: Mapping[str, bytes]) -> str:
     title = html.escape(report.title)
     assets = files("refit_mv.report") / "assets"
     time_markup, data = _timeline(report)
-    left_out_flagged = [
-        any(f"View {name} does" in finding.text for finding in judgement.findings) for name in report.view_names
-    ]
+    disagreeing = disagreeing_views(report)
+    flagged = np.array([name in disagreeing for name in report.view_names])
     sections = [
         _head(report),
         _verdict(judgement),
         _tiles(report),
         _section("frames", "Frames to look at", _frames(report, frames_to_check(report), pictures)),
         _section("time", "Over time", time_markup),
-        _section("views", "Views", _views(report, np.array(left_out_flagged), pictures)),
+        _section("views", "Views", _views(report, flagged, pictures)),
         _section("points", "Keypoints and joints", _points(report)),
         _section("notes", "Warnings and notes", _notes(report)),
         _section("method", "Method and versions", _method(report)),
@@ -282,10 +281,10 @@ def _bar(middle: float | None, high: float | None, widest: float) -> str:
     """A cell with the 95th percentile as a number and a bar; the full part of the bar is the median."""
     if middle is None or high is None:
         return '<td data-v="-1">–</td>'
-    shares = (100 * value / widest if widest > 0 else 0.0 for value in (middle, high))
-    inner, outer = (min(share, 100.0) for share in shares)
+    shares = (value / widest if widest > 0 else 0.0 for value in (middle, high))
+    inner, outer = (min(share, 1.0) for share in shares)
     return (
-        f'<td class="bar" data-v="{high:.6g}"><span style="width:{outer:.1f}%"></span><span class="full" style="width:{inner:.1f}%"></span>'
+        f'<td class="bar" data-v="{high:.6g}"><span style="--w:{outer:.3f}"></span><span class="full" style="--w:{inner:.3f}"></span>'
         f"<b>{high:.1f}</b></td>"
     )
 

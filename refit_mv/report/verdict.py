@@ -151,34 +151,42 @@ def _error(report: QualityReport) -> list[Finding]:
     return [Finding("bad", f"The body does not meet the keypoints: {said} in the median.", advice)]
 
 
+def _left_out_at_1920(report: QualityReport) -> dict[str, float]:
+    """Left-out errors of the views that have one, in pixels of a picture 1920 wide."""
+    values = {name: measures.finite((report.left_out_px or {}).get(name)) for name in report.view_names}
+    return {name: value / _pixel_scale(report, name) for name, value in values.items() if value is not None}
+
+
+def disagreeing_views(report: QualityReport) -> dict[str, tuple[float, float]]:
+    """Views that the others do not predict: how far off they are, and how far the other views are as a rule, both in the view's own pixels."""
+    values = _left_out_at_1920(report)
+    found = {}
+    for name, value in values.items():
+        others = [other for key, other in values.items() if key != name]
+        if others and value > max(LEFT_OUT_PX, LEFT_OUT_RATIO * float(np.median(others))):
+            scale = _pixel_scale(report, name)
+            found[name] = (value * scale, float(np.median(others)) * scale)
+    return found
+
+
 def _left_out(report: QualityReport) -> list[Finding]:
-    values = {
-        name: value / _pixel_scale(report, name)
-        for name, value in ((name, measures.finite(px)) for name, px in (report.left_out_px or {}).items())
-        if value is not None and name in report.view_names
-    }
+    values = _left_out_at_1920(report)
     if len(values) < 2:
         return []
-    found = []
-    for name, value in values.items():
-        others = float(np.median([other for key, other in values.items() if key != name]))
-        if value > LEFT_OUT_PX and value > LEFT_OUT_RATIO * others:
-            off, usual = value * _pixel_scale(report, name), others * _pixel_scale(report, name)
-            found.append(
-                Finding(
-                    "check",
-                    f"View {name} does not agree with the others: without it, they predict its keypoints {off:.0f} px"
-                    f" from where they are (other views: {usual:.0f} px).",
-                    "Its calibration or its synchronisation is probably off. Calibrate it again, or fit without this view.",
-                )
-            )
+    found = [
+        Finding(
+            "check",
+            f"View {name} does not agree with the others: without it, they predict its keypoints {off:.0f} px"
+            f" from where they are (other views: {usual:.0f} px).",
+            "Its calibration or its synchronisation is probably off. Calibrate it again, or fit without this view.",
+        )
+        for name, (off, usual) in disagreeing_views(report).items()
+    ]
     typical = float(np.median(list(values.values())))
     if not found and typical > LEFT_OUT_PX:
         text = f"The views do not agree with each other: each is predicted {typical:.0f} px off by the rest (in a picture 1920 wide)."
-        found.append(Finding("check", text, "Check the calibration as a whole, its age, and the synchronisation."))
-    if not found:
-        found.append(Finding("good", "The cameras agree: each view is where the other views predict it."))
-    return found
+        return [Finding("check", text, "Check the calibration as a whole, its age, and the synchronisation.")]
+    return found or [Finding("good", "The cameras agree: each view is where the other views predict it.")]
 
 
 def _evidence(report: QualityReport) -> list[Finding]:
