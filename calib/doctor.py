@@ -3,11 +3,13 @@
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 
 from calib.up import AGREEING_ROLL_DEGREES, estimate_up
 from calib.view import axes, field_of_view, picture_size, pixel_grid, rays, roll_degrees
 from refit_mv.geometry.camera import Camera, CameraRig
+from refit_mv.geometry.projection import project
 
 # Two cameras cannot stand nearer than their bodies allow.
 SAME_PLACE_M = 0.01
@@ -117,29 +119,39 @@ def _directions(rig: CameraRig) -> list[str]:
     return found
 
 
-def _shares_view(rig: CameraRig) -> np.ndarray:
-    """Per camera, whether some point in its view lies in another's; every view is taken as the cone around its
-    picture, so that the answer errs towards yes."""
+def _shares_view(rig: CameraRig) -> Bool[np.ndarray, " view"]:
+    """Per camera, whether some point that it sees, where a person may stand, is seen by another camera too."""
     centers = np.stack([camera.center.numpy() for camera in rig])
     forward = np.stack([axes(camera)[2] for camera in rig])
-    apart = np.linalg.norm(centers[:, None] - centers[None], axis=-1)
-    scale = float(np.median(apart[np.triu_indices(len(rig), 1)]))
-    depths = max(scale, SAME_PLACE_M) * np.array([0.25, 0.5, 1, 1.5, 2, 4])
-    samples: list[np.ndarray] = []
+    # As deep as a person may stand, and no deeper: far behind the scene the views of facing cameras overlap whatever they
+    # look at.
+    focus = looked_at(centers, forward)
+    reach = np.full(len(rig), max(1.2 * median_baseline(centers), 2.0))
+    if focus is not None:
+        reach = np.maximum(reach, np.linalg.norm(focus - centers, axis=1))
+    seen_from: list[np.ndarray] = []
     narrowest = np.ones(len(rig))
     for index, camera in enumerate(rig):
-        direction, valid = rays(camera, pixel_grid(camera, 3, 3))
+        direction, valid = rays(camera, pixel_grid(camera, 5, 5))
         direction = direction[valid] if valid.any() else forward[index : index + 1]
         narrowest[index] = (direction @ forward[index]).min()
-        samples.append((centers[index] + depths[:, None, None] * direction).reshape(-1, 3))
+        depths = reach[index] * np.array([0.1, 0.2, 0.4, 0.6, 0.8, 1.0])
+        seen_from.append((centers[index] + depths[:, None, None] * direction).reshape(-1, 3))
+    stacked = rig.stacked()
+    pictures = np.array([picture_size(camera) for camera in rig])[:, None]
     sharing = np.zeros(len(rig), dtype=bool)
-    for index, points in enumerate(samples):
-        offset = points[:, None] - centers[None]
-        cosine = (offset * forward[None]).sum(-1) / np.maximum(np.linalg.norm(offset, axis=-1), 1e-9)
-        seen = (cosine > narrowest[None] - 1e-9).any(0)
-        seen[index] = False
-        sharing |= seen
-        sharing[index] |= seen.any()
+    for index, points in enumerate(seen_from):
+        pixels = project(stacked, torch.from_numpy(points))[0].numpy()
+        offset = points[None] - centers[:, None]
+        distance = np.linalg.norm(offset, axis=-1)
+        cosine = (offset * forward[:, None]).sum(-1) / np.maximum(distance, 1e-9)
+        # Beyond the picture's corners lens distortion may fold points back into the picture: the angle keeps them out.
+        inside = ((pixels >= 0) & (pixels <= pictures)).all(-1) & (cosine >= narrowest[:, None] - 1e-9)
+        inside &= distance <= reach[:, None]
+        others = inside.any(1)
+        others[index] = False
+        sharing |= others
+        sharing[index] |= others.any()
     return sharing
 
 
@@ -161,15 +173,24 @@ def _widest_parallax(rig: CameraRig) -> float | None:
 
 
 def looked_at(centers: Float[np.ndarray, "view 3"], forward: Float[np.ndarray, "view 3"]) -> np.ndarray | None:
-    """The point nearest to all optical axes, or None where it is not before most of the cameras or the axes are
-    parallel."""
+    """The point nearest to all optical axes, or None where it is not before most of the cameras.
+
+    Along what the axes leave open (cameras face to face, or all looking the same way) it lies where the cameras look on
+    average, one median baseline ahead of their middle.
+    """
     across = np.eye(3) - forward[:, :, None] * forward[:, None, :]
-    total = across.sum(0)
-    if np.linalg.eigvalsh(total)[0] < 1e-3 * len(centers):
-        return None
-    point = np.linalg.solve(total, (across @ centers[:, :, None]).sum(0)[:, 0])
+    faint = 1e-3 * len(centers)
+    anchor = centers.mean(0) + median_baseline(centers) * forward.mean(0)
+    total = across.sum(0) + faint * np.eye(3)
+    point = np.linalg.solve(total, (across @ centers[:, :, None]).sum(0)[:, 0] + faint * anchor)
     ahead = ((point - centers) * forward).sum(1) > 0
     return point if ahead.mean() > 0.5 else None
+
+
+def median_baseline(centers: Float[np.ndarray, "view 3"]) -> float:
+    """Metres; at least what two cameras need to stand side by side."""
+    apart = np.linalg.norm(centers[:, None] - centers[None], axis=-1)[np.triu_indices(len(centers), 1)]
+    return max(float(np.median(apart)), SAME_PLACE_M) if apart.size else 1.0
 
 
 def _rolls(rig: CameraRig) -> list[str]:

@@ -91,8 +91,8 @@ def _from_above(
     _draw_origin(page, to_page(origin), bool((np.abs(middle) < half).all()))
     _draw(page, [to_page(pyramid) for pyramid in pyramids], names)
     start = np.array([OVERSAMPLING * 30.0, OVERSAMPLING * (PANEL - 30.0)])
-    _line(page, np.array([start, start + [step * scale, 0]]), INK, 3)
-    _text(page, f"{step:g} m", start + [0, -OVERSAMPLING * 8], INK)
+    _line(page, np.array([start, [*start, step * scale, 0]]), INK, 3)
+    _text(page, f"{step:g} m", [*start, 0, -OVERSAMPLING * 8], INK)
     return _shrunk(page)
 
 
@@ -179,7 +179,7 @@ def _shrunk(page: np.ndarray) -> np.ndarray:
 
 def _pixel(point: np.ndarray) -> tuple[int, int]:
     bounded = np.clip(np.nan_to_num(point), -1e6, 1e6)
-    return int(round(float(bounded[0]))), int(round(float(bounded[1])))
+    return round(float(bounded[0])), round(float(bounded[1]))
 
 
 def _line(page: np.ndarray, ends: np.ndarray, colour: tuple[int, int, int], width: int) -> None:

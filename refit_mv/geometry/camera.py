@@ -59,7 +59,9 @@ class Camera:
         if rotation.shape != (3, 3) or translation.shape != (3,):
             raise InputError(f"camera '{self.name}': needs one 3×3 rotation and one 3-vector translation")
         if not bool(torch.isfinite(rotation).all() and torch.isfinite(translation).all()):
-            raise InputError(f"camera '{self.name}': rotation or translation is not finite (NaN or infinity in the calibration)")
+            raise InputError(
+                f"camera '{self.name}': rotation or translation is not finite (NaN or infinity in the calibration)"
+            )
         error = float((rotation.T @ rotation - torch.eye(3, dtype=rotation.dtype)).abs().max())
         if error > ROTATION_TOLERANCE or float(torch.linalg.det(rotation)) < 0:
             raise InputError(
@@ -154,7 +156,9 @@ class CameraRig:
         return StackedRig(
             matrix=torch.from_numpy(np.stack([camera.matrix for camera in self.cameras])).to(device, dtype),
             distortion=torch.from_numpy(coefficients).to(device, dtype),
-            is_fisheye=torch.tensor([float(camera.lens == "fisheye") for camera in self.cameras], dtype=dtype, device=device),
+            is_fisheye=torch.tensor(
+                [float(camera.lens == "fisheye") for camera in self.cameras], dtype=dtype, device=device
+            ),
             cam_from_world=cam_from_world,
             center=torch.stack([camera.center for camera in self.cameras]).to(device, dtype),
         )

@@ -96,13 +96,15 @@ def test_bearings_equal_opencv_undistortion(lens: str) -> None:
 
 
 def _undistorted(normalised: np.ndarray, coefficients: np.ndarray, criteria: tuple[int, int, float]) -> np.ndarray:
-    if hasattr(cv2, "undistortPointsIter"):
-        return cv2.undistortPointsIter(normalised[:, None], np.eye(3), coefficients, np.eye(3), np.eye(3), criteria)
+    # OpenCV 4 gives the overload with criteria a name of its own.
+    iterated = getattr(cv2, "undistortPointsIter", None)
+    if iterated is not None:
+        return iterated(normalised[:, None], np.eye(3), coefficients, np.eye(3), np.eye(3), criteria)
     return cv2.undistortPoints(normalised[:, None], np.eye(3), coefficients, criteria=criteria)
 
 
 @pytest.mark.parametrize("lens", LENSES)
-@pytest.mark.parametrize("dtype", (torch.float32, torch.float64))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_round_trip_over_the_whole_picture(lens: str, dtype: torch.dtype) -> None:
     rig = stacked(*LENSES[lens], dtype=dtype)
     pixels = torch.from_numpy(pixel_grid(33, 19))[None].to(dtype)
@@ -119,7 +121,8 @@ def test_fisheye_sees_beyond_half_a_circle() -> None:
     rig = stacked("fisheye", [])
     wide = torch.tensor([[[1.0, 0.0, -0.2]]], dtype=torch.float64)  # 101 degrees off axis
     pixels, depth = project_camera(rig, wide)
-    assert pixels[0, 0, 0] == pytest.approx(630 + 1100 * np.arctan2(1, -0.2), abs=1e-6) and depth[0, 0] < 0
+    assert pixels[0, 0, 0] == pytest.approx(630 + 1100 * np.arctan2(1, -0.2), abs=1e-6)
+    assert depth[0, 0] < 0
     direction, valid = camera_bearings(rig, pixels)
     assert valid.all()
     torch.testing.assert_close(direction, torch.nn.functional.normalize(wide, dim=-1), atol=1e-12, rtol=0)
@@ -166,7 +169,7 @@ def test_gradient_of_projection(lens: str) -> None:
     )  # pixels per metre: about 1000
 
 
-@pytest.mark.parametrize("dtype", (torch.float32, torch.float64))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("lens", LENSES)
 def test_values_and_gradients_stay_finite_at_the_worst_points(lens: str, dtype: torch.dtype) -> None:
     """On the optical axis, on the camera plane, at the centre, behind: a NaN gradient there would spoil a whole batch."""
@@ -184,4 +187,6 @@ def test_values_and_gradients_stay_finite_at_the_worst_points(lens: str, dtype: 
     p_cam = torch.tensor([worst], dtype=dtype, requires_grad=True)
     pixels, _ = project_camera(rig, p_cam)
     pixels.sum().backward()
-    assert pixels.isfinite().all() and p_cam.grad is not None and p_cam.grad.isfinite().all()
+    assert pixels.isfinite().all()
+    assert p_cam.grad is not None
+    assert p_cam.grad.isfinite().all()

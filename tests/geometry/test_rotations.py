@@ -33,7 +33,8 @@ def rotations(batch: tuple[int, ...], dtype: torch.dtype, seed: int) -> Tensor:
 def test_exp_gives_rotations_and_log_takes_them_back(angle: float, batch: tuple[int, ...], dtype: torch.dtype) -> None:
     vector = vectors(angle, batch, dtype)
     rotation = so3.exp(vector)
-    assert rotation.shape == (*batch, 3, 3) and rotation.dtype == dtype
+    assert rotation.shape == (*batch, 3, 3)
+    assert rotation.dtype == dtype
     eye = torch.eye(3, dtype=dtype)
     torch.testing.assert_close(rotation.mT @ rotation, eye.expand_as(rotation), atol=TOLERANCE[dtype], rtol=0)
     torch.testing.assert_close(
@@ -110,7 +111,7 @@ def test_right_jacobian_inverse_inverts(angle: float) -> None:
     torch.testing.assert_close(product, torch.eye(3, dtype=torch.float64).expand(4, 3, 3), atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("angle", (1e-4, 2e-4, 1e-3, 1e-2, 0.1, 1.0))
+@pytest.mark.parametrize("angle", [1e-4, 2e-4, 1e-3, 1e-2, 0.1, 1.0])
 def test_right_jacobian_keeps_float32_precision_at_small_angles(angle: float) -> None:
     vector = vectors(angle, (50,), torch.float32)
     exact = so3.right_jacobian(vector.double())
@@ -118,7 +119,7 @@ def test_right_jacobian_keeps_float32_precision_at_small_angles(angle: float) ->
     torch.testing.assert_close(so3.right_jacobian(vector).double(), exact, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("angle", (0.0, 1e-5, 1e-3, 1.0, 3.0))
+@pytest.mark.parametrize("angle", [0.0, 1e-5, 1e-3, 1.0, 3.0])
 def test_gradients_of_exp_and_log_are_exact(angle: float) -> None:
     vector = vectors(angle, (2,), torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(so3.exp, (vector,))
@@ -179,7 +180,7 @@ def test_angle_between() -> None:
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("gap", (0.0, 1e-13, 1e-9, 1e-7, 1e-5, 1e-2, 1.0))
+@pytest.mark.parametrize("gap", [0.0, 1e-13, 1e-9, 1e-7, 1e-5, 1e-2, 1.0])
 def test_align_carries_source_onto_target(gap: float, dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
     source = torch.randn(100, 3, generator=generator, dtype=dtype)

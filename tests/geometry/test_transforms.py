@@ -15,7 +15,7 @@ def random_transform(seed: int, batch: tuple[int, ...] = (), dtype: torch.dtype 
     return RigidTransform(rotations.exp(vector), translation)
 
 
-@pytest.mark.parametrize("dtype", (torch.float32, torch.float64))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("batch", BATCHES)
 def test_group_axioms(batch: tuple[int, ...], dtype: torch.dtype) -> None:
     a, b, c = (random_transform(seed, batch, dtype) for seed in range(3))

@@ -33,7 +33,7 @@ def tilted(direction: Tensor, radians: float, seed: int) -> Tensor:
     return direction * np.cos(radians) + across * np.sin(radians)
 
 
-@pytest.mark.parametrize("views", (2, 3, 4, 8))
+@pytest.mark.parametrize("views", [2, 3, 4, 8])
 def test_exact_without_noise(views: int) -> None:
     center, points = ring(views), scene()
     result = triangulate(center, rays(center, points), torch.ones(views, len(points), dtype=torch.float64))
@@ -55,7 +55,7 @@ def test_batches_are_independent() -> None:
 
 
 @pytest.mark.parametrize("bad", range(4))
-@pytest.mark.parametrize("radians", (0.15, 0.5, 2.0))
+@pytest.mark.parametrize("radians", [0.15, 0.5, 2.0])
 def test_one_gross_outlier_among_four_views_does_not_count(bad: int, radians: float) -> None:
     center, points = ring(4), scene()
     direction = rays(center, points)
@@ -101,26 +101,29 @@ def test_moving_the_world_moves_the_answer_with_it() -> None:
     torch.testing.assert_close(moved, triangulate(center, direction, weight).points @ turn.T + shift, atol=1e-8, rtol=0)
 
 
-@pytest.mark.parametrize("views", (1, 2, 4))
-@pytest.mark.parametrize("dtype", (torch.float32, torch.float64))
+@pytest.mark.parametrize("views", [1, 2, 4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_one_ray_gives_a_finite_point_on_it(views: int, dtype: torch.dtype) -> None:
     center, points = ring(views).to(dtype), scene().to(dtype)
     weight = torch.zeros(views, len(points), dtype=dtype)
     weight[0] = 1.0
     result = triangulate(center, rays(center, points), weight)
     assert result.points.isfinite().all()
-    assert (result.parallax < 1e-6).all() and (result.support <= 1).all()  # sines of rounding, 1e-7 in float32
+    assert (result.parallax < 1e-6).all()
+    assert (result.support <= 1).all()
     offset = torch.nn.functional.normalize(result.points - center[0], dim=-1)
     if views > 1:  # the only camera of a rig gets its own centre, which has no direction
         along = (offset * rays(center, points)[0]).sum(-1).abs()
         torch.testing.assert_close(along, torch.ones_like(along), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("dtype", (torch.float32, torch.float64))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_no_ray_at_all_is_finite_and_unsupported(dtype: torch.dtype) -> None:
     center, points = ring(4).to(dtype), scene().to(dtype)
     result = triangulate(center, rays(center, points), torch.zeros(4, len(points), dtype=dtype))
-    assert result.points.isfinite().all() and (result.support == 0).all() and (result.parallax == 0).all()
+    assert result.points.isfinite().all()
+    assert (result.support == 0).all()
+    assert (result.parallax == 0).all()
 
 
 def test_opposite_cameras_say_nothing_along_their_line() -> None:
