@@ -138,14 +138,13 @@ def settle_keypoint_set(count: int, source: KeypointSource, wanted: str | None, 
                 f"{example} has {count} points per person, but keypoint set {chosen.name} has {len(chosen.keypoint_names)}{hint}"
             )
         return chosen
+    if len(candidates) == 1:
+        return candidates[0]
     if not candidates:
         raise InputError(
             f"{example} has {count} points per person, which is no known keypoint set; give --keypoints or convert the files"
         )
-    if len(candidates) > 1:
-        raise InputError(
-            f"{example} has {count} points per person, as {listed} have; say which: --keypoints {candidates[0].name}"
-            f" or --keypoints {candidates[-1].name}"
-        )
-    (only,) = candidates
-    return only
+    raise InputError(
+        f"{example} has {count} points per person, as {listed} have; say which: "
+        + " or ".join(f"--keypoints {candidate.name}" for candidate in candidates)
+    )
