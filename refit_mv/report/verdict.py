@@ -41,6 +41,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
+    """Everything there is to say about a fit; ``level`` is that of the worst finding, which comes first."""
+
     level: Level
     headline: str
     findings: tuple[Finding, ...]
@@ -300,7 +302,7 @@ def frames_to_check(report: QualityReport, most: int = 12) -> tuple[FrameToCheck
         told: dict[str, str] = {}
         for index in (worst, *sorted((int(i) for i in stretch), key=lambda i: -score[i])):
             told = {**reasons[index], **told}
-        ordered = [kind for kind in reasons[worst]] + [kind for kind in told if kind not in reasons[worst]]
+        ordered = list(reasons[worst]) + [kind for kind in told if kind not in reasons[worst]]
         item = FrameToCheck(
             int(stretch[0]),
             int(stretch[-1]),

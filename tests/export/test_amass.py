@@ -123,7 +123,8 @@ def test_poses_through_smplx_reproduce_the_joints(tmp_path: Path) -> None:
     def posed(poses: np.ndarray, trans: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         turned, moved = torch.from_numpy(poses), torch.from_numpy(trans)
         out = model(betas=betas, global_orient=turned[:, :3], body_pose=turned[:, 3:], transl=moved, pose2rot=True)
-        assert out.joints is not None and out.vertices is not None
+        assert out.joints is not None
+        assert out.vertices is not None
         return out.joints[:, :24], out.vertices
 
     joints, _ = posed(stored["poses"][:, :72], stored["trans"])

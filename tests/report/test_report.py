@@ -105,7 +105,7 @@ class Page(HTMLParser):
         # A rect may hold a title; all others must close what was opened last.
         if tag in self.VOID:
             return
-        assert self.open and self.open[-1] == tag, f"</{tag}> closes <{self.open[-1:]}>"
+        assert self.open[-1:] == [tag], f"</{tag}> closes <{self.open[-1:]}>"
         self.open.pop()
 
     def handle_data(self, data: str) -> None:
@@ -167,7 +167,8 @@ def test_motion_figures_of_known_motions() -> None:
     joints[:, :, 2] = 0.5 * 9.81 * seconds[:, None] ** 2
     report = report_of(joints_m=joints)
     acceleration, speed = measures.joint_acceleration(report), measures.pelvis_speed(report)
-    assert acceleration is not None and speed is not None
+    assert acceleration is not None
+    assert speed is not None
     # Second differences of a parabola are exact but for rounding (1e-16 · 60²).
     assert np.allclose(acceleration[1:-1], 9.81, atol=1e-6)
     assert np.allclose(speed[1:-1], np.hypot(1.5, 9.81 * seconds[1:-1]), atol=1e-9)
