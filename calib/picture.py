@@ -91,8 +91,8 @@ def _from_above(
     _draw_origin(page, to_page(origin), bool((np.abs(middle) < half).all()))
     _draw(page, [to_page(pyramid) for pyramid in pyramids], names)
     start = np.array([OVERSAMPLING * 30.0, OVERSAMPLING * (PANEL - 30.0)])
-    _line(page, np.array([start, [*start, step * scale, 0]]), INK, 3)
-    _text(page, f"{step:g} m", [*start, 0, -OVERSAMPLING * 8], INK)
+    _line(page, np.array([start, start + np.array([step * scale, 0.0])]), INK, 3)
+    _text(page, f"{step:g} m", start - np.array([0.0, OVERSAMPLING * 8]), INK)
     return _shrunk(page)
 
 

@@ -224,7 +224,7 @@ def test_aniposelib_reads_what_is_written(tmp_path: Path, ring: RigMaker) -> Non
     rig = ring()
     write_rig(rig, tmp_path / "out.toml")
     group = cameras.CameraGroup.load(str(tmp_path / "out.toml"))
-    points = [*np.random.default_rng(0).normal(0, 0.5, (20, 3)), 0, 0, 1]
+    points = np.random.default_rng(0).normal((0, 0, 1), 0.5, (20, 3))
     for theirs in group.cameras:
         ours = rig[theirs.get_name()]
         np.testing.assert_allclose(

@@ -70,7 +70,7 @@ def test_pixels_are_vicons(tmp_path: Path, ring: RigMaker) -> None:
     assert loaded.units == "mm"
     assert loaded.warnings == ()
     assert loaded.rig.names == ("301", "2111", "2112")
-    points = torch.from_numpy([*np.random.default_rng(0).normal(0, 0.5, (300, 3)), 0, 0, 1])
+    points = torch.from_numpy(np.random.default_rng(0).normal((0, 0, 1), 0.5, (300, 3)))
     for camera in rig:
         read = loaded.rig[camera.name]
         assert read.size == camera.size

@@ -70,6 +70,18 @@ def test_one_gross_outlier_among_four_views_does_not_count(bad: int, radians: fl
     assert (result.support == 3).float().mean() > 0.9
 
 
+@pytest.mark.parametrize("bad", range(3))
+def test_one_gross_outlier_among_three_views_loses_the_vote(bad: int) -> None:
+    """Reweighting from the mean of three rays may settle on a wrong pair; starting from the pair that agrees best does not."""
+    center, points = ring(3), scene(100)
+    direction = rays(center, points)
+    direction[bad] = tilted(direction[bad], 0.15, seed=bad)
+    result = triangulate(center, direction, torch.ones(3, len(points), dtype=torch.float64))
+    error = (result.points - points).norm(dim=-1)
+    # A wrong ray that happens to pass near one of the good ones makes a pair that looks as good: rare at 0.15 rad.
+    assert (error < 2e-3).float().mean() > 0.95
+
+
 def test_noise_averages_out() -> None:
     center, points = ring(8), scene(200)
     sigma = 0.003
