@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from refit_mv.body.builder_decimate import LightMesh, lighten
+from refit_mv.body.builder_decimate import LightMesh, lighten, mirror_partners
 from refit_mv.body.builder_landmarks import LandmarkScene, open_body_landmarks
 from refit_mv.body.builder_rig import (
     ShapeSpace,
@@ -22,7 +22,7 @@ from refit_mv.body.builder_rig import (
     vertex_adjacency,
 )
 from refit_mv.body.builder_source import HumanSource, load_human, sample_people
-from refit_mv.body.builder_unpose import UnposedSample, unpose
+from refit_mv.body.builder_unpose import UnposedSample, symmetric, unpose
 from refit_mv.body.landmarks import LANDMARK_NAMES
 from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS
 
@@ -78,6 +78,7 @@ def lightened(source: HumanSource, people: UnposedSample, target: int) -> LightM
 def build(source: HumanSource, options: BuildOptions) -> OpenBodyArrays:
     """The whole derivation."""
     people = unpose(source, sample_people(source, options.people, options.seed))
+    people = symmetric(people, source.bone_names, mirror_partners(source.template))
     mesh = lightened(source, people, options.vertices)
     vertices = people.vertices[:, mesh.kept]
     neighbours = vertex_adjacency(len(mesh.kept), mesh.triangles)

@@ -34,7 +34,8 @@ def mirror_partners(
     points: Float[np.ndarray, "vertex 3"],
 ) -> Int[np.ndarray, " vertex"]:
     """The vertex at the mirrored place. The base mesh is symmetric to the last bit."""
-    distance, partner = KDTree(points).query(points * np.array([-1.0, 1.0, 1.0]))
+    found = KDTree(points).query(points * np.array([-1.0, 1.0, 1.0]))
+    distance, partner = np.asarray(found[0]), np.asarray(found[1])
     if distance.max() > 1e-6 or not np.array_equal(partner[partner], np.arange(len(points))):
         raise ValueError(
             f"the mesh is not mirror-symmetric: a vertex is {distance.max():.2g} m from its partner's place"

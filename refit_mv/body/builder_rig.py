@@ -126,12 +126,29 @@ def skin_weights(
     for _ in range(3):
         weights = 0.5 * weights + 0.5 * (neighbours @ weights)
     weights = 0.5 * (weights + weights[mirror][:, LEFT_RIGHT_JOINTS])
-    order = np.argsort(-weights, axis=1, kind="stable")
-    np.put_along_axis(weights, order[:, MOST_WEIGHTS:], 0.0, axis=1)
-    steps = np.round(weights / weights.sum(1, keepdims=True) * WEIGHT_STEPS)
-    largest = order[:, 0]
-    steps[np.arange(len(points)), largest] += WEIGHT_STEPS - steps.sum(1)
+    steps = np.stack(
+        [_few_steps(row, vertex == partner) for vertex, (row, partner) in enumerate(zip(weights, mirror, strict=True))]
+    )
+    right = np.flatnonzero(points[:, 0] < points[mirror, 0])
+    steps[right] = steps[mirror[right]][:, LEFT_RIGHT_JOINTS]
     return steps / WEIGHT_STEPS
+
+
+def _few_steps(weights: Float[np.ndarray, " joint"], middle: bool) -> Float[np.ndarray, " joint"]:
+    """The largest four weights as whole numbers that sum to ``WEIGHT_STEPS``; on the midline left and right joints are taken together, or neither."""
+    kept = np.zeros_like(weights)
+    room = MOST_WEIGHTS
+    for joint in np.argsort(-weights, kind="stable"):
+        group = {int(joint), int(LEFT_RIGHT_JOINTS[joint])} if middle else {int(joint)}
+        if weights[joint] <= 0.0 or kept[joint] > 0.0 or len(group) > room:
+            continue
+        room -= len(group)
+        kept[list(group)] = weights[list(group)]
+    steps = np.round(kept / kept.sum() * WEIGHT_STEPS)
+    # What rounding leaves goes to the largest; on the midline to a joint that has no partner.
+    takers = np.flatnonzero(kept * ((np.arange(len(kept)) == LEFT_RIGHT_JOINTS) | (not middle)))
+    steps[takers[np.argmax(kept[takers])]] += WEIGHT_STEPS - steps.sum()
+    return steps
 
 
 def _smooth_step(value: Float[np.ndarray, " vertex"]) -> Float[np.ndarray, " vertex"]:

@@ -6,8 +6,9 @@ Arms lie along +-x with straight elbows, palms down; legs hang straight down; fe
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from refit_mv.body.builder_rig import LEFT_RIGHT_JOINTS
 from refit_mv.body.builder_source import HumanSample, HumanSource
 from refit_mv.body.model import SMPL_JOINT_NAMES
 
@@ -76,7 +77,7 @@ def frame_rotation(
 
 
 def twist_about(axis: Float[np.ndarray, "3"], angle: Float[np.ndarray, " sample"]) -> Rotations:
-    cross = np.cross(np.eye(3), -axis)
+    cross = np.cross(np.eye(3), axis)
     sine, cosine = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
     return np.eye(3) + sine * cross + (1.0 - cosine) * (cross @ cross)
 
@@ -183,6 +184,21 @@ class UnposedSample:
     vertices: Float[np.ndarray, "sample vertex 3"]
     joints: Float[np.ndarray, "sample joint 3"]
     bone_heads: Float[np.ndarray, "sample bone 3"]
+
+
+def symmetric(people: UnposedSample, bone_names: tuple[str, ...], mirror: Int[np.ndarray, " vertex"]) -> UnposedSample:
+    """The mean of everyone and their mirror image. MakeHuman's skin is symmetric to the last bit but its bones are not, by up to 2 mm."""
+    flip = np.array([-1.0, 1.0, 1.0])
+    other_side = {"L": "R", "R": "L"}
+    bones = []
+    for name in bone_names:
+        stem, _, side = name.partition(".")
+        bones.append(bone_names.index(f"{stem}.{other_side[side]}" if side else name))
+    return UnposedSample(
+        0.5 * (people.vertices + people.vertices[:, mirror] * flip),
+        0.5 * (people.joints + people.joints[:, LEFT_RIGHT_JOINTS] * flip),
+        0.5 * (people.bone_heads + people.bone_heads[:, bones] * flip),
+    )
 
 
 def unpose(source: HumanSource, sample: HumanSample) -> UnposedSample:

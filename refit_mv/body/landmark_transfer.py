@@ -101,24 +101,26 @@ def _turn(source: Point, target: Point) -> Float[np.ndarray, "3 3"]:
 
 def nearest_on_triangles(point: Point, corners: Float[np.ndarray, "face 3 3"]) -> tuple[int, Point, float]:
     """The nearest triangle, the barycentric coordinates of its nearest point, and the distance (Ericson, "Real-time collision detection", 2005, 5.1.5)."""
-    best: tuple[int, Point, float] = (0, np.array([1.0, 0.0, 0.0]), np.inf)
-    for index, (a, b, c) in enumerate(corners):
-        edges = np.stack([b - a, c - a], axis=1)
-        inner, *_ = np.linalg.lstsq(edges, point - a, rcond=None)
-        options = []
-        if inner.min() >= 0 and inner.sum() <= 1:
-            options.append(np.array([1.0 - inner.sum(), inner[0], inner[1]]))
-        for one, other in ((0, 1), (1, 2), (2, 0)):
-            start, way = corners[index, one], corners[index, other] - corners[index, one]
-            along = float(np.clip((point - start) @ way / max(way @ way, 1e-18), 0.0, 1.0))
-            weights = np.zeros(3)
-            weights[one], weights[other] = 1.0 - along, along
-            options.append(weights)
-        for weights in options:
-            distance = float(np.linalg.norm(weights @ corners[index] - point))
-            if distance < best[2]:
-                best = index, weights, distance
-    return best
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    along, beside, offset = b - a, c - a, point - a
+    # Foot of the perpendicular in each plane (normal equations of the two edges); it counts where it falls inside.
+    aa, bb, ab = (np.sum(x * y, axis=1) for x, y in ((along, along), (beside, beside), (along, beside)))
+    ya, yb = np.sum(offset * along, axis=1), np.sum(offset * beside, axis=1)
+    scale = np.maximum(aa * bb - ab * ab, 1e-24)
+    u, v = (bb * ya - ab * yb) / scale, (aa * yb - ab * ya) / scale
+    inside = (u >= 0) & (v >= 0) & (u + v <= 1)
+    options = [np.where(inside[:, None], np.stack([1.0 - u - v, u, v], axis=1), [1.0, 0.0, 0.0])]
+    for one, other in ((0, 1), (1, 2), (2, 0)):
+        way = corners[:, other] - corners[:, one]
+        part = np.sum((point - corners[:, one]) * way, axis=1) / np.maximum(np.sum(way * way, axis=1), 1e-24)
+        part = np.clip(part, 0.0, 1.0)
+        weights = np.zeros((len(corners), 3))
+        weights[:, one], weights[:, other] = 1.0 - part, part
+        options.append(weights)
+    candidates = np.stack(options, axis=1)
+    distances = np.linalg.norm(np.einsum("fok,fkc->foc", candidates, corners) - point, axis=2)
+    face, option = np.unravel_index(np.argmin(distances), distances.shape)
+    return int(face), candidates[face, option], float(distances[face, option])
 
 
 def _surface_row(

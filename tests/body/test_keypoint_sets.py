@@ -1,0 +1,106 @@
+"""Orders against the official lists, written out here independently, and the structure of every set."""
+
+import pytest
+
+from refit_mv.body.keypoint_sets import keypoint_set, keypoint_set_names, keypoint_sets_of_length
+from refit_mv.body.landmarks import LANDMARK_NAMES, MARKER_NAMES, mirrored_landmark
+from refit_mv.body.open_body import open_body
+from refit_mv.errors import InputError
+
+# As the tools' documents abbreviate them.
+OFFICIAL = {
+    "coco17": "Nose LEye REye LEar REar LShoulder RShoulder LElbow RElbow LWrist RWrist LHip RHip LKnee RKnee LAnkle RAnkle",
+    "body25": "Nose Neck RShoulder RElbow RWrist LShoulder LElbow LWrist MidHip RHip RKnee RAnkle LHip LKnee LAnkle REye LEye "
+    "REar LEar LBigToe LSmallToe LHeel RBigToe RSmallToe RHeel",
+    "body25b": "Nose LEye REye LEar REar LShoulder RShoulder LElbow RElbow LWrist RWrist LHip RHip LKnee RKnee LAnkle RAnkle "
+    "UpperNeck HeadTop LBigToe LSmallToe LHeel RBigToe RSmallToe RHeel",
+    "halpe26": "Nose LEye REye LEar REar LShoulder RShoulder LElbow RElbow LWrist RWrist LHip RHip LKnee RKnee LAnkle RAnkle "
+    "HeadTop Neck MidHip LBigToe RBigToe LSmallToe RSmallToe LHeel RHeel",
+    "blazepose33": "Nose LEyeInner LEye LEyeOuter REyeInner REye REyeOuter LEar REar LMouth RMouth LShoulder RShoulder LElbow "
+    "RElbow LWrist RWrist LPinky RPinky LIndex RIndex LThumb RThumb LHip RHip LKnee RKnee LAnkle RAnkle LHeel RHeel "
+    "LFootIndex RFootIndex",
+}
+
+
+def plain(official: str) -> str:
+    """ "LBigToe" to "left_big_toe"."""
+    words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in official).split()
+    side = {"l": "left", "r": "right"}
+    return "_".join([side.get(words[0], words[0]), *words[1:]])
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_order_is_the_official_one(name: str) -> None:
+    assert keypoint_set(name).keypoint_names == tuple(plain(word) for word in OFFICIAL[name].split())
+
+
+def test_whole_body_blocks() -> None:
+    names = keypoint_set("wholebody133").keypoint_names
+    assert len(names) == 133
+    assert names[:17] == keypoint_set("coco17").keypoint_names
+    assert names[:23] == keypoint_set("coco23").keypoint_names
+    feet = ["LBigToe", "LSmallToe", "LHeel", "RBigToe", "RSmallToe", "RHeel"]
+    assert names[17:23] == tuple(plain(word) for word in feet)
+    # 68 face points from the person's right ear along the jaw, then 21 points a hand, left first.
+    assert names[23] == "face_0"
+    assert names[23 + 36] == "right_eye_outer"
+    assert names[23 + 45] == "left_eye_outer"
+    assert names[91] == "left_hand_root"
+    assert names[96] == "left_index"
+    assert names[112] == "right_hand_root"
+    assert names[132] == "right_pinky_finger4"
+
+
+@pytest.mark.parametrize("name", keypoint_set_names())
+def test_sets_are_well_formed(name: str) -> None:
+    keypoints = keypoint_set(name)
+    assert len(set(keypoints.keypoint_names)) == len(keypoints)
+    mirror = keypoints.mirror
+    assert [mirror[index] for index in mirror] == list(range(len(keypoints)))
+    for left, right in keypoints.left_right_pairs:
+        assert left != right
+    sided = [point for pair in keypoints.left_right_pairs for point in pair]
+    assert len(set(sided)) == len(sided)
+    for index, keypoint in enumerate(keypoints.keypoint_names):
+        if "left_" in keypoint:
+            assert "right_" in keypoints.keypoint_names[mirror[index]]
+    limbs = {frozenset(limb) for limb in keypoints.limbs}
+    assert len(limbs) == len(keypoints.limbs)
+    # Drawn limbs mirror into drawn limbs.
+    assert {frozenset(mirror[end] for end in limb) for limb in limbs} == limbs
+
+
+@pytest.mark.parametrize("name", ["coco17", "coco23", "body25", "body25b", "halpe26", "blazepose33", "markers67"])
+def test_every_body_keypoint_is_on_the_body(name: str) -> None:
+    assert set(keypoint_set(name).keypoint_names) <= set(open_body().landmark_names)
+
+
+def test_whole_body_knows_what_is_not_on_the_body() -> None:
+    names = keypoint_set("wholebody133").keypoint_names
+    present = [name for name in names if name in LANDMARK_NAMES]
+    # 23 body and feet, 6 of the face, wrist and five knuckles a hand.
+    assert len(present) == 23 + 6 + 12
+
+
+def test_markers() -> None:
+    assert len(keypoint_set("markers67")) == 67
+    assert {mirrored_landmark(name) for name in MARKER_NAMES} == set(MARKER_NAMES)
+
+
+@pytest.mark.parametrize("spelling", ["BODY_25B", "body25b", "Body-25b"])
+def test_spellings(spelling: str) -> None:
+    assert keypoint_set(spelling).name == "body25b"
+
+
+def test_unknown_names_point_at_the_nearest() -> None:
+    with pytest.raises(InputError, match="did you mean 'halpe26'") as caught:
+        keypoint_set("halpe_62")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="no keypoint 'left_elbo'"):
+        keypoint_set("coco17").index("left_elbo")
+
+
+def test_lengths_tell_sets_apart_but_for_25() -> None:
+    assert [found.name for found in keypoint_sets_of_length(25)] == ["body25", "body25b"]
+    assert [found.name for found in keypoint_sets_of_length(17)] == ["coco17"]
+    assert keypoint_sets_of_length(24) == ()
