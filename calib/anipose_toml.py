@@ -41,7 +41,7 @@ def read(path: Path, text: str) -> FileRig:
     if not tables:
         raise InputError(
             f"no camera found; expected tables with {', '.join(CAMERA_KEYS)},"
-            f" got: {', '.join(document) or 'an empty file'}"
+            f" got: {', '.join(document) or 'nothing but comments'}"
         )
     metadata = document.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}

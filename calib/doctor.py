@@ -141,6 +141,8 @@ def _shares_view(rig: CameraRig) -> Bool[np.ndarray, " view"]:
     pictures = np.array([picture_size(camera) for camera in rig])[:, None]
     sharing = np.zeros(len(rig), dtype=bool)
     for index, points in enumerate(seen_from):
+        if sharing[index]:  # spares hundreds of cameras the work: the others answer for themselves
+            continue
         pixels = project(stacked, torch.from_numpy(points))[0].numpy()
         offset = points[None] - centers[:, None]
         distance = np.linalg.norm(offset, axis=-1)
@@ -168,8 +170,8 @@ def _widest_parallax(rig: CameraRig) -> float | None:
     if (distance < SAME_PLACE_M).any():
         return None
     toward = toward / distance
-    sines = [float(np.linalg.norm(np.cross(a, b))) for a, b in combinations(toward, 2)]
-    return float(np.degrees(np.arcsin(min(max(sines), 1.0))))
+    cosines = np.abs(toward @ toward.T)
+    return float(np.degrees(np.arccos(min(float(cosines.min()), 1.0))))
 
 
 def looked_at(centers: Float[np.ndarray, "view 3"], forward: Float[np.ndarray, "view 3"]) -> np.ndarray | None:
