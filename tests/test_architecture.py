@@ -1,0 +1,226 @@
+"""The house rules that no other tool checks: who may import whom, how large modules get, what they may be called, and what the text may not contain."""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Imports point left only. Packages of one rank do not know each other, with the exceptions below.
+LAYERS: tuple[frozenset[str], ...] = (
+    frozenset({"refit_mv", "errors"}),
+    frozenset({"geometry"}),
+    frozenset({"body"}),
+    frozenset({"session"}),
+    frozenset({"fitting"}),
+    frozenset({"learned", "image", "synthetic", "export", "report", "bench", "detect"}),
+    frozenset({"recipe"}),
+    frozenset({"delivery"}),
+    frozenset({"pipeline"}),
+    frozenset({"demo"}),
+    frozenset({"cli"}),
+)
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+# Training and the benchmark need made-up sessions, and the benchmark measures the learned optimizer too.
+SIDEWAYS = {("learned", "synthetic"), ("bench", "synthetic"), ("bench", "learned")}
+CALIB_MAY_USE = {"geometry", "errors"}
+MAY_USE_CALIB = {"session", "cli"}
+
+# Dependencies that must stay replaceable, and the only modules that may know them.
+FENCES = {
+    "aniposelib": ("calib",),
+    "smplx": ("refit_mv.body",),
+    "h5py": ("refit_mv.session.store",),
+    "open3d": ("refit_mv.report", "refit_mv.export"),
+    "click": ("refit_mv.cli",),
+    "anny": ("refit_mv.body",),
+    "mediapipe": ("refit_mv.detect",),
+    "rtmlib": ("refit_mv.detect",),
+    "onnxruntime": ("refit_mv.detect",),
+}
+
+LONGEST_MODULE = 400
+NAMELESS = {"utils", "util", "helpers", "helper", "misc", "common", "constants", "tools", "stuff"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import statement: who, what, and on which line. ``module`` is absolute; ``names`` are empty for ``import x``."""
+
+    importer: str
+    module: str
+    names: tuple[str, ...]
+    line: int
+
+
+def module_name(path: Path, root: Path) -> str:
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(source: str, importer: str) -> Iterator[Import]:
+    """Every import, also those inside functions: laziness does not excuse."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(importer, alias.name, (), node.lineno)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                yield Import(importer, "." * node.level + (node.module or ""), (), node.lineno)
+            else:
+                yield Import(importer, node.module or "", tuple(alias.name for alias in node.names), node.lineno)
+
+
+def house(module: str, names: tuple[str, ...] = ()) -> str | None:
+    """The package (or top module) of ours that a dotted name belongs to: ``body`` for ``refit_mv.body.model``, ``calib``, or None for foreign ones."""
+    parts = module.split(".")
+    if parts[0] == "calib":
+        return "calib"
+    if parts[0] != "refit_mv":
+        return None
+    if len(parts) > 1:
+        return parts[1]
+    # ``from refit_mv import pipeline`` names the module behind the keyword.
+    return next((name for name in names if name in RANK and name != "refit_mv"), "refit_mv")
+
+
+def complaint(found: Import) -> str | None:
+    """What is wrong with an import, None if nothing."""
+    where = f"{found.importer}:{found.line} imports {found.module}"
+    if found.module.startswith("."):
+        return f"{where}: imports are absolute"
+    vendor = found.module.split(".")[0]
+    if vendor in FENCES and not found.importer.startswith(FENCES[vendor]):
+        return f"{where}: only {', '.join(FENCES[vendor])} may know {vendor}"
+    source, target = house(found.importer), house(found.module, found.names)
+    if target is None or source == target:
+        return None
+    if source == "calib":
+        return None if target in CALIB_MAY_USE else f"{where}: calib may use only {sorted(CALIB_MAY_USE)}"
+    if target == "calib":
+        return None if source in MAY_USE_CALIB else f"{where}: only {sorted(MAY_USE_CALIB)} may use calib"
+    if source is None or source not in RANK or target not in RANK:
+        return f"{where}: a package that the layers do not know; give it a place in tests/test_architecture.py"
+    if RANK[target] < RANK[source] or (source, target) in SIDEWAYS:
+        return None
+    return f"{where}: imports point from {source} to the left only"
+
+
+def modules() -> list[Path]:
+    return sorted([*(ROOT / "refit_mv").rglob("*.py"), *(ROOT / "calib").rglob("*.py")])
+
+
+def all_imports() -> list[Import]:
+    return [
+        found for path in modules() for found in imports_of(path.read_text(encoding="utf-8"), module_name(path, ROOT))
+    ]
+
+
+def test_imports_point_left() -> None:
+    found = all_imports()
+    # Guards against a test that looks in the wrong folder and finds nothing to object to.
+    assert len(found) > 300
+    assert [text for text in map(complaint, found) if text] == []
+
+
+@pytest.mark.parametrize(
+    ("importer", "line"),
+    [
+        ("refit_mv.body.model", "from refit_mv.fitting.problem import FitProblem"),
+        ("refit_mv.geometry.camera", "def f():\n    import refit_mv.body.model"),
+        ("refit_mv.fitting.problem", "from refit_mv import pipeline"),
+        ("refit_mv.report.page", "from refit_mv.export.amass import write_amass"),
+        ("refit_mv.pipeline", "from refit_mv.cli import main"),
+        ("calib.reading", "from refit_mv.body.model import BodyModel"),
+        ("calib.reading", "from refit_mv.session.session import Session"),
+        ("refit_mv.fitting.problem", "from calib import read_rig"),
+        ("refit_mv.pipeline", "import click"),
+        ("refit_mv.fitting.result_store", "import h5py"),
+        ("refit_mv.session.session", "import h5py"),
+        ("refit_mv.geometry.camera", "from aniposelib.cameras import Camera"),
+        ("refit_mv.session.video", "import open3d as o3d"),
+        ("refit_mv.fitting.problem", "from . import result"),
+        ("refit_mv.kitchen.sink", "from refit_mv.body.model import BodyModel"),
+    ],
+)
+def test_a_planted_illegal_import_is_caught(importer: str, line: str) -> None:
+    assert [complaint(found) for found in imports_of(line, importer)] != [None]
+
+
+def test_legal_imports_are_left_alone() -> None:
+    legal = {
+        "refit_mv.cli": "import click\nfrom calib import read_rig\nfrom refit_mv import __version__",
+        "refit_mv.fitting.problem": "import torch\nfrom refit_mv.body.model import BodyModel\nfrom refit_mv.fitting.result import FitResult",
+        "calib.board": "import aniposelib\nfrom refit_mv.geometry.camera import Camera\nfrom refit_mv.errors import InputError",
+        "refit_mv.bench.run": "from refit_mv.synthetic.session import synthesise",
+        "refit_mv.session.store": "import h5py",
+    }
+    for importer, source in legal.items():
+        assert [complaint(found) for found in imports_of(source, importer)] == [None] * (source.count("\n") + 1)
+
+
+def test_modules_are_small_and_have_telling_names() -> None:
+    everything = [*modules(), *(ROOT / "tests").rglob("*.py")]
+    long = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in modules()}
+    assert {name: lines for name, lines in long.items() if lines > LONGEST_MODULE} == {}
+    nameless = [str(path.relative_to(ROOT)) for path in everything if {path.stem, path.parent.name} & NAMELESS]
+    assert nameless == []
+
+
+def public_names() -> set[tuple[str, str]]:
+    """(module, name) of everything that one package of ours takes from another: that is its public face."""
+    return {
+        (found.module, name)
+        for found in all_imports()
+        if house(found.module, found.names) not in (None, house(found.importer))
+        for name in found.names
+    }
+
+
+def test_public_functions_and_classes_say_what_they_are() -> None:
+    wanted = public_names()
+    assert len(wanted) > 60
+    silent = []
+    for path in modules():
+        module = module_name(path, ROOT)
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and (module, node.name) in wanted:
+                silent += [] if ast.get_docstring(node) else [f"{module}.{node.name}"]
+    assert silent == []
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Every text file of the project, what is built or installed left out."""
+    skipped = {".git", ".venv", "build", "dist", "demo", "node_modules"}
+    suffixes = {".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".json", ".css", ".js", ".html", ".cfg", ".in", ""}
+    for path in sorted(ROOT.rglob("*")):
+        parts = path.relative_to(ROOT).parts
+        hidden = any(part.startswith(".") and part not in (".ci", ".gitignore") for part in parts)
+        built = skipped & set(parts) or any(part.endswith(".egg-info") for part in parts) or "__pycache__" in parts
+        if hidden or built or path.suffix not in suffixes or not path.is_file():
+            continue
+        try:
+            yield "/".join(parts), path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+
+
+# Put together from pieces, so that this file does not complain about itself.
+MACHINE_PLACES = re.compile("|".join(rf"(?<![\w.])/{place}/\w" for place in ("work", "home", "root", "tmp", "Users", "mnt")))
+
+
+def test_no_text_names_a_place_on_somebodys_machine() -> None:
+    assert MACHINE_PLACES.search("see " + "/ho" + "me/someone/x") is not None
+    found = list(texts())
+    assert len(found) > 100
+    offending = [
+        f"{name}:{number}"
+        for name, text in found
+        for number, line in enumerate(text.splitlines(), 1)
+        if MACHINE_PLACES.search(line)
+    ]
+    assert offending == []
