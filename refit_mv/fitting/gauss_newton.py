@@ -4,7 +4,9 @@ Levenberg–Marquardt damping per frame; the robust kernel starts wide and narro
 still sees its evidence. With a shared shape the frames are coupled through a few common unknowns, eliminated by the Schur complement.
 """
 
+import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
@@ -26,9 +28,9 @@ class GaussNewtonOptions:
     iterations: int = 30
     annealing: int = 10
     widest_kernel: float = 0.5
-    batch_frames: int = 256
+    batch_frames: int = 128
     # A frame is done when a step changes its cost by less than this share.
-    tolerance: float = 1e-7
+    tolerance: float = 1e-6
 
     def kernel(self, final: float, iteration: int) -> float:
         """Geometric schedule."""
@@ -43,8 +45,9 @@ def _keep(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
 
 def damped_step(normal: NormalEquations, damping: Float[Tensor, " frame"]) -> Float[Tensor, "frame unknown"]:
     """Levenberg–Marquardt step (Marquardt's diagonal scaling). A frame whose matrix cannot be factored gets a zero step."""
-    diagonal = normal.hessian.diagonal(dim1=-2, dim2=-1)
-    damped = normal.hessian + torch.diag_embed(damping[:, None] * diagonal + 1e-6)
+    damped = normal.hessian.clone()
+    diagonal = damped.diagonal(dim1=-2, dim2=-1)
+    diagonal += damping[:, None] * diagonal + 1e-6
     factor, failed = torch.linalg.cholesky_ex(damped)
     delta = -torch.cholesky_solve(normal.gradient[..., None], factor)[..., 0]
     usable = (failed == 0) & torch.isfinite(delta).all(-1)
@@ -119,9 +122,11 @@ class GaussNewton:
         if problem.shape_mode == "shared":
             problem, initial = self._share(problem, initial)
         size = self.options.batch_frames
-        parts = [
-            self._solve_batch(problem.frames(slice(at, at + size)), initial[at : at + size]) for at in range(0, len(problem), size)
-        ]
+        batches = [(problem.frames(slice(at, at + size)), initial[at : at + size]) for at in range(0, len(problem), size)]
+        # The batches are the same however many cores there are, and so is the result, bit for bit.
+        cores = (os.cpu_count() or 1) if problem.bearing.device.type == "cpu" else 1
+        with ThreadPoolExecutor(min(cores, len(batches)), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            parts = list(pool.map(lambda batch: self._solve_batch(*batch), batches))
         return replace(concatenate(parts), seconds=time.perf_counter() - began)
 
     def _share(self, problem: FitProblem, initial: BodyParams) -> tuple[FitProblem, BodyParams]:
