@@ -7,8 +7,18 @@ looks wrong, ``describe`` and ``draw_rig`` show a rig to a person, ``estimate_up
 from calib.anipose_toml import write_rig
 from calib.description import describe
 from calib.doctor import examine
-from calib.picture import draw_rig
+from calib.picture import draw_rig, save_picture
 from calib.reading import LoadedRig, read_rig
 from calib.up import UpEstimate, estimate_up
 
-__all__ = ["LoadedRig", "UpEstimate", "describe", "draw_rig", "estimate_up", "examine", "read_rig", "write_rig"]
+__all__ = [
+    "LoadedRig",
+    "UpEstimate",
+    "describe",
+    "draw_rig",
+    "estimate_up",
+    "examine",
+    "read_rig",
+    "save_picture",
+    "write_rig",
+]

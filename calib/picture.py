@@ -1,5 +1,7 @@
 """A picture of a rig: from above, and from aside, each camera as the pyramid of its view."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -8,6 +10,7 @@ from torch import Tensor
 from calib.doctor import looked_at
 from calib.up import estimate_up
 from calib.view import axes, pixel_grid, rays
+from refit_mv.errors import InputError
 from refit_mv.geometry.camera import Camera, CameraRig
 
 PANEL = 720
@@ -44,6 +47,26 @@ def draw_rig(rig: CameraRig, up: Float[Tensor, "3"] | None = None) -> UInt8[np.n
     above = _from_above(pyramids, names, shown, origin, step)
     aside = _from_aside(pyramids, names, shown, origin, floor, step)
     return np.concatenate([above, aside], axis=1)
+
+
+def save_picture(picture: UInt8[np.ndarray, "height width 3"], path: Path) -> None:
+    """Write an RGB picture as PNG (or JPEG, by the name's ending).
+
+    Raises:
+        InputError: another ending, or the file cannot be written there.
+    """
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise InputError(f"{path}: pictures are written as PNG or JPEG; give a name that ends in .png")
+    encoded, content = cv2.imencode(path.suffix.lower(), np.ascontiguousarray(picture[..., ::-1]))
+    try:
+        # Encoded here and written by Python: cv2.imwrite returns False without a reason and fails on some non-ASCII paths.
+        if not encoded:
+            raise OSError(0, "the picture could not be encoded")
+        path.write_bytes(content.tobytes())
+    except OSError as problem:
+        raise InputError(
+            f"{path}: cannot write the picture: {problem.strerror}; give a file in a folder that exists"
+        ) from None
 
 
 def _horizontal_axes(up: np.ndarray) -> Float[np.ndarray, "3 3"]:

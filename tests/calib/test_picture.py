@@ -1,13 +1,16 @@
 """What a person gets to see of a rig: the picture and the table."""
 
 from collections.abc import Callable
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from calib import describe, draw_rig
+from calib import describe, draw_rig, save_picture
 from calib.picture import BACKGROUND, COLOURS
+from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
 
 RigMaker = Callable[..., CameraRig]
@@ -57,6 +60,17 @@ def test_up_can_be_given(ring: RigMaker) -> None:
     given = draw_rig(rig, torch.tensor([0.0, 0.0, 2.0]))
     assert np.array_equal(given, draw_rig(rig))
     assert not np.array_equal(given, draw_rig(rig, torch.tensor([0.0, 1.0, 0.0])))
+
+
+def test_saved_picture_keeps_its_colours(tmp_path: Path, ring: RigMaker) -> None:
+    picture = draw_rig(ring())
+    save_picture(picture, tmp_path / "Übersicht.png")
+    read = cv2.imdecode(np.frombuffer((tmp_path / "Übersicht.png").read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    assert read is not None
+    np.testing.assert_array_equal(read[..., ::-1], picture)
+    for target, told in ((tmp_path / "rig.pdf", "PNG or JPEG"), (tmp_path / "missing" / "rig.png", "cannot write")):
+        with pytest.raises(InputError, match=told):
+            save_picture(picture, target)
 
 
 def test_table_holds_what_matters(ring: RigMaker) -> None:
