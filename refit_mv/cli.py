@@ -78,8 +78,12 @@ def _progress() -> Iterator:
 
 _session = click.argument("session", type=FOLDER)
 _calib = click.option("--calib", type=FILE, help="Calibration file; by default the one inside the session.")
-_units = click.option("--units", help="Unit of the calibration's lengths where the file does not say: m, cm, mm, in, or metres per unit.")
-_detector = click.option("--detector", default="mediapipe", show_default=True, help="Who detects keypoints in videos: mediapipe or rtmlib.")
+_units = click.option(
+    "--units", help="Unit of the calibration's lengths where the file does not say: m, cm, mm, in, or metres per unit."
+)
+_detector = click.option(
+    "--detector", default="mediapipe", show_default=True, help="Who detects keypoints in videos: mediapipe or rtmlib."
+)
 _weights = click.option("--detector-weights", type=FOLDER, help="Folder with the detector's network files.")
 _out = click.option("--out", type=FOLDER, help="Output folder [default: SESSION/refit].")
 
@@ -91,7 +95,9 @@ _out = click.option("--out", type=FOLDER, help="Output folder [default: SESSION/
 @_out
 @click.option("--recipe", default="fit/default", show_default=True, help="Shipped recipe or YAML file.")
 @click.option("--optimizer", help="Overrides the recipe's optimizer: gauss-newton or scipy.")
-@click.option("--body", default="open", show_default=True, help="'open', or an SMPL, SMPL-H or SMPL-X file (.pkl, .npz).")
+@click.option(
+    "--body", default="open", show_default=True, help="'open', or an SMPL, SMPL-H or SMPL-X file (.pkl, .npz)."
+)
 @click.option("--keypoints", help="Keypoint set of the files where their length leaves it open, such as BODY_25B.")
 @click.option("--frames", callback=_frames, metavar="A:B", help="Only frames A to B-1.")
 @click.option("--fps", type=float, help="Frame rate where neither videos nor time stamps say it.")
@@ -136,7 +142,9 @@ def _tell(delivery) -> None:
 @_out
 @_detector
 @_weights
-def detect(session: Path, calib: Path | None, units: str | None, out: Path | None, detector: str, detector_weights: Path | None) -> None:
+def detect(
+    session: Path, calib: Path | None, units: str | None, out: Path | None, detector: str, detector_weights: Path | None
+) -> None:
     """Detect keypoints in a session's videos and write them as OpenPose JSON."""
     from refit_mv.detect.detector import detector as find_detector
     from refit_mv.detect.run_detection import run_detection
@@ -145,7 +153,9 @@ def detect(session: Path, calib: Path | None, units: str | None, out: Path | Non
     opened = open_session(session, calib, units)
     finder = find_detector(detector, detector_weights)
     with _progress() as progress:
-        folder = run_detection(opened, finder, out or session / "refit", lambda view, done, total: progress(view, done, total))
+        folder = run_detection(
+            opened, finder, out or session / "refit", lambda view, done, total: progress(view, done, total)
+        )
     click.echo(f"keypoints are in {folder}")
 
 

@@ -74,9 +74,7 @@ def deliver(
     words = tuple(str(word) for word in status)
     fps, numbers = observations.fps, observations.frame_numbers
     if any(word is not FrameStatus.ABSENT for word in status):
-        write_amass(
-            out / "person_0.npz", body, params, fps=fps, frame_numbers=numbers, status=words, up=session.up
-        )
+        write_amass(out / "person_0.npz", body, params, fps=fps, frame_numbers=numbers, status=words, up=session.up)
     report = _quality(session, warnings, body, evidence, observations, store, recipe, device, seconds)
     pictures: dict[str, bytes] = {}
     if recipe.overlay:

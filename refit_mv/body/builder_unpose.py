@@ -23,6 +23,11 @@ HIP_INWARD = 0.88
 # Lifting an arm from MakeHuman's 50 degrees to the horizontal turns the collar bone too (scapulohumeral rhythm, damped); without it the shoulder pinches.
 COLLAR_LIFT = np.deg2rad(8.0)
 
+# Joints, each with the one before it on the limb, that sit amid a ring of skin; the ring's half width and what is still the same limb (m).
+RINGED_JOINTS = {"knee": "hip", "elbow": "shoulder", "ankle": "knee"}
+RING_HALF_WIDTH = 0.015
+RING_RADIUS = 0.12
+
 FINGERS = ("finger2-1", "finger3-1", "finger4-1", "finger5-1")
 TOES = ("toe1-1", "toe2-1", "toe3-1", "toe4-1", "toe5-1")
 
@@ -55,6 +60,25 @@ def joint_sites(
         site[f"{side}_wrist"] = bone(f"wrist{suffix}")
         site[f"{side}_hand"] = np.mean([bone(finger + suffix) for finger in FINGERS], axis=0)
     return np.stack([site[name] for name in SMPL_JOINT_NAMES], axis=1)
+
+
+def follow_skin(
+    source: HumanSource, sample: HumanSample, sites: Float[np.ndarray, "sample joint 3"]
+) -> Float[np.ndarray, "sample joint 3"]:
+    """Knees, elbows and ankles where the ring of skin around them went. MakeHuman's shape targets move the helpers that mark the joints less well than the
+    skin: in the average adult the knee's helper has slipped 21 mm up the thigh, with the ring it is half-way between hip and ankle, as in Winter's tables."""
+    base = joint_sites(source.bone_names, source.bone_heads[None])[0]
+    index = {name: number for number, name in enumerate(SMPL_JOINT_NAMES)}
+    corrected = sites.copy()
+    for end, start in RINGED_JOINTS.items():
+        for side in ("left", "right"):
+            centre, before = base[index[f"{side}_{end}"]], base[index[f"{side}_{start}"]]
+            along = (centre - before) / np.linalg.norm(centre - before)
+            away = source.template - centre
+            ring = (np.abs(away @ along) < RING_HALF_WIDTH) & (np.linalg.norm(away, axis=1) < RING_RADIUS)
+            moved = (sample.vertices[:, ring] - source.template[ring]).mean(1)
+            corrected[:, index[f"{side}_{end}"]] = centre + moved
+    return corrected
 
 
 def frame_rotation(
@@ -203,7 +227,7 @@ def symmetric(people: UnposedSample, bone_names: tuple[str, ...], mirror: Int[np
 
 def unpose(source: HumanSource, sample: HumanSample) -> UnposedSample:
     """Carry everyone from MakeHuman's rest pose into the T-pose by linear blend skinning with MakeHuman's own bones and weights."""
-    sites = joint_sites(source.bone_names, sample.bone_heads)
+    sites = follow_skin(source, sample, joint_sites(source.bone_names, sample.bone_heads))
     segments, joints = t_pose_segments(source.bone_names, sample.bone_heads, sites)
     vertices = np.empty_like(sample.vertices)
     for index, points in enumerate(sample.vertices):

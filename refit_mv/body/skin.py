@@ -79,12 +79,16 @@ def landmark_skin(body: BodyModel, landmark_names: tuple[str, ...]) -> LandmarkS
     """
     unknown = [name for name in landmark_names if name not in body.landmark_names]
     if unknown:
-        raise InputError(f"body '{body.name}' has no landmark {', '.join(unknown)}; it has {', '.join(body.landmark_names)}")
+        raise InputError(
+            f"body '{body.name}' has no landmark {', '.join(unknown)}; it has {', '.join(body.landmark_names)}"
+        )
     rows = body.landmark_regressor[[body.landmark_names.index(name) for name in landmark_names]]
     mass = rows @ body.skin_weights
     landmark, joint = torch.nonzero(mass > NEGLIGIBLE_MASS, as_tuple=True)
     # What was cut is given back in proportion, so that every landmark's masses still sum to one.
-    kept = torch.zeros(len(landmark_names), dtype=mass.dtype, device=mass.device).index_add(0, landmark, mass[landmark, joint])
+    kept = torch.zeros(len(landmark_names), dtype=mass.dtype, device=mass.device).index_add(
+        0, landmark, mass[landmark, joint]
+    )
     vertex_weight = rows[landmark] * body.skin_weights[:, joint].T / kept[landmark, None]
     mean = body.joint_regressor @ body.template
     count = len(body.parents)

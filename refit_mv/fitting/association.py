@@ -152,7 +152,11 @@ def _best_chain(proposals: _Proposals, fps: float, frame_numbers: np.ndarray) ->
     total = score[0]
     back = torch.zeros(frames, count, dtype=torch.long)
     for frame in range(1, frames):
-        jump = (position[frame][:, None] - position[frame - 1][None, :]).norm(dim=-1) - FASTEST * seconds[frame - 1] - AGREEMENT
+        jump = (
+            (position[frame][:, None] - position[frame - 1][None, :]).norm(dim=-1)
+            - FASTEST * seconds[frame - 1]
+            - AGREEMENT
+        )
         # A frame without a real person cannot vouch for continuity.
         real = (score[frame][:, None] > 0) & (score[frame - 1][None, :] > 0)
         arriving = total[None, :] - JUMP_COST * torch.where(real, jump.clamp(0, 5.0), torch.zeros_like(jump))

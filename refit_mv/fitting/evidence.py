@@ -82,7 +82,14 @@ def evidence_on(body: BodyModel, observations: Observations) -> Evidence:
 
 def stature(body: BodyModel, params: BodyParams) -> float:
     """Standing height in metres of the first frame's shape, in the rest pose."""
-    rest = vertices(body, BodyParams(params.pelvis[:1] * 0, torch.eye(3, dtype=params.shape.dtype).expand(1, body.joint_count, 3, 3), params.shape[:1]))
+    rest = vertices(
+        body,
+        BodyParams(
+            params.pelvis[:1] * 0,
+            torch.eye(3, dtype=params.shape.dtype).expand(1, body.joint_count, 3, 3),
+            params.shape[:1],
+        ),
+    )
     return float(rest[0, :, 1].max() - rest[0, :, 1].min())
 
 
@@ -102,10 +109,14 @@ def apparent_stature(body: BodyModel, observations: Observations, rig: CameraRig
     evidence = evidence_on(body, single)
     stacked = rig.stacked()
     direction, valid = bearings(stacked, evidence.pixels)
-    points = triangulate(stacked.center, direction, torch.where(valid, evidence.confidence, torch.zeros_like(evidence.confidence)))
+    points = triangulate(
+        stacked.center, direction, torch.where(valid, evidence.confidence, torch.zeros_like(evidence.confidence))
+    )
     first, second, length = limb_pairs(landmark_skin(body, evidence.landmark_names))
     good = (points.support >= 2) & (points.parallax > 0.1)
-    ratio = ((points.points[:, first] - points.points[:, second]).norm(dim=-1) / length)[good[:, first] & good[:, second]]
+    ratio = ((points.points[:, first] - points.points[:, second]).norm(dim=-1) / length)[
+        good[:, first] & good[:, second]
+    ]
     if len(ratio) < 20:
         return None
     template = float(body.template[:, 1].max() - body.template[:, 1].min())
@@ -123,8 +134,16 @@ def check_stature(body: BodyModel, observations: Observations, rig: CameraRig) -
         return
     units = {"mm": 1e-3, "cm": 1e-2, "m": 1.0, "in": 0.0254, "ft": 0.3048}
     # Scaling by the true unit brings the person to a person's height; of several that do, the nearest to 1.7 m.
-    fitting = {name: abs(height * scale - 1.7) for name, scale in units.items() if SHORTEST_PERSON <= height * scale <= TALLEST_PERSON}
-    advice = f"try --units {min(fitting, key=lambda name: fitting[name])}" if fitting else "check the calibration (its scale or its cameras' poses) and --units"
+    fitting = {
+        name: abs(height * scale - 1.7)
+        for name, scale in units.items()
+        if SHORTEST_PERSON <= height * scale <= TALLEST_PERSON
+    }
+    advice = (
+        f"try --units {min(fitting, key=lambda name: fitting[name])}"
+        if fitting
+        else "check the calibration (its scale or its cameras' poses) and --units"
+    )
     raise InputError(
         f"with this calibration the person would be {height:.3g} m tall, expected {SHORTEST_PERSON} to {TALLEST_PERSON} m: its lengths are"
         f" not in metres, or it belongs to another recording; {advice}"

@@ -122,7 +122,9 @@ class GaussNewton:
         if problem.shape_mode == "shared":
             problem, initial = self._share(problem, initial)
         size = self.options.batch_frames
-        batches = [(problem.frames(slice(at, at + size)), initial[at : at + size]) for at in range(0, len(problem), size)]
+        batches = [
+            (problem.frames(slice(at, at + size)), initial[at : at + size]) for at in range(0, len(problem), size)
+        ]
         # The batches are the same however many cores there are, and so is the result, bit for bit.
         cores = (os.cpu_count() or 1) if problem.bearing.device.type == "cpu" else 1
         with ThreadPoolExecutor(min(cores, len(batches)), initializer=torch.set_num_threads, initargs=(1,)) as pool:

@@ -8,7 +8,7 @@ the root outwards, towards the points of the landmarks it carries.
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from refit_mv.body.model import BodyParams, tree_levels
@@ -25,7 +25,18 @@ HEADINGS = 8
 # A joint turns onto its landmarks as if it also carried this lever (metres) that wants to stay: it settles twists that nothing shows.
 STIFFNESS = 0.1
 LIMB_SWEEPS = 3
-TORSO_JOINTS = ("pelvis", "left_hip", "right_hip", "spine1", "spine2", "spine3", "left_collar", "right_collar", "left_shoulder", "right_shoulder")
+TORSO_JOINTS = (
+    "pelvis",
+    "left_hip",
+    "right_hip",
+    "spine1",
+    "spine2",
+    "spine3",
+    "left_collar",
+    "right_collar",
+    "left_shoulder",
+    "right_shoulder",
+)
 
 
 def initialise(problem: FitProblem) -> BodyParams:
@@ -122,7 +133,9 @@ def _best_heading(problem: FitProblem, start: BodyParams, points: Tensor, weight
     world_from_upright = cam_rotation.transpose(-1, -2) @ flip
     candidates = [start]
     for step in range(HEADINGS):
-        turn = so3.exp(torch.tensor([0.0, 2 * torch.pi * step / HEADINGS, 0.0], dtype=points.dtype, device=points.device))
+        turn = so3.exp(
+            torch.tensor([0.0, 2 * torch.pi * step / HEADINGS, 0.0], dtype=points.dtype, device=points.device)
+        )
         rotations = start.rotations.clone()
         rotations[:, 0] = world_from_upright @ turn
         turned = BodyParams(start.pelvis, rotations, start.shape)
@@ -141,7 +154,9 @@ def _limbs(problem: FitProblem, start: BodyParams, points: Tensor, weight: Tenso
     """Turn every joint, parents first, so that the landmarks it carries come closest to their points (Wahba's problem about the joint)."""
     skin = problem.skin
     joints = len(skin.parents)
-    carried = skin.mass.new_zeros(skin.landmark_count, joints).index_put((skin.pair_landmark, skin.pair_joint), skin.mass, accumulate=True)
+    carried = skin.mass.new_zeros(skin.landmark_count, joints).index_put(
+        (skin.pair_landmark, skin.pair_joint), skin.mass, accumulate=True
+    )
     eye = torch.eye(3, dtype=points.dtype, device=points.device)
     params = start
     for _ in range(LIMB_SWEEPS):

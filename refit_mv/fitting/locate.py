@@ -37,7 +37,9 @@ class Location:
 def limb_pairs(skin: LandmarkSkin) -> tuple[Tensor, Tensor, Tensor]:
     """Pairs of landmarks on one bone or two neighbouring joints, and their distance in the rest pose: (first, second, metres)."""
     count = skin.landmark_count
-    mass = skin.mass.new_zeros(count, len(skin.parents)).index_put((skin.pair_landmark, skin.pair_joint), skin.mass, accumulate=True)
+    mass = skin.mass.new_zeros(count, len(skin.parents)).index_put(
+        (skin.pair_landmark, skin.pair_joint), skin.mass, accumulate=True
+    )
     owner = mass.argmax(-1)
     rest = skin.anchor.new_zeros(count, 3).index_add(0, skin.pair_landmark, skin.anchor)
     parents = torch.tensor(skin.parents, device=owner.device)
@@ -62,7 +64,9 @@ def locate(
     per_metre = torch.where(weight > 0, angle / length, torch.full_like(angle, torch.nan))
     inverse_distance = torch.nanquantile(per_metre, LEAST_FORESHORTENED, dim=-1) if len(length) else per_metre.mean(-1)
     usable = torch.isfinite(inverse_distance) & (inverse_distance > 1e-3)
-    apparent = torch.where(usable, 1 / inverse_distance.clamp_min(1e-3), torch.full_like(inverse_distance, USUAL_DISTANCE))
+    apparent = torch.where(
+        usable, 1 / inverse_distance.clamp_min(1e-3), torch.full_like(inverse_distance, USUAL_DISTANCE)
+    )
 
     seen = confidence.sum(-1)
     direction = torch.nn.functional.normalize((confidence[..., None] * bearing).sum(-2), dim=-1)

@@ -41,9 +41,7 @@ def limit_excess(problem: FitProblem, tangent: Float[Tensor, "frame tangent"]) -
     return (tangent - problem.pose_term.upper).clamp_min(0) + (tangent - problem.pose_term.lower).clamp_max(0)
 
 
-def frame_cost(
-    problem: FitProblem, params: BodyParams, feedback: Feedback, kernel: float
-) -> Float[Tensor, " frame"]:
+def frame_cost(problem: FitProblem, params: BodyParams, feedback: Feedback, kernel: float) -> Float[Tensor, " frame"]:
     """Twice the negative log-posterior of each frame, up to a constant."""
     squared = (feedback.residual**2).sum(-1)
     data = (problem.observation_weight * squared / (1 + squared / kernel**2)).sum((-1, -2))
@@ -80,7 +78,9 @@ def fuse_views(
     return information, ((weight * feedback.gain)[..., None] * pull).sum(1)
 
 
-def linearise(problem: FitProblem, params: BodyParams, feedback: Feedback, kernel: float, with_shape: bool) -> NormalEquations:
+def linearise(
+    problem: FitProblem, params: BodyParams, feedback: Feedback, kernel: float, with_shape: bool
+) -> NormalEquations:
     """Gauss–Newton normal equations of :func:`frame_cost` (half of it), robust weights frozen at the current residuals."""
     weight = problem.observation_weight * robust_weight(feedback, kernel)
     information, pull = fuse_views(feedback, weight)
@@ -144,7 +144,9 @@ def rows(problem: FitProblem, params: BodyParams, with_shape: bool) -> Rows:
         factor = problem.options.shape_prior**0.5
         count = params.shape.shape[-1]
         parts.append(factor * params.shape)
-        jacobians.append(factor * torch.eye(unknowns, dtype=tangent.dtype, device=tangent.device)[-count:].expand(frames, -1, -1))
+        jacobians.append(
+            factor * torch.eye(unknowns, dtype=tangent.dtype, device=tangent.device)[-count:].expand(frames, -1, -1)
+        )
     return Rows(
         data=(scale[..., None] * feedback.residual).reshape(frames, -1),
         data_jacobian=(projector @ jacobian[:, None]).reshape(frames, -1, unknowns),

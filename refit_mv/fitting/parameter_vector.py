@@ -43,7 +43,9 @@ class ParameterVector:
             parts.append(params.shape)
         return torch.cat(parts, dim=-1)
 
-    def chain(self, vector: Float[Tensor, "frame unknown"], jacobian: Float[Tensor, "frame row unknown"]) -> Float[Tensor, "frame row unknown"]:
+    def chain(
+        self, vector: Float[Tensor, "frame unknown"], jacobian: Float[Tensor, "frame row unknown"]
+    ) -> Float[Tensor, "frame row unknown"]:
         """Turn a Jacobian in the fitting problem's unknowns (right perturbations of the root) into one in the vector's entries."""
         root = jacobian[..., 3:6] @ so3.right_jacobian(vector[:, 3:6])
         return torch.cat([jacobian[..., :3], root, jacobian[..., 6:]], dim=-1)

@@ -103,7 +103,9 @@ def judge(
 def concatenate(parts: list[FitResult]) -> FitResult:
     """Join results along the frame axis; traces of unequal length are padded with their last value."""
     longest = max(part.trace.shape[-1] for part in parts)
-    traces = [torch.cat([part.trace, part.trace[:, -1:].expand(-1, longest - part.trace.shape[-1])], -1) for part in parts]
+    traces = [
+        torch.cat([part.trace, part.trace[:, -1:].expand(-1, longest - part.trace.shape[-1])], -1) for part in parts
+    ]
     return replace(
         parts[0],
         params=BodyParams.concatenate([part.params for part in parts]),

@@ -23,7 +23,9 @@ def fields(joints: int, views: int, landmarks: int) -> dict[str, Field]:
         "joint_covariance": Field((joints, 3, 3), "float32", "covariance of the joints' world positions, m²"),
         "pixels": Field((views, landmarks, 2), "float32", "the keypoints that were fitted, pixels"),
         "confidence": Field((views, landmarks), "float32", "their confidence, 0 where missing"),
-        "pixel_error": Field((views, landmarks), "float32", "distance of the projected landmark, pixels; NaN without evidence"),
+        "pixel_error": Field(
+            (views, landmarks), "float32", "distance of the projected landmark, pixels; NaN without evidence"
+        ),
         "detection": Field((views,), "int16", "which detection of the view was taken, -1 none"),
         "frame_number": Field((), "int64", "the recording's number of the frame"),
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.optimize import least_squares
+from scipy import optimize
 from scipy.sparse import block_diag, bmat, csr_matrix, diags
 from torch import Tensor
 
@@ -40,6 +40,9 @@ class ScipyOptions:
     pelvis_acceleration: float = 30.0
     shared_evaluations: int = 30
 
+
+# The stubs know named losses and Jacobians only, SciPy takes functions as well.
+_least_squares: Callable[..., optimize.OptimizeResult] = optimize.least_squares
 
 Loss = Callable[[Float[np.ndarray, " row"]], Float[np.ndarray, "3 row"]]
 
@@ -101,7 +104,11 @@ class Scipy:
         )
 
     def _frames(self, problem: FitProblem, initial: BodyParams) -> tuple[BodyParams, Tensor]:
-        history = [] if problem.preceding is None else [problem.preceding[at : at + 1] for at in range(len(problem.preceding))]
+        history = (
+            []
+            if problem.preceding is None
+            else [problem.preceding[at : at + 1] for at in range(len(problem.preceding))]
+        )
         known = len(history)
         for index in range(len(problem)):
             frame = problem.frames(slice(index, index + 1))
@@ -139,11 +146,13 @@ class Scipy:
                 return _numpy(torch.cat(residuals, dim=1)[0]), _numpy(jacobian[0])
 
             memory = _Memory(evaluate)
-            solution = least_squares(
+            solution = _least_squares(
                 memory.residuals,
                 _numpy(chart.pack(params)[0]),
                 jac=memory.jacobian,
-                loss=grouped_loss(problem.bearing[0].numel(), _whitened_kernel(problem, factor * problem.options.kernel)),
+                loss=grouped_loss(
+                    problem.bearing[0].numel(), _whitened_kernel(problem, factor * problem.options.kernel)
+                ),
                 xtol=self.options.tolerance,
                 ftol=self.options.tolerance,
                 gtol=self.options.tolerance,
@@ -190,15 +199,23 @@ class Scipy:
             by_shape = (gain @ shape_jacobian(skin, feedback.posed)[:, None]).reshape(frames, -1, shape_count)
             by_offset = gain @ offset_jacobian(skin, feedback.posed)[:, None]
             data_jacobian = block_diag([csr_matrix(_numpy(block)) for block in chart.chain(own, stacked.data_jacobian)])
-            prior_jacobian = block_diag([csr_matrix(_numpy(block)) for block in chart.chain(own, stacked.prior_jacobian)])
-            common_jacobian = bmat([[csr_matrix(_numpy(by_shape.reshape(-1, shape_count))), _offset_columns(by_offset)]])
+            prior_jacobian = block_diag(
+                [csr_matrix(_numpy(block)) for block in chart.chain(own, stacked.prior_jacobian)]
+            )
+            common_jacobian = bmat(
+                [[csr_matrix(_numpy(by_shape.reshape(-1, shape_count))), _offset_columns(by_offset)]]
+            )
             sigma = _numpy(common_precision(problem, shape_count).sqrt())
-            jacobian = bmat([[data_jacobian, common_jacobian], [prior_jacobian, None], [None, diags(sigma)]], format="csr")
+            jacobian = csr_matrix(
+                bmat([[data_jacobian, common_jacobian], [prior_jacobian, None], [None, diags(sigma)]])
+            )
             level = np.concatenate([_numpy(here.shape[0]), _numpy(skin.offset).reshape(-1)]) * sigma
-            return np.concatenate([_numpy(stacked.data).reshape(-1), _numpy(stacked.prior).reshape(-1), level]), jacobian
+            return np.concatenate(
+                [_numpy(stacked.data).reshape(-1), _numpy(stacked.prior).reshape(-1), level]
+            ), jacobian
 
         memory = _Memory(evaluate)
-        solution = least_squares(
+        solution = _least_squares(
             memory.residuals,
             np.concatenate([_numpy(chart.pack(base)).reshape(-1), np.zeros(shape_count + 3 * landmarks)]),
             jac=memory.jacobian,

@@ -12,7 +12,15 @@ from torch import Tensor
 
 from refit_mv.body.model import BodyParams
 from refit_mv.body.skin import LandmarkSkin, PosedLandmarks, offset_jacobian, shape_jacobian
-from refit_mv.fitting.normal_equations import frame_cost, fuse_views, landmark_jacobian, linearise, pose_tangent, robust_weight, step
+from refit_mv.fitting.normal_equations import (
+    frame_cost,
+    fuse_views,
+    landmark_jacobian,
+    linearise,
+    pose_tangent,
+    robust_weight,
+    step,
+)
 from refit_mv.fitting.problem import FitProblem
 
 

@@ -24,7 +24,9 @@ class Subject:
 
     def lock(self, problem: FitProblem) -> FitProblem:
         """The problem with this subject's landmark offsets, shape no longer sought."""
-        return replace(problem, shape_mode="locked", skin=problem.skin.displaced(self.landmark_offset.to(problem.bearing)))
+        return replace(
+            problem, shape_mode="locked", skin=problem.skin.displaced(self.landmark_offset.to(problem.bearing))
+        )
 
     def dress(self, params: BodyParams) -> BodyParams:
         """Parameters with this subject's shape."""

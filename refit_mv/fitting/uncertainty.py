@@ -42,6 +42,8 @@ def joint_covariance(problem: FitProblem, params: BodyParams) -> Float[Tensor, "
     skin = joint_skin(problem.skin)
     jacobian = landmark_jacobian(skin, pose_landmarks(skin, params), pose_tangent(problem, params), with_shape)
     frames, joints = jacobian.shape[:2]
-    half = torch.linalg.solve_triangular(factor, jacobian.reshape(frames, 3 * joints, size).transpose(-1, -2), upper=False)
+    half = torch.linalg.solve_triangular(
+        factor, jacobian.reshape(frames, 3 * joints, size).transpose(-1, -2), upper=False
+    )
     half = half.transpose(-1, -2).reshape(frames, joints, 3, size)
     return half @ half.transpose(-1, -2)

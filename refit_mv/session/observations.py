@@ -50,7 +50,12 @@ class Observations:
     def frames(self, chosen: slice | Int[np.ndarray, " chosen"]) -> "Observations":
         """A selection of frames."""
         return Observations(
-            self.pixels[chosen], self.confidence[chosen], self.keypoints, self.view_names, self.fps, self.frame_numbers[chosen]
+            self.pixels[chosen],
+            self.confidence[chosen],
+            self.keypoints,
+            self.view_names,
+            self.fps,
+            self.frame_numbers[chosen],
         )
 
     def views(self, names: Sequence[str]) -> "Observations":
