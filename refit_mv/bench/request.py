@@ -1,0 +1,62 @@
+"""What a benchmark is asked to measure."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from refit_mv.body.model import BodyModel
+from refit_mv.body.open_body import open_body
+from refit_mv.errors import InputError
+from refit_mv.fitting.problem import CostOptions
+from refit_mv.synthetic.detector_noise import detector_noise
+
+Start = Literal["cold", "truth"]
+STARTS: tuple[Start, ...] = ("cold", "truth")
+MOST_VIEWS = 16
+# Priors so weak that exact evidence decides alone: their pull on a pose is then below 0.1 mm. No weaker, or twists that no
+# point shows would wander off.
+WEAKEST_PRIORS = CostOptions(pose_prior=1e-6, shape_prior=1e-6)
+
+
+@dataclass(frozen=True)
+class BenchRequest:
+    """The cells of a benchmark, every combination of ``views`` and ``noise``, and what their frames are made of.
+
+    ``motion`` is a folder of BVH or AMASS files (None: poses drawn from the pose prior). ``scipy_frames`` limits the frames that SciPy, a hundred times slower,
+    must solve; all others then get a second row on that very subset. ``bound`` adds what the evidence allows (``refit_mv.bench.bound``). Frames come before rigs of
+    their own, ``frames_per_rig`` each, because with two views the rig decides as much as the noise.
+
+    Raises:
+        InputError: numbers of views, frames, names of noise or starts that do not exist.
+    """
+
+    views: tuple[int, ...] = (4,)
+    noise: tuple[str, ...] = ("standard",)
+    frames: int = 512
+    starts: tuple[str, ...] = ("cold",)
+    keypoints: str = "coco23"
+    motion: Path | None = None
+    seed: int = 0
+    scipy_frames: int | None = None
+    bound: bool = True
+    frames_per_rig: int = 32
+    cost: CostOptions = field(default_factory=CostOptions)
+    body: BodyModel = field(default_factory=open_body)
+
+    def __post_init__(self) -> None:
+        for count in self.views:
+            if not 1 <= count <= MOST_VIEWS:
+                raise InputError(
+                    f"cannot measure with {count} views: expected 1 to {MOST_VIEWS}, for example --views 1,2,4,8"
+                )
+        for name in self.noise:
+            detector_noise(name)
+        for name in self.starts:
+            if name not in STARTS:
+                raise InputError(f"unknown start '{name}': expected {' or '.join(STARTS)}")
+        if not (self.views and self.noise and self.starts):
+            raise InputError("nothing to measure: give at least one number of views, one noise and one start")
+        if self.frames < 1 or self.frames_per_rig < 1:
+            raise InputError(f"cannot measure on {self.frames} frames: give at least one, for example --frames 512")
+        if self.scipy_frames is not None and not 1 <= self.scipy_frames <= self.frames:
+            raise InputError(f"--scipy-frames {self.scipy_frames}: expected 1 to --frames ({self.frames})")
