@@ -90,14 +90,14 @@ def test_joint_landmarks_stay_at_their_joints_in_any_pose(body: BodyModel) -> No
         found = torch.einsum("v,fvc->fc", rows, skin)
         return float((found - joints[:, body.joint_names.index(name)]).norm(dim=-1).mean())
 
-    # Measured: 0.2 mm at the wrist to 9 mm at the shoulder. The body's own regressor rows, fitted at rest only, are 23 to 34 mm off at shoulder, elbow and hip,
-    # which is what this must catch.
-    limits = {"shoulder": 0.012, "elbow": 0.005, "wrist": 0.001, "hip": 0.008, "knee": 0.004, "ankle": 0.004}
+    # Measured: 0.2 mm at the wrist, 0.4 at the elbow, 1.3 at knee and ankle, 6 at the hip, 8 at the shoulder, whose skin follows several joints. The body's own
+    # regressor rows, fitted at rest only, are centimetres off, which is what this must catch.
+    limits = {"shoulder": 0.011, "elbow": 0.001, "wrist": 0.001, "hip": 0.008, "knee": 0.002, "ankle": 0.002}
     for joint, limit in limits.items():
         for side in ("left", "right"):
             name = f"{side}_{joint}"
             assert off(body.landmark_regressor[body.landmark_names.index(name)], name) < limit, name
-    assert off(body.joint_regressor[body.joint_names.index("left_elbow")], "left_elbow") > 0.02
+    assert off(body.joint_regressor[body.joint_names.index("left_shoulder")], "left_shoulder") > 0.015
 
 
 def test_joint_centre_of_a_bending_tube_is_on_its_axis() -> None:

@@ -101,6 +101,22 @@ def test_rest_is_an_exact_t_pose(place: dict[str, np.ndarray]) -> None:
         assert foot[1] < 0
 
 
+def test_limbs_have_human_proportions(place: dict[str, np.ndarray]) -> None:
+    def bone(start: str, end: str) -> float:
+        return float(np.linalg.norm(place[f"left_{end}"] - place[f"left_{start}"]))
+
+    # Winter, "Biomechanics and motor control of human movement": thigh 0.245, shank 0.246, upper arm 0.186, forearm 0.146 of stature, between joint centres.
+    stature = 1.694
+    for start, end, share in (
+        ("hip", "knee", 0.245),
+        ("knee", "ankle", 0.246),
+        ("shoulder", "elbow", 0.186),
+        ("elbow", "wrist", 0.146),
+    ):
+        # Tables of that kind differ among each other by 5 per cent; Winter's upper arm begins at the acromion, 4 cm above the joint.
+        assert bone(start, end) / stature == pytest.approx(share, rel=0.07 if start != "shoulder" else 0.25), start
+
+
 def test_joints_lie_inside_the_skin(body: BodyModel, place: dict[str, np.ndarray]) -> None:
     corners = body.template.numpy()[body.faces.numpy()]
     for name, point in place.items():
