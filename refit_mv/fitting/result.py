@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -56,6 +56,7 @@ class FitResult:
         return (self.joint_covariance.diagonal(dim1=-2, dim2=-1).mean(-1)).clamp_min(0).sqrt()
 
 
+@runtime_checkable
 class Optimizer(Protocol):
     """Anything that turns a problem and a start into a motion. ``name`` is what recipes and tables call it."""
 
