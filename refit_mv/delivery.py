@@ -1,6 +1,9 @@
 """What a fit leaves behind: motion file, overlays, report, summary."""
 
+import os
 import platform
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,6 +15,7 @@ from torch import Tensor
 
 from refit_mv import __version__
 from refit_mv.body.model import BodyModel, posed_joints, vertices
+from refit_mv.errors import InputError
 from refit_mv.export.amass import write_amass
 from refit_mv.fitting.evidence import Evidence, stature
 from refit_mv.fitting.result import FrameStatus
@@ -19,19 +23,22 @@ from refit_mv.fitting.result_store import read_params, read_status
 from refit_mv.fitting.subject import Subject
 from refit_mv.fitting.visible_error import left_out_error
 from refit_mv.recipe import FitRecipe
-from refit_mv.report.overlay import OverlayBody, blank_source, render_overlay
+from refit_mv.report.overlay import OverlayBody, blank_source, positions_by_number, render_overlay
 from refit_mv.report.quality import QualityReport
 from refit_mv.report.report import summary, write_report, write_summary
 from refit_mv.report.verdict import frames_to_check
 from refit_mv.session.observations import Observations
-from refit_mv.session.session import Session, frame_source
+from refit_mv.session.session import Session, View, frame_source
 from refit_mv.session.store import ResultStore
+from refit_mv.session.video import FrameSource
 
 # Left-out errors need a few frames only, and two views to stand on.
 LEFT_OUT_FRAMES = 32
 FEWEST_VIEWS_TO_LEAVE_ONE_OUT = 3
 # Without a calibrated size and without video an overlay still needs a page.
 USUAL_SIZE = (1920, 1080)
+# A body on an empty background is worth a look, not an hour of drawing: longer takes without pictures get no overlay.
+LONGEST_BLANK_OVERLAY = 1000
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ def deliver(
     device: str,
     out: Path,
     seconds: float,
-    progress,
+    progress: Callable[[str, int, int], None],
 ) -> Delivery:
     """Write every output that follows from the finished store."""
     params, status = read_params(store), read_status(store)
@@ -140,7 +147,7 @@ def _overlays(
     store: ResultStore,
     report: QualityReport,
     out: Path,
-    progress,
+    progress: Callable[[str, int, int], None],
 ) -> dict[str, bytes]:
     """One video per view, and the pictures that the report shows."""
     moving = body.to(torch.float32)
@@ -148,19 +155,14 @@ def _overlays(
     def surface(start: int, stop: int) -> Float[Tensor, "frame vertex 3"]:
         return vertices(moving, read_params(store, slice(start, stop)).to(torch.float32))
 
-    pictures: dict[str, bytes] = {}
     wanted = frames_to_check(report)
     views = {view.name: view for view in session.views}
-    for index, name in enumerate(observations.view_names):
-        progress("overlay", index, len(observations.view_names))
-        camera = session.rig[name]
-        source = frame_source(views[name])
-        positions = None
-        if source is None:
-            source = blank_source(camera.size or USUAL_SIZE, len(observations), observations.fps)
-        else:
-            place = {int(number): at for at, number in enumerate(source.frame_numbers)}
-            positions = np.array([place.get(int(number), -1) for number in source_numbers[:, index]], dtype=np.int64)
+    finished: list[str] = []
+
+    def draw(index: int) -> dict[str, bytes]:
+        torch.set_num_threads(1)
+        name = observations.view_names[index]
+        source, positions = _pictures(session, views[name], observations, source_numbers[:, index])
         person = OverlayBody(
             faces=body.faces,
             vertices_of=surface,
@@ -169,16 +171,40 @@ def _overlays(
             confidence=observations.confidence[:, index, 0].astype(np.float64),
         )
         mine = [item for item in wanted if item.view == name]
-        shots = render_overlay(
-            source,
-            camera,
-            [person],
-            out / "overlay" / f"{name}.mp4",
-            positions=positions,
-            frame_numbers=observations.frame_numbers,
-            fps=observations.fps,
-            snapshots=[item.index for item in mine],
-        )
-        pictures |= {item.picture_key: shots[item.index] for item in mine if item.index in shots}
-    progress("overlay", len(observations.view_names), len(observations.view_names))
-    return pictures
+        shots: dict[int, bytes] = {}
+        if source is not None:
+            shots = render_overlay(
+                source,
+                session.rig[name],
+                [person],
+                out / "overlay" / f"{name}.mp4",
+                positions=positions,
+                frame_numbers=observations.frame_numbers,
+                fps=observations.fps,
+                snapshots=[item.index for item in mine],
+            )
+        finished.append(name)
+        progress("overlay", len(finished), len(observations.view_names))
+        return {item.picture_key: shots[item.index] for item in mine if item.index in shots}
+
+    # Drawing and encoding happen outside Python's lock, so views are drawn side by side.
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        parts = list(pool.map(draw, range(len(observations.view_names))))
+    return {key: picture for part in parts for key, picture in part.items()}
+
+
+def _pictures(
+    session: Session, view: View, observations: Observations, source_numbers: Int[np.ndarray, " frame"]
+) -> tuple[FrameSource | None, Int[np.ndarray, " frame"] | None]:
+    """A view's pictures and where in them the fitted frames are; a blank page, or nothing for long takes, where there are none."""
+    try:
+        source = frame_source(view)
+    except InputError:
+        # Said when the session was opened: the keypoints were there, the pictures could not be read.
+        source = None
+    if source is not None:
+        return source, positions_by_number(source, source_numbers)
+    if len(observations) > LONGEST_BLANK_OVERLAY:
+        return None, None
+    size = session.rig[view.name].size or USUAL_SIZE
+    return blank_source(size, len(observations), observations.fps), None
