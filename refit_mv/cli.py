@@ -8,6 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
+# Frames are many and small, and threads inside one operation fight each other: a decomposition of a frame's Jacobian takes ten times as long. OpenBLAS reads
+# this once, when NumPy is first imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import click
 import torch
 from rich.console import Console

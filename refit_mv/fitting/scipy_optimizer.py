@@ -44,6 +44,9 @@ class ScipyOptions:
 # The stubs know named losses and Jacobians only, SciPy takes functions as well.
 _least_squares: Callable[..., optimize.OptimizeResult] = optimize.least_squares
 
+# Entries of a start below this (metres, radians) are rounding errors.
+NEGLIGIBLE = 1e-9
+
 Loss = Callable[[Float[np.ndarray, " row"]], Float[np.ndarray, "3 row"]]
 
 
@@ -119,7 +122,8 @@ class Scipy:
             predicted = predict(history[-2:])
             if predicted is not None:
                 predicted = replace(predicted, shape=start.shape)
-                if float(_final_cost(frame, predicted)) < float(_final_cost(frame, start)):
+                jump, _ = self._time_rows(frame, start, predicted, problem.time_step)
+                if float(_final_cost(frame, predicted)) < float(_final_cost(frame, start) + (jump**2).sum()):
                     start = predicted
             history.append(self._frame(replace(frame, time_step=problem.time_step), start, predicted))
         params = BodyParams.concatenate(history[known:])
@@ -146,9 +150,12 @@ class Scipy:
                 return _numpy(torch.cat(residuals, dim=1)[0]), _numpy(jacobian[0])
 
             memory = _Memory(evaluate)
+            origin = _numpy(chart.pack(params)[0]).copy()
+            # least_squares takes its first trust region from the start's length: rounding errors in place of zeros would freeze it there.
+            origin[np.abs(origin) < NEGLIGIBLE] = 0.0
             solution = _least_squares(
                 memory.residuals,
-                _numpy(chart.pack(params)[0]),
+                origin,
                 jac=memory.jacobian,
                 loss=grouped_loss(
                     problem.bearing[0].numel(), _whitened_kernel(problem, factor * problem.options.kernel)
