@@ -12,6 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+# Problems in tests are small: threads inside one operation fight each other and the other test processes. Workers of pytest-xdist inherit this before they
+# import NumPy.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import torch
@@ -29,7 +33,6 @@ from refit_mv.synthetic.rigs import random_rig
 from refit_mv.synthetic.session import SyntheticSession, synthesise
 from refit_mv.synthetic.session_files import write_session
 
-# Problems in tests are small: threads inside one operation fight each other and the other test processes.
 torch.set_num_threads(1)
 
 FRAMES = 40
