@@ -13,14 +13,12 @@ from refit_mv.fitting.evidence import evidence_on
 from refit_mv.fitting.initialise import initialise
 from refit_mv.fitting.problem import FitProblem
 from refit_mv.fitting.result import FEWEST_LANDMARKS
-from refit_mv.synthetic.detector_noise import DetectorNoise, detector_noise
+from refit_mv.synthetic.detector_noise import DetectorNoise
 from refit_mv.synthetic.motion import Motion
 from refit_mv.synthetic.session import SyntheticSession, independent_frames
 
 # One more frame is drawn for every four, to replace those in which no view saw anybody: a lost view of one, 4 %, leaves nothing to measure.
 SPARE = 0.25
-# Time is measured on a batch of this many frames before one rig.
-TIMED_FRAMES = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +57,8 @@ def _block(request: BenchRequest, session: SyntheticSession, frames: int) -> Blo
     return Block(problem, session.truth[visible], start, time.perf_counter() - began, session)
 
 
-def draw_cell(request: BenchRequest, motions: Sequence[Motion], views: int, noise_name: str) -> Cell:
-    """Draw a cell. The same seed gives the same people in the same poses whatever the views and the noise."""
-    noise = detector_noise(noise_name)
+def draw_cell(request: BenchRequest, motions: Sequence[Motion], views: int, noise: DetectorNoise) -> Cell:
+    """Draw a cell. The same seed gives the same people in the same poses whatever the views and the noise, but for frames that had to be replaced."""
     blocks = math.ceil(request.frames / request.frames_per_rig)
     sizes = [len(part) for part in torch.arange(request.frames).tensor_split(blocks)]
     drawn = blocks * math.ceil(max(sizes) * (1 + SPARE))
@@ -72,9 +69,9 @@ def draw_cell(request: BenchRequest, motions: Sequence[Motion], views: int, nois
         motions,
         views,
         noise,
-        math.ceil(TIMED_FRAMES * (1 + SPARE)),
+        math.ceil(request.timed_frames * (1 + SPARE)),
         request.seed,
         blocks=1,
     )[0]
     measured = tuple(_block(request, session, size) for session, size in zip(sessions, sizes, strict=True))
-    return Cell(views, noise, measured, _block(request, timed, TIMED_FRAMES))
+    return Cell(views, noise, measured, _block(request, timed, request.timed_frames))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from scipy.integrate import trapezoid
 
 from refit_mv.synthetic.detector_noise import CONFIDENCE_SIGMA, DetectorNoise
 
@@ -52,11 +53,7 @@ def _information(weight: Float[np.ndarray, " component"], sigma: Float[np.ndarra
     good = density > 1e-300
     value = np.zeros(RADII)
     value[good] = slope[good] ** 2 / density[good] * radius[good]
-    return (
-        float(np.pi * np.trapezoid(value, radius))
-        if hasattr(np, "trapezoid")
-        else float(np.pi * np.trapz(value, radius))
-    )
+    return float(np.pi * trapezoid(value, radius))
 
 
 def detector_information(noise: DetectorNoise) -> DetectorInformation:

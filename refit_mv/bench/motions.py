@@ -45,7 +45,7 @@ def bench_motions(folder: Path | None, seed: int, share: Share = "held-out") -> 
         motions = read_motions(folder)
         return BenchMotions(tuple(motions), f"all {len(motions)} motions of {folder.name}")
     wanted = HELD_OUT_SUBJECTS if share == "held-out" else TRAINING_SUBJECTS
-    found = sorted(subjects & set(wanted))
+    found = [subject for subject in wanted if subject in subjects]
     if not found:
         raise InputError(f"{folder}: holds none of the {share} subjects {', '.join(wanted)} of the CMU database")
     motions = read_motions(folder, lambda path: _subject(path) in found)

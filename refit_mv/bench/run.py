@@ -18,6 +18,7 @@ from refit_mv.bench.row import BOUND, BenchRow, summarise
 from refit_mv.body.model import BodyModel, BodyParams
 from refit_mv.errors import InputError
 from refit_mv.fitting.result import FrameStatus, Optimizer
+from refit_mv.synthetic.detector_noise import detector_noise
 
 # A frame has failed when its optimizer says so, when it holds no finite numbers, or when its joints are this far off on average (metres).
 FAILED_ERROR = 0.5
@@ -47,7 +48,7 @@ def run_bench(
     cells = [(noise, views) for noise in request.noise for views in request.views]
     runs = len(cells) * len(request.starts) * len(optimizers)
     for noise, views in cells:
-        cell = draw_cell(request, motions, views, noise)
+        cell = draw_cell(request, motions, views, detector_noise(noise))
         for start in request.starts:
             for name, optimizer in optimizers.items():
                 progress("measuring", len([row for row in rows if row.optimizer != BOUND]), runs)
