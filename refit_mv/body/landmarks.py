@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 # Points that are joint centres, or means of them, as weights of SMPL's joints (the landmark "neck" is not the joint "neck"). Annotators place limb keypoints at the centres of the joints; OpenPose's neck
-# and mid hip are by definition the middles of shoulders and hips; MPII's upper neck lies at the height of the chin, between SMPL's head and neck joints.
+# and mid hip are by definition the middles of shoulders and hips.
 JOINT_CENTRES: dict[str, dict[str, float]] = {
     **{
         f"{side}_{name}": {f"{side}_{name}": 1.0}
@@ -19,7 +19,8 @@ JOINT_CENTRES: dict[str, dict[str, float]] = {
     "right_hand_root": {"right_wrist": 1.0},
     "neck": {"left_shoulder": 0.5, "right_shoulder": 0.5},
     "mid_hip": {"left_hip": 0.5, "right_hip": 0.5},
-    "upper_neck": {"head": 0.6, "neck": 0.4},
+    # Where BODY_25B puts its upper neck on real people: well below the skull, between the neck joint and the shoulders.
+    "upper_neck": {"neck": 0.6, "left_shoulder": 0.2, "right_shoulder": 0.2},
 }
 
 _SIDED_SURFACE = (

@@ -13,7 +13,7 @@ from refit_mv.fitting.problem import FitProblem
 
 
 class FrameStatus(StrEnum):
-    """``fitted``: trust it. ``uncertain``: one view only, or evidence too thin to fix the body. ``failed``: the body does not explain what was seen. ``absent``: nothing was seen."""
+    """``fitted``: trust it. ``uncertain``: one view only, evidence too thin to fix the body, or too much of it unexplained. ``failed``: the body does not explain what was seen. ``absent``: nothing was seen."""
 
     FITTED = "fitted"
     UNCERTAIN = "uncertain"
@@ -25,10 +25,8 @@ STATUS_CODES = tuple(FrameStatus)
 
 # Fewer seen landmarks than this say nothing about a whole body.
 FEWEST_LANDMARKS = 5
-# A residual within this many kernel widths explains its observation.
-EXPLAINED = 2.0
-# A body that explains less than this share of the evidence has failed.
-LEAST_EXPLAINED = 0.5
+# A body that explains less than half of its evidence has failed; one that leaves out more than a single bad view of four is uncertain.
+LEAST_EXPLAINED, WELL_EXPLAINED = 0.5, 0.7
 # Median joint uncertainty (metres, one sigma) above which a frame is uncertain: a limb is then somewhere within a hand's length.
 LARGEST_SIGMA = 0.10
 
@@ -67,9 +65,9 @@ class Optimizer(Protocol):
 
 
 def explained_share(problem: FitProblem, params: BodyParams) -> Float[Tensor, " frame"]:
-    """Confidence-weighted share of observations within twice the kernel of the body; 0 for frames without evidence."""
+    """Confidence-weighted share of observations within one kernel width of the body; 0 for frames without evidence."""
     squared = (problem.feedback(params).residual ** 2).sum(-1)
-    near = (squared < (EXPLAINED * problem.options.kernel) ** 2).to(squared.dtype)
+    near = (squared < problem.options.kernel**2).to(squared.dtype)
     total = problem.confidence.sum((-1, -2))
     return (near * problem.confidence).sum((-1, -2)) / total.clamp_min(1e-9)
 
@@ -94,7 +92,7 @@ def judge(
             statuses.append(FrameStatus.ABSENT)
         elif not good or share < LEAST_EXPLAINED:
             statuses.append(FrameStatus.FAILED)
-        elif view_count < 2 or not spread < LARGEST_SIGMA:
+        elif view_count < 2 or share < WELL_EXPLAINED or not spread < LARGEST_SIGMA:
             statuses.append(FrameStatus.UNCERTAIN)
         else:
             statuses.append(FrameStatus.FITTED)
