@@ -65,15 +65,19 @@ def test_landmark_offsets_are_recovered(body: BodyModel, marked: SyntheticSessio
     count = len(keypoint_set("markers67").keypoint_names)
     offset = 0.01 * torch.randn(count, 3, generator=generator, dtype=torch.float64)
     evidence = displaced(body, marked, offset)
-    options = CostOptions(pose_prior=1e-4, shape_prior=1.0, offset=0.010)
+    # Markers are exact, and the problem is told that they are good to a millimetre: offsets then outweigh noise.
+    options = CostOptions(noise=0.001, pose_prior=1e-4, offset=0.010)
     problem = evidence.problem(body, marked.rig, options, "shared")
     result = GaussNewton().solve(problem, initialise(problem))
-    without = GaussNewton().solve(replace(problem, shape_mode="free"), initialise(problem))
     before, after = offset.norm(dim=-1).mean(), (result.landmark_offset - offset).norm(dim=-1).mean()
-    # A common part of the offsets (all markers of a limb along the bone) is the same as a longer bone or a turned joint:
-    # the prior shares it out. Measured: 17 mm of displacement, 4 mm of it not told apart.
-    assert float(after) < 0.4 * float(before)
-    assert float(result.cost.mean()) < 0.1 * float(without.cost.mean())
+    # What all markers of a limb have in common along the bone is the same as a longer bone: the priors share it out.
+    # Measured: 16.5 mm of displacement, 3.1 mm of it not told apart.
+    assert float(after) < 0.3 * float(before)
+    solved = replace(problem, skin=problem.skin.displaced(result.landmark_offset))
+    assert float(solved.feedback(result.params).residual.norm(dim=-1).mean()) < 2e-4
+    ignorant = replace(problem, shape_mode="free")
+    without = GaussNewton().solve(ignorant, initialise(problem)).params
+    assert float(ignorant.feedback(without).residual.norm(dim=-1).mean()) > 5e-3
 
 
 @pytest.fixture(scope="module")
