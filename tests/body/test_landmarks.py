@@ -53,9 +53,10 @@ def test_head(marks: dict[str, np.ndarray]) -> None:
         > marks["left_eye"][1]
         > marks["nose"][1]
         > marks["left_mouth"][1]
-        > marks["upper_neck"][1] - 0.02
+        > marks["upper_neck"][1] + 0.05
     )
-    assert marks["upper_neck"][1] > marks["neck"][1] + 0.1
+    # On a real recording BODY_25B's upper neck lies 5 cm above the middle of the shoulders, not at the skull.
+    assert marks["neck"][1] + 0.03 < marks["upper_neck"][1] < marks["neck"][1] + 0.1
     # Adult pupils are 54 to 74 mm apart.
     assert 0.054 < 2 * marks["left_eye"][0] < 0.074
 
