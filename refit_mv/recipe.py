@@ -8,7 +8,7 @@ import difflib
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -99,7 +99,8 @@ def load_recipe(kind: type[T], path: Path) -> T:
 
 
 @cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
+def _adapter(kind: type) -> Any:
+    # Any, because run-time type checkers do not understand pydantic's adapters.
     _forbid_extra(kind)
     return TypeAdapter(kind)
 
