@@ -78,7 +78,9 @@ def _series(rows: Sequence[BenchRow], colours: dict[str, str], place: dict[str, 
     points: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         if row.mpjpe_mm > 0:
-            points.setdefault(_label(row), []).append((row.views if place is None else place[row.noise], row.mpjpe_mm))
+            points.setdefault(_label(row), []).append(
+                (float(row.views) if place is None else place[row.noise], row.mpjpe_mm)
+            )
     return [Series(name, colours[name], tuple(sorted(found)), name == BOUND) for name, found in points.items()]
 
 
@@ -91,7 +93,11 @@ def _over_views(rows: Sequence[BenchRow], colours: dict[str, str]) -> list[str]:
     if len(views) < 2:
         return []
     axes = Axes(
-        (views[0] / 1.15, views[-1] * 1.15), _heights(rows), tuple((view, str(view)) for view in views), "views", "mm"
+        (views[0] / 1.15, views[-1] * 1.15),
+        _heights(rows),
+        tuple((float(view), str(view)) for view in views),
+        "views",
+        "mm",
     )
     noises = dict.fromkeys(row.noise for row in rows)
     return [

@@ -32,7 +32,7 @@ def cold_against_truth(rows: Sequence[BenchRow]) -> list[str]:
     return [
         f"  {name}: mpjpe from the cold start is {row.mpjpe_mm / found[name, 'truth'].mpjpe_mm:.3f} of that from the truth"
         for (name, start), row in found.items()
-        if start == "cold" and (name, "truth") in found
+        if start == "cold" and (name, "truth") in found and found[name, "truth"].mpjpe_mm > 0
     ]
 
 
