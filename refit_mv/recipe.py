@@ -18,6 +18,7 @@ from refit_mv.fitting.gauss_newton import GaussNewton, GaussNewtonOptions
 from refit_mv.fitting.problem import CostOptions
 from refit_mv.fitting.result import Optimizer
 from refit_mv.fitting.scipy_optimizer import Scipy, ScipyOptions
+from refit_mv.ranges import require_positive
 
 T = TypeVar("T")
 OptimizerName = Literal["gauss-newton", "scipy"]
@@ -34,6 +35,9 @@ class FitRecipe:
     cost: CostOptions = field(default_factory=CostOptions)
     gauss_newton: GaussNewtonOptions = field(default_factory=GaussNewtonOptions)
     scipy: ScipyOptions = field(default_factory=ScipyOptions)
+
+    def __post_init__(self) -> None:
+        require_positive(self, "chunk_frames", "subject_frames")
 
     def build_optimizer(self) -> Optimizer:
         """The chosen optimizer with this recipe's options."""
@@ -115,6 +119,8 @@ def _forbid_extra(kind: type) -> None:
 
 def _explain(kind: type, location: tuple[int | str, ...], error_type: str, message: str) -> str:
     place = ".".join(str(part) for part in location)
+    if error_type == "value_error":
+        return ".".join(part for part in (place, message.removeprefix("Value error, ")) if part)
     if error_type != "unexpected_keyword_argument":
         return f"{place}: {message[0].lower()}{message[1:]}"
     owner = kind

@@ -19,6 +19,7 @@ from refit_mv.fitting.problem import FitProblem
 from refit_mv.fitting.result import FitResult, concatenate, explained_share, judge
 from refit_mv.fitting.shared_shape import solve_shared
 from refit_mv.fitting.uncertainty import joint_covariance
+from refit_mv.ranges import require_not_negative, require_positive
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class GaussNewtonOptions:
     batch_frames: int = 128
     # A frame is done when a step changes its cost by less than this share.
     tolerance: float = 1e-6
+
+    def __post_init__(self) -> None:
+        require_positive(self, "iterations", "widest_kernel", "batch_frames")
+        require_not_negative(self, "annealing", "tolerance")
 
     def kernel(self, final: float, iteration: int) -> float:
         """Geometric schedule."""

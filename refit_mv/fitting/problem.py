@@ -21,6 +21,7 @@ from refit_mv.body.priors import PosePrior, prior_for, whitener
 from refit_mv.body.skin import LandmarkSkin, PosedLandmarks, landmark_skin, pose_landmarks
 from refit_mv.geometry.camera import CameraRig, StackedRig
 from refit_mv.geometry.projection import bearings
+from refit_mv.ranges import require_not_negative, require_positive
 
 # "free": every frame has its own shape. "shared": one shape and one set of landmark offsets for all frames, solved for.
 # "locked": shape and offsets are those of the start.
@@ -45,6 +46,10 @@ class CostOptions:
     shape_prior: float = 1.0
     offset: float = 0.010
     independent_frames: float = 8.0
+
+    def __post_init__(self) -> None:
+        require_positive(self, "noise", "kernel", "limit", "offset", "independent_frames")
+        require_not_negative(self, "confidence_power", "pose_prior", "shape_prior")
 
     def common_factor(self, frames: int) -> float:
         """How much harder the priors on shape and offsets pull when ``frames`` share them."""

@@ -25,6 +25,7 @@ from refit_mv.fitting.shared_shape import common_precision, mean_shape
 from refit_mv.fitting.uncertainty import joint_covariance
 from refit_mv.geometry import rotations as so3
 from refit_mv.geometry.triangulation import ray_projector
+from refit_mv.ranges import require_positive
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class ScipyOptions:
     turn_acceleration: float = 150.0
     pelvis_acceleration: float = 30.0
     shared_evaluations: int = 30
+
+    def __post_init__(self) -> None:
+        require_positive(self, "kernels", "evaluations", "tolerance", "shared_evaluations")
+        require_positive(self, "turn_acceleration", "pelvis_acceleration")
 
 
 # The stubs know named losses and Jacobians only, SciPy takes functions as well.
