@@ -132,7 +132,7 @@ def check_stature(body: BodyModel, observations: Observations, rig: CameraRig) -
     height = apparent_stature(body, observations, rig)
     if height is None or SHORTEST_PERSON <= height <= TALLEST_PERSON:
         return
-    units = {"mm": 1e-3, "cm": 1e-2, "m": 1.0, "in": 0.0254}
+    units = {"mm": 1e-3, "cm": 1e-2, "m": 1.0, "in": 0.0254, "ft": 0.3048}
     # Scaling by the true unit brings the person to a person's height; of several that do, the nearest to 1.7 m.
     fitting = {
         name: abs(height * scale - 1.7)
