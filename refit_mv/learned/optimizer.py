@@ -1,0 +1,162 @@
+"""ReFit as an optimizer: the same problem, the same start, the same kind of answer as the classic ones."""
+
+import time
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from refit_mv.body.model import BodyParams
+from refit_mv.fitting.normal_equations import frame_cost
+from refit_mv.fitting.problem import FitProblem
+from refit_mv.fitting.result import FitResult, concatenate, explained_share, judge
+from refit_mv.fitting.shared_shape import solve_shared
+from refit_mv.learned.checkpoint import SHIPPED_WEIGHTS, load_network
+from refit_mv.learned.evidence import Evidence
+from refit_mv.learned.features import statistics
+from refit_mv.learned.network import ReFitNetwork
+from refit_mv.learned.scene import Scene
+from refit_mv.learned.system import classic_step, linearise
+from refit_mv.learned.uncertainty import SigmaCorrection, corrected_covariance, raw_joint_covariance
+from refit_mv.learned.unroll import LAYER_KERNEL, unroll
+
+
+@dataclass(frozen=True)
+class ReFitOptions:
+    """``layers``: finish with the Gauss–Newton layers. ``shared_frames``: how many frames, spread over the session, fix its one shape and its landmark
+    offsets; ``shared_iterations`` of the coupled solve.
+    """
+
+    layers: bool = True
+    batch_frames: int = 256
+    shared_frames: int = 96
+    shared_iterations: int = 12
+
+
+@cache
+def shipped_network(path: Path = SHIPPED_WEIGHTS) -> tuple[ReFitNetwork, SigmaCorrection]:
+    """The trained network inside the package, or another file's; loaded once."""
+    network, facts = load_network(path)
+    return network, SigmaCorrection.of(facts)
+
+
+@dataclass(frozen=True)
+class ReFit:
+    """The learned optimizer. Float32 inside, the problem's own precision outside.
+
+    Shape free: every frame has its own. Locked: the start's shape is kept and the network told by the body's rest joints. Shared: a spread of frames is fitted
+    freely, one shape and the landmark offsets are solved for them together, then every frame is fitted with these.
+    """
+
+    options: ReFitOptions = ReFitOptions()
+    weights: Path = field(default=SHIPPED_WEIGHTS)
+
+    @property
+    def name(self) -> str:
+        return "refit" if self.options.layers else "refit-no-layers"
+
+    def solve(self, problem: FitProblem, initial: BodyParams) -> FitResult:
+        """Fit all frames from ``initial``.
+
+        Raises:
+            InputError: the weights are missing or of another design.
+        """
+        began = time.perf_counter()
+        if problem.shape_mode == "shared":
+            problem, initial = self._share(problem, initial)
+        size = self.options.batch_frames
+        scene = Scene.of_problem(problem)
+        parts = [
+            self._solve_batch(problem.frames(slice(at, at + size)), initial[at : at + size], scene)
+            for at in range(0, len(problem), size)
+        ]
+        return replace(concatenate(parts), seconds=time.perf_counter() - began)
+
+    def _share(self, problem: FitProblem, initial: BodyParams) -> tuple[FitProblem, BodyParams]:
+        seen = torch.nonzero(problem.seen)[:, 0]
+        if len(seen) == 0:
+            seen = torch.arange(len(problem))
+        count = min(self.options.shared_frames, len(seen))
+        chosen = seen[torch.linspace(0, len(seen) - 1, count).round().long()]
+        few = replace(problem.frames(chosen), shape_mode="free")
+        alone = self._run(few, initial[chosen], Scene.of_problem(few))
+        params, offset = solve_shared(
+            replace(few, shape_mode="shared"), alone, iterations=self.options.shared_iterations
+        )
+        shape = params.shape[:1].expand(len(problem), -1)
+        locked = replace(problem, shape_mode="locked", skin=problem.skin.displaced(offset))
+        return locked, replace(initial, shape=shape)
+
+    def _run(self, problem: FitProblem, initial: BodyParams, scene: Scene) -> BodyParams:
+        network, _ = shipped_network(self.weights)
+        size = self.options.batch_frames
+        with torch.no_grad():
+            parts = [
+                unroll(
+                    network,
+                    scene,
+                    Evidence.of(problem.frames(slice(at, at + size))).to(torch.float32),
+                    initial[at : at + size].to(torch.float32),
+                    self.options.layers,
+                ).final
+                for at in range(0, len(problem), size)
+            ]
+        return _cleaned(BodyParams.concatenate(parts), initial)
+
+    def _solve_batch(self, problem: FitProblem, initial: BodyParams, scene: Scene) -> FitResult:
+        network, correction = shipped_network(self.weights)
+        evidence = Evidence.of(problem).to(torch.float32)
+        start = initial.to(torch.float32)
+        with torch.no_grad():
+            unrolled = unroll(network, scene, evidence, start, self.options.layers)
+            here = unrolled.here
+            if unrolled.solution is None or here is None:
+                here = linearise(scene, evidence, unrolled.final)
+                factor = classic_step(scene, here, LAYER_KERNEL)[0].factor
+            else:
+                factor = unrolled.solution.factor
+            raw = raw_joint_covariance(scene, here.params, factor)
+            covariance = corrected_covariance(scene, raw, statistics(here, evidence.distance), correction)
+        params = _cleaned(unrolled.final, initial)
+        covariance = torch.nan_to_num(covariance, nan=1.0, posinf=1.0).to(problem.bearing.dtype)
+        cost = torch.stack([_cost(problem, params) for params in (initial, params)], dim=-1)
+        explained = explained_share(problem, params)
+        return FitResult(
+            params=params,
+            landmark_offset=problem.skin.offset,
+            status=judge(problem, params, covariance, explained),
+            cost=cost[:, -1],
+            trace=cost,
+            joint_covariance=covariance,
+            explained=explained,
+            seconds=0.0,
+        )
+
+
+def _cost(problem: FitProblem, params: BodyParams) -> Tensor:
+    """The classic's cost, so that results of both can be compared."""
+    return frame_cost(problem, params, problem.feedback(params), problem.options.kernel)
+
+
+def _cleaned(params: BodyParams, initial: BodyParams) -> BodyParams:
+    """Back to the caller's precision with rotations orthonormal to it; frames that went astray (not finite) keep their start."""
+    finite = torch.isfinite(params.rotations).flatten(1).all(-1) & torch.isfinite(params.pelvis).all(-1)
+    finite = finite & torch.isfinite(params.shape).all(-1)
+    double = params.to(initial.pelvis.dtype)
+    rotations = torch.where(finite[:, None, None, None], _orthonormal(double.rotations), initial.rotations)
+    return BodyParams(
+        torch.where(finite[:, None], double.pelvis, initial.pelvis),
+        rotations,
+        torch.where(finite[:, None], double.shape, initial.shape),
+    )
+
+
+def _orthonormal(rotations: Tensor) -> Tensor:
+    """Two Newton steps towards the nearest rotation: float32 rounding leaves 1e-6, squared twice."""
+    for _ in range(2):
+        rotations = rotations @ (
+            1.5 * torch.eye(3, dtype=rotations.dtype) - 0.5 * rotations.transpose(-1, -2) @ rotations
+        )
+    return rotations

@@ -1,0 +1,188 @@
+"""The one loop that training and inference share: look, update, repeat; then solve with learned weights."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from refit_mv.body.model import BodyParams
+from refit_mv.geometry import rotations as so3
+from refit_mv.learned.evidence import Evidence
+from refit_mv.learned.features import iteration_features, observation_features, statistics
+from refit_mv.learned.fusion import fuse_params, fuse_streams, view_share
+from refit_mv.learned.network import SHAPE_STREAM, Holding, ReFitNetwork, Update
+from refit_mv.learned.scene import Scene
+from refit_mv.learned.system import (
+    Linearisation,
+    Solution,
+    Weights,
+    classic_step,
+    confidence_weight,
+    limited,
+    linearise,
+    moved,
+    pose_tangent,
+    weighted_step,
+)
+
+# Kernels of the recurrent iterations, metres at the body: wide first, then that of the classic.
+KERNELS = (0.25, 0.12, 0.06)
+LAYER_KERNEL = 0.06
+# Stiffnesses an untrained network starts from: far below the evidence's.
+JOINT_STIFFNESS, ROOT_STIFFNESS, MOVE_STIFFNESS, BONE_STIFFNESS = 1.0, 0.1, 0.1, 10.0
+PRIOR_WEIGHT = 0.3
+# Ridge of the map from log bone lengths to shape.
+BONE_RIDGE = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class Unrolled:
+    """Every prediction in order (iterations, then layers), how many were iterations, and the last layer's solution."""
+
+    predictions: list[BodyParams]
+    iterations: int
+    solution: Solution | None
+    weights: Weights | None
+    here: Linearisation | None
+
+    @property
+    def final(self) -> BodyParams:
+        return self.predictions[-1]
+
+
+def _detached(params: BodyParams) -> BodyParams:
+    return BodyParams(params.pelvis.detach(), params.rotations.detach(), params.shape.detach())
+
+
+def shape_from_bones(here: Linearisation, change: Float[Tensor, "frame bone"]) -> Float[Tensor, "frame shape"]:
+    """The shape change that comes closest to changes of log bone lengths, through the body's own basis (ridge regression)."""
+    slope = here.bone_slope
+    gram = slope.transpose(-1, -2) @ slope + BONE_RIDGE * torch.eye(slope.shape[-1])
+    return torch.linalg.solve(gram, slope.transpose(-1, -2) @ change[..., None])[..., 0]
+
+
+def assembled_step(
+    scene: Scene, here: Linearisation, proposal: Tensor, update: Update
+) -> Float[Tensor, "frame unknown"]:
+    """The iteration's step in the unknowns of the system."""
+    joints = scene.pose_mean.shape[0] + 1
+    last = 3 + 3 * joints
+    root = here.params.rotations[:, 0]
+    move = update.move_gate[:, None] * proposal[:, :3] + (root @ update.move[..., None])[..., 0]
+    turn = proposal[:, 3:last].unflatten(-1, (joints, 3))
+    gate = torch.ones(len(move), joints)
+    present = scene.stream_present
+    gate = gate.index_add(1, scene.stream_joint, (update.turn_gate - 1) * present)
+    extra = torch.zeros_like(turn).index_add(1, scene.stream_joint, update.turn * present[:, None])
+    parts = [move, (gate[..., None] * turn + extra).flatten(1)]
+    if scene.with_shape:
+        parts.append(update.shape_gate[:, None] * proposal[:, last:] + shape_from_bones(here, update.bone))
+    return limited(scene, torch.cat(parts, dim=-1))
+
+
+def _weights(
+    scene: Scene, estimate: BodyParams, tangent: Tensor, bone: Tensor, holding: Holding, observation: Tensor
+) -> Weights:
+    joints = scene.pose_mean.shape[0] + 1
+    present = scene.stream_present[:, None]
+    frames = len(tangent)
+
+    def spread(streams: Tensor) -> Tensor:
+        return streams.new_zeros(frames, joints, 3).index_add(1, scene.stream_joint, streams * present)
+
+    offset = spread(holding.turn)
+    stiffness = spread(JOINT_STIFFNESS * holding.turn_stiffness.clamp(-8, 12).exp())
+    root = estimate.rotations[:, 0]
+    rotations = torch.cat([(root @ so3.exp(offset[:, 0]))[:, None], estimate.rotations[:, 1:]], dim=1)
+    pelvis = estimate.pelvis + (root @ holding.move[..., None])[..., 0]
+    return Weights(
+        observation=observation,
+        pelvis=MOVE_STIFFNESS * holding.move_stiffness.clamp(-8, 16).exp(),
+        root=ROOT_STIFFNESS / JOINT_STIFFNESS * stiffness[:, 0],
+        joint=stiffness[:, 1:].flatten(1),
+        bone=BONE_STIFFNESS * holding.bone_stiffness.clamp(-8, 12).exp() * scene.stream_present[1:],
+        pose_prior=PRIOR_WEIGHT * holding.pose_prior.clamp(-5, 4).exp(),
+        shape_prior=holding.shape_prior.clamp(-5, 4).exp(),
+        target=BodyParams(pelvis, rotations, estimate.shape),
+        target_tangent=tangent + offset[:, 1:].flatten(1),
+        bone_target=bone + holding.bone,
+    )
+
+
+def _repeated(params: BodyParams, times: int) -> BodyParams:
+    return BodyParams(
+        *(tensor.repeat_interleave(times, 0) for tensor in (params.pelvis, params.rotations, params.shape))
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Recurrence:
+    """Where the recurrent iterations ended: all their predictions, hidden states and context per frame, and the mean viewing direction."""
+
+    predictions: list[BodyParams]
+    hidden: Float[Tensor, "stream frame hidden"]
+    context: Float[Tensor, "frame context"]
+    gaze: Float[Tensor, "frame 3"]
+
+
+def recur(network: ReFitNetwork, scene: Scene, evidence: Evidence, start: BodyParams, embedding: Tensor) -> Recurrence:
+    """Look, update, repeat: all views fused first, or each view on its own and their updates fused."""
+    options = network.options
+    views = 1 if options.fusion == "feedback" else evidence.bearing.shape[1]
+    lanes = evidence if options.fusion == "feedback" else evidence.per_view()
+    lane_scene = scene.repeated(views)
+    lane_embedding = embedding if embedding.ndim == 2 else embedding.repeat_interleave(views, 0)
+    hidden = network.start(len(lanes))
+    context = torch.zeros(len(lanes), options.context)
+    gaze = torch.zeros(len(evidence), 3)
+    share = None
+    params = start
+    predictions: list[BodyParams] = []
+    for iteration in range(options.iterations):
+        here = linearise(lane_scene, lanes, _repeated(_detached(params), views) if views > 1 else _detached(params))
+        classic = classic_step(lane_scene, here, KERNELS[min(iteration, len(KERNELS) - 1)])
+        features = iteration_features(lane_scene, here, classic, lanes.distance)
+        update, hidden, context = network.recur(features, lane_embedding, scene.pooling, hidden)
+        params = moved(
+            lane_scene, here.params, here.tangent, assembled_step(lane_scene, here, features.proposal, update)
+        )
+        gaze = features.gaze
+        if options.fusion != "feedback":
+            share = view_share(evidence, update.trust if options.fusion == "updates" else None)
+            params = fuse_params(scene, evidence, params, share, metric=options.fusion == "updates")
+            gaze = (share.mean(-1)[..., None] * gaze.view(len(evidence), views, 3)).sum(1)
+        predictions.append(params)
+    if share is not None:
+        hidden, context = fuse_streams(share, hidden, context)
+    return Recurrence(predictions, hidden, context, gaze)
+
+
+def unroll(network: ReFitNetwork, scene: Scene, evidence: Evidence, start: BodyParams, layers: bool = True) -> Unrolled:
+    """Run the recurrent iterations, then the Gauss–Newton layers (unless ``layers`` is False)."""
+    options = network.options
+    embedding = network.embed(scene.landmark_facts)
+    recurrence = recur(network, scene, evidence, start, embedding)
+    predictions = recurrence.predictions
+    if not layers or options.layers == 0:
+        return Unrolled(predictions, options.iterations, None, None, None)
+
+    hidden, context = recurrence.hidden, recurrence.context
+    params = predictions[-1] if predictions else start
+    estimate, estimate_tangent = params, pose_tangent(scene, params)
+    estimate_bone, _ = scene.bones(estimate.shape)
+    solution = weights = here = None
+    for layer in range(options.layers):
+        here = linearise(scene, evidence, _detached(params))
+        with torch.no_grad():
+            squared = (here.feedback.residual**2).sum(-1)
+            base = confidence_weight(evidence.confidence) * (1 + squared / LAYER_KERNEL**2) ** -2
+            features = observation_features(scene, here, evidence.distance)
+            facts = statistics(here, evidence.distance)
+        holding = network.holding(hidden, context, recurrence.gaze, facts, layer)
+        scale = network.observation_scale(features, embedding, context, hidden[SHAPE_STREAM], layer)
+        weights = _weights(scene, estimate, estimate_tangent, estimate_bone, holding, base * scale.clamp(-10, 10).exp())
+        solution = weighted_step(scene, here, weights)
+        params = moved(scene, here.params, here.tangent, limited(scene, solution.step))
+        predictions = [*predictions, params]
+    return Unrolled(predictions, options.iterations, solution, weights, here)

@@ -1,0 +1,144 @@
+"""Judging a network on people it was not trained on, and fitting the correction of its uncertainty there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from refit_mv.body.keypoint_sets import keypoint_set
+from refit_mv.body.model import BodyModel, BodyParams, posed_joints
+from refit_mv.fitting.initialise import initialise
+from refit_mv.fitting.problem import FitProblem, build_problem
+from refit_mv.fitting.result import FEWEST_LANDMARKS
+from refit_mv.learned.evidence import Evidence
+from refit_mv.learned.features import statistics
+from refit_mv.learned.network import ReFitNetwork
+from refit_mv.learned.scene import JOINT_STREAMS, Scene
+from refit_mv.learned.uncertainty import (
+    SigmaCorrection,
+    corrected_covariance,
+    raw_joint_covariance,
+)
+from refit_mv.learned.unroll import unroll
+from refit_mv.synthetic.detector_noise import detector_noise
+from refit_mv.synthetic.motion import Motion
+from refit_mv.synthetic.session import independent_frames
+
+KEYPOINTS = "coco23"
+VIEWS = (1, 2, 4, 8)
+NOISE = ("standard", "strong", "clean")
+FRAMES_PER_RIG = 16
+# A quantile loss needs no shape of the distribution: the share of errors within one and two sigma is what is asked for.
+WITHIN_ONE, WITHIN_TWO = 0.6827, 0.9545
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """One kind of evidence: problems (a rig each), truths and starts."""
+
+    name: str
+    views: int
+    problems: tuple[FitProblem, ...]
+    truths: tuple[BodyParams, ...]
+    starts: tuple[BodyParams, ...]
+
+
+def draw_validation(body: BodyModel, motions: Sequence[Motion], frames: int, seed: int) -> tuple[Validation, ...]:
+    """The benchmark's kinds of evidence on the given motions. Frames in which nearly nothing is seen are left out."""
+    checks = []
+    names = keypoint_set(KEYPOINTS).keypoint_names
+    for kind in NOISE:
+        for views in VIEWS:
+            problems, truths, starts = [], [], []
+            blocks = max(1, frames // FRAMES_PER_RIG)
+            for session in independent_frames(
+                body, KEYPOINTS, motions, views, detector_noise(kind), frames, seed, blocks
+            ):
+                seen = session.observations
+                confidence = torch.from_numpy(seen.confidence[:, :, 0])
+                visible = ((confidence > 0).any(1).sum(-1) >= FEWEST_LANDMARKS).nonzero()[:, 0]
+                if len(visible) == 0:
+                    continue
+                pixels = torch.from_numpy(seen.pixels[:, :, 0])
+                problem = build_problem(body, session.rig, names, pixels, confidence).frames(visible)
+                problems.append(problem)
+                truths.append(session.truth[visible])
+                starts.append(initialise(problem))
+            checks.append(Validation(f"{kind} {views}", views, tuple(problems), tuple(truths), tuple(starts)))
+    return tuple(checks)
+
+
+@torch.no_grad()
+def _run(network: ReFitNetwork, check: Validation) -> tuple[Tensor, Tensor, Tensor]:
+    """Joint errors (world axes, metres), raw covariances and statistics of all frames."""
+    errors, covariances, facts = [], [], []
+    for problem, truth, start in zip(check.problems, check.truths, check.starts, strict=True):
+        scene = Scene.of_problem(problem)
+        evidence = Evidence.of(problem).to(torch.float32)
+        unrolled = unroll(network, scene, evidence, start.to(torch.float32))
+        gap = (
+            posed_joints(problem.body, unrolled.final.to(torch.float64)).positions
+            - posed_joints(problem.body, truth).positions
+        )
+        errors.append(gap.to(torch.float32))
+        if unrolled.solution is not None and unrolled.here is not None:
+            covariances.append(raw_joint_covariance(scene, unrolled.here.params, unrolled.solution.factor))
+            facts.append(statistics(unrolled.here, evidence.distance))
+    return (
+        torch.cat(errors),
+        torch.cat(covariances) if covariances else torch.empty(0),
+        torch.cat(facts) if facts else torch.empty(0),
+    )
+
+
+def validate(network: ReFitNetwork, checks: Sequence[Validation]) -> dict[str, float]:
+    """Mean joint error in mm by kind; root-relative for one view."""
+    result = {}
+    for check in checks:
+        errors, _, _ = _run(network, check)
+        if check.views == 1:
+            errors = errors - errors[:, :1]
+        result[check.name] = 1000 * float(errors.norm(dim=-1).mean())
+    return result
+
+
+def _quantile_loss(ratio: Float[Tensor, " value"], share: float) -> Tensor:
+    """Least where a ``share`` of the values lies below one; ``ratio`` is positive."""
+    gap = ratio.log()
+    return torch.where(gap > 0, share * gap, (share - 1) * gap).mean()
+
+
+def calibrate(network: ReFitNetwork, checks: Sequence[Validation], steps: int = 300) -> SigmaCorrection:
+    """Fit the correction so that 68 % of the joints' errors per axis lie within one sigma and 95 % within two, on every kind of evidence alike."""
+    runs = [_run(network, check) for check in checks]
+    if any(len(covariance) == 0 for _, covariance, _ in runs):
+        return SigmaCorrection.none()
+    coefficients = SigmaCorrection.none().coefficients.requires_grad_(True)
+    optimiser = torch.optim.Adam([coefficients], lr=0.03)
+    raw = [0.5 * covariance.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-9).log() for _, covariance, _ in runs]
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = 0.03 * (1 - step / steps) + 1e-4
+        correction = SigmaCorrection(coefficients)
+        loss = torch.zeros(())
+        for (errors, _, facts), log_sigma in zip(runs, raw, strict=True):
+            sigma = correction.log_sigma(log_sigma[:, :JOINT_STREAMS], facts).exp()
+            ratio = (errors[:, :JOINT_STREAMS].abs() / sigma[..., None]).clamp_min(1e-4).flatten()
+            loss = loss + _quantile_loss(ratio, WITHIN_ONE) + 2 * _quantile_loss(ratio / 2, WITHIN_TWO)
+        # Statistics count only where they earn it: little data must not bend them.
+        loss = loss / len(runs) + 1e-3 * (coefficients[:, 2:] ** 2).sum(-1).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return SigmaCorrection(coefficients.detach())
+
+
+def coverage(network: ReFitNetwork, check: Validation, correction: SigmaCorrection) -> tuple[float, float]:
+    """Shares of joint errors per axis within one and two sigma of that axis."""
+    errors, covariance, facts = _run(network, check)
+    scene = Scene.of_problem(check.problems[0])
+    corrected = corrected_covariance(scene, covariance, facts, correction)
+    sigma = corrected.diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
+    return float((errors.abs() <= sigma).float().mean()), float((errors.abs() <= 2 * sigma).float().mean())
