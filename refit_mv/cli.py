@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,11 +28,19 @@ FILE = click.Path(path_type=Path)
 class _Commands(click.Group):
     """Turns a user's mistake into one line and exit code 2, whatever the command."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            _refuse_usage(error)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except InputError as error:
             _refuse(str(error))
+        except click.UsageError as error:
+            _refuse_usage(error)
         except BrokenPipeError:
             sys.exit(1)
 
@@ -39,6 +48,14 @@ class _Commands(click.Group):
 def _refuse(message: str) -> NoReturn:
     click.echo(f"error: {' '.join(message.split())}", err=True)
     sys.exit(2)
+
+
+def _refuse_usage(error: click.UsageError) -> NoReturn:
+    # A command group without a command shows its help.
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+        raise error
+    command = "refit-mv" if error.ctx is None else error.ctx.command_path
+    _refuse(f"{error.format_message().rstrip('.')}; see {command} --help")
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,6 +79,12 @@ def _frames(_context: click.Context, _parameter: click.Parameter, value: str | N
     if not colon or (start or 0) < 0 or (stop is not None and stop <= (start or 0)):
         raise InputError(f"--frames {value}: expected A:B with A before B, for example 0:100")
     return slice(start, stop)
+
+
+def _rate(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not (isfinite(value) and value > 0):
+        raise InputError(f"--fps {value:g}: expected a positive number of frames per second")
+    return value
 
 
 @contextmanager
@@ -104,7 +127,7 @@ _out = click.option("--out", type=FOLDER, help="Output folder [default: SESSION/
 )
 @click.option("--keypoints", help="Keypoint set of the files where their length leaves it open, such as BODY_25B.")
 @click.option("--frames", callback=_frames, metavar="A:B", help="Only frames A to B-1.")
-@click.option("--fps", type=float, help="Frame rate where neither videos nor time stamps say it.")
+@click.option("--fps", type=float, callback=_rate, help="Frame rate where neither videos nor time stamps say it.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same fit stopped.")
 @click.option("--no-overlay", is_flag=True, help="Do not draw overlay videos.")
