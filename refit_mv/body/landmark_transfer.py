@@ -13,6 +13,7 @@ from scipy.optimize import nnls
 from refit_mv.body.joint_centres import joint_centre_rows
 from refit_mv.body.landmarks import JOINT_CENTRES, LANDMARK_NAMES, mixture
 from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS, BodyModel
+from refit_mv.errors import InputError
 
 Point = Float[np.ndarray, "3"]
 
@@ -195,8 +196,12 @@ def landmarks_for(body: BodyModel, source: BodyModel) -> Float[np.ndarray, "land
     named: dict[str, Float[np.ndarray, " vertex"]] = dict(joint_centre_landmarks(body))
     topology = VERTEX_COUNTS.get(len(target.points))
     if topology is not None:
-        from smplx.vertex_ids import vertex_ids
-
+        try:
+            from smplx.vertex_ids import vertex_ids
+        except ImportError:
+            raise InputError(
+                f"body '{body.name}' has SMPL's own mesh, whose vertices the package smplx names: pip install 'refit-mv[smpl]'"
+            ) from None
         for name, smplx_name in NAMED_VERTICES.items():
             named[name] = np.eye(1, len(target.points), vertex_ids[topology][smplx_name])[0]
     for index, name in enumerate(LANDMARK_NAMES):
