@@ -212,7 +212,9 @@ def texts() -> Iterator[tuple[str, str]]:
 
 
 # Put together from pieces, so that this file does not complain about itself.
-MACHINE_PLACES = re.compile("|".join(rf"(?<![\w.])/{place}/\w" for place in ("work", "home", "root", "tmp", "Users", "mnt")))
+MACHINE_PLACES = re.compile(
+    "|".join(rf"(?<![\w.])/{place}/\w" for place in ("work", "home", "root", "tmp", "Users", "mnt"))
+)
 
 
 def test_no_text_names_a_place_on_somebodys_machine() -> None:

@@ -95,11 +95,16 @@ def test_impossible_values_are_refused(tmp_path: Path, text: str, place: str) ->
 
 
 def test_values_at_the_edge_are_allowed(tmp_path: Path) -> None:
-    recipe = read(tmp_path, "chunk_frames: 1\nsubject_frames: 1\ncost: {pose_prior: 0, shape_prior: 0}\ngauss_newton: {annealing: 0, tolerance: 0}\n")
+    recipe = read(
+        tmp_path,
+        "chunk_frames: 1\nsubject_frames: 1\ncost: {pose_prior: 0, shape_prior: 0}\ngauss_newton: {annealing: 0, tolerance: 0}\n",
+    )
     assert recipe.chunk_frames == 1
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "just words", "3", "a: [1", "optimizer: !!python/object:os.system x", "\x00"])
+@pytest.mark.parametrize(
+    "text", ["[1, 2]", "just words", "3", "a: [1", "optimizer: !!python/object:os.system x", "\x00"]
+)
 def test_what_is_no_recipe_is_refused(tmp_path: Path, text: str) -> None:
     refused(tmp_path, text)
 

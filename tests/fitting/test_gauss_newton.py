@@ -26,7 +26,11 @@ def cold(problem: FitProblem, options: GaussNewtonOptions | None = None) -> FitR
 
 
 def share_below(
-    body: BodyModel, sessions: list[SyntheticSession], options: CostOptions, pose_problem: Callable, joint_error: Callable
+    body: BodyModel,
+    sessions: list[SyntheticSession],
+    options: CostOptions,
+    pose_problem: Callable,
+    joint_error: Callable,
 ) -> float:
     """Share of frames fitted from the cold start with a mean joint error under 1 mm."""
     errors = []

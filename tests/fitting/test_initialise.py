@@ -47,9 +47,7 @@ def people(body: BodyModel, draw: Callable) -> SyntheticSession:
 
 
 @pytest.mark.parametrize("views", range(1, 9))
-def test_any_number_of_views(
-    body: BodyModel, people: SyntheticSession, pose_problem: Callable, views: int
-) -> None:
+def test_any_number_of_views(body: BodyModel, people: SyntheticSession, pose_problem: Callable, views: int) -> None:
     session = seen_by(body, people, random_rig(views, views), "standard")
     problem = pose_problem(body, session)
     start = initialise(problem)
@@ -92,7 +90,9 @@ def test_half_the_points_missing(body: BodyModel, people: SyntheticSession, pose
 def test_only_legs_are_seen(body: BodyModel, people: SyntheticSession, pose_problem: Callable) -> None:
     session = seen_by(body, people, ring_rig(3))
     problem = pose_problem(body, session)
-    legs = torch.tensor([any(word in name for word in ("knee", "ankle", "toe", "heel")) for name in problem.skin.landmark_names])
+    legs = torch.tensor(
+        [any(word in name for word in ("knee", "ankle", "toe", "heel")) for name in problem.skin.landmark_names]
+    )
     start = initialise(replace(problem, confidence=problem.confidence * legs))
     assert sane(start)
 

@@ -151,12 +151,8 @@ def test_steps_stay_on_the_manifold_and_zero_stays_put(case: Case) -> None:
     large = step(problem, params, torch.full((len(problem), size), 0.7, dtype=torch.float64))
     eye = torch.eye(3, dtype=torch.float64)
     assert float((large.rotations @ large.rotations.transpose(-1, -2) - eye).abs().max()) < 1e-12
-    without = step(problem, params, torch.full((len(problem), size - body_shapes(params)), 0.7, dtype=torch.float64))
+    without = step(problem, params, torch.full((len(problem), size - params.shape.shape[1]), 0.7, dtype=torch.float64))
     assert bool((without.shape == params.shape).all())
-
-
-def body_shapes(params: BodyParams) -> int:
-    return params.shape.shape[1]
 
 
 @pytest.mark.parametrize("with_shape", [True, False])

@@ -33,15 +33,15 @@ def noisy(body: BodyModel, draw: Callable) -> SyntheticSession:
     return draw(body, "coco23", "standard", views=3, frames=HANDFUL, seed=42)[0]
 
 
-def test_both_optimizers_reach_the_same_cost(
-    body: BodyModel, noisy: SyntheticSession, pose_problem: Callable
-) -> None:
+def test_both_optimizers_reach_the_same_cost(body: BodyModel, noisy: SyntheticSession, pose_problem: Callable) -> None:
     """From the truth, so that both are in the same valley: the lowest point there is one and the same."""
     problem = pose_problem(body, noisy)
     classic = Scipy(ScipyOptions(kernels=(1.0,))).solve(problem, noisy.truth)
     batched = GaussNewton(GaussNewtonOptions(iterations=60, annealing=0)).solve(problem, noisy.truth)
     torch.testing.assert_close(classic.cost, batched.cost, rtol=0.01, atol=0)
-    difference = (posed_joints(body, classic.params).positions - posed_joints(body, batched.params).positions).norm(dim=-1)
+    difference = (posed_joints(body, classic.params).positions - posed_joints(body, batched.params).positions).norm(
+        dim=-1
+    )
     # A cost equal to 1e-6 of itself leaves flat directions open by about a millimetre.
     assert float(difference.max()) < 2e-3
     assert classic.status == batched.status
@@ -72,7 +72,9 @@ def test_time_term_holds_a_frame_without_evidence_on_its_course(
     problem: FitProblem = replace(pose_problem(body, noisy, shape_mode="locked"), time_step=1 / 30)
     still = noisy.truth[torch.tensor([0, 0, 0])]
     moving = replace(still, pelvis=still.pelvis + torch.tensor([[0.0], [0.02], [0.04]], dtype=torch.float64))
-    nothing = replace(problem, confidence=torch.zeros_like(problem.confidence), preceding=moving[:2]).frames(slice(2, 3))
+    nothing = replace(problem, confidence=torch.zeros_like(problem.confidence), preceding=moving[:2]).frames(
+        slice(2, 3)
+    )
     nothing = replace(nothing, time_step=1 / 30, preceding=moving[:2])
     result = Scipy(ScipyOptions(kernels=(1.0,))).solve(nothing, initialise(nothing))
     assert float((result.params.pelvis[0] - moving.pelvis[2]).abs().max()) < 1e-4

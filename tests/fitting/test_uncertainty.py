@@ -32,7 +32,9 @@ def drawn(body: BodyModel, pose_problem: Callable) -> tuple[FitProblem, Syntheti
         torch.cat([rest.rotations[:, :1], poses], dim=1),
         torch.randn(PEOPLE, body.shape_count, generator=generator, dtype=torch.float64),
     )
-    session = observe(body, keypoint_set("coco23"), truth, ring_rig(4, capture_radius=1.6), detector_noise("none"), 1, 1.0)
+    session = observe(
+        body, keypoint_set("coco23"), truth, ring_rig(4, capture_radius=1.6), detector_noise("none"), 1, 1.0
+    )
     problem = pose_problem(body, session, options)
     scale = options.noise / problem.person_distance[..., None, None]
     noise = torch.randn(problem.bearing.shape, generator=generator, dtype=torch.float64)
@@ -41,9 +43,7 @@ def drawn(body: BodyModel, pose_problem: Callable) -> tuple[FitProblem, Syntheti
     return replace(problem, bearing=bearing), session
 
 
-def test_error_bars_are_as_long_as_the_errors(
-    body: BodyModel, drawn: tuple[FitProblem, SyntheticSession]
-) -> None:
+def test_error_bars_are_as_long_as_the_errors(body: BodyModel, drawn: tuple[FitProblem, SyntheticSession]) -> None:
     problem, session = drawn
     result = GaussNewton(GaussNewtonOptions(annealing=0, iterations=40)).solve(problem, session.truth)
     error = posed_joints(body, result.params).positions - posed_joints(body, session.truth).positions
