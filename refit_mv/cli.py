@@ -121,7 +121,7 @@ _out = click.option("--out", type=FOLDER, help="Output folder [default: SESSION/
 @_units
 @_out
 @click.option("--recipe", default="fit/default", show_default=True, help="Shipped recipe or YAML file.")
-@click.option("--optimizer", help="Overrides the recipe's optimizer: gauss-newton or scipy.")
+@click.option("--optimizer", help="Overrides the recipe's optimizer: refit, gauss-newton or scipy.")
 @click.option(
     "--body", default="open", show_default=True, help="'open', or an SMPL, SMPL-H or SMPL-X file (.pkl, .npz)."
 )
@@ -152,11 +152,15 @@ def fit(recipe: str, optimizer: str | None, no_overlay: bool, **options) -> None
     _tell(delivery)
 
 
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def _tell(delivery) -> None:
     figures = delivery.summary
     median, high = figures["median_reprojection_px"], figures["p95_reprojection_px"]
     counts = ", ".join(f"{count} {status}" for status, count in figures["status"].items() if count)
-    click.echo(f"{figures['frames']} frames, {figures['views']} views: {counts}")
+    click.echo(f"{figures['frames']} frames, {_plural(figures['views'], 'view')}: {counts}")
     if median is not None:
         click.echo(f"reprojection of confident keypoints: median {median:.1f} px, 95th percentile {high:.1f} px")
     click.echo(f"look at {delivery.report}")
@@ -224,6 +228,103 @@ def calib_convert(source: Path, target: Path, units: str | None) -> None:
     for warning in loaded.warnings:
         click.echo(f"note: {warning}")
     click.echo(f"{len(loaded.rig)} cameras written to {target}, in metres")
+
+
+def _words(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in value.split(",") if word.strip())
+
+
+def _counts(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
+    words = _words(context, parameter, value)
+    if not words or not all(word.isdigit() for word in words):
+        raise InputError(f"--{parameter.name} {value}: expected whole numbers with commas between, for example 2,4,8")
+    return tuple(int(word) for word in words)
+
+
+@main.command()
+@click.option(
+    "--views", callback=_counts, default="4", show_default=True, help="Numbers of views, with commas between."
+)
+@click.option("--noise", callback=_words, default="standard", show_default=True, help="none, clean, standard, strong.")
+@click.option("--frames", default=512, show_default=True, help="Frames in each cell.")
+@click.option(
+    "--optimizers",
+    callback=_words,
+    default="refit,refit-no-layers,gauss-newton",
+    show_default=True,
+    help="refit, refit-no-layers, gauss-newton, scipy.",
+)
+@click.option("--starts", callback=_words, default="cold", show_default=True, help="cold, truth.")
+@click.option("--keypoints", default="coco23", show_default=True, help="Keypoint set of the evidence.")
+@click.option("--motion", type=FOLDER, help="Folder of BVH or AMASS files; by default poses are drawn from the prior.")
+@click.option("--body", default="open", show_default=True, help="Body that is seen and fitted.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--scipy-frames", type=int, help="So many frames for SciPy; the others are compared on these too.")
+@click.option("--weak-priors", is_flag=True, help="Priors at their weakest: what the evidence alone determines.")
+@click.option("--recipe", default="fit/default", show_default=True, help="Recipe with the optimizers' options.")
+@click.option("--csv", "csv_file", type=FILE, help="Write the rows here.")
+@click.option("--page", "page_file", type=FILE, help="Write a page with plots here.")
+def bench(
+    optimizers: tuple[str, ...],
+    body: str,
+    weak_priors: bool,
+    recipe: str,
+    csv_file: Path | None,
+    page_file: Path | None,
+    **options,
+) -> None:
+    """Compare optimizers on synthetic evidence with known truth: same evidence, same start, same body."""
+    from refit_mv.bench.motions import bench_motions
+    from refit_mv.bench.page import write_page
+    from refit_mv.bench.request import WEAKEST_PRIORS, BenchRequest
+    from refit_mv.bench.row import write_csv
+    from refit_mv.bench.run import run_bench
+    from refit_mv.bench.table import table
+    from refit_mv.body.files import load_body
+    from refit_mv.recipe import FitRecipe, find_recipe, load_recipe, with_optimizer
+
+    chosen = load_recipe(FitRecipe, find_recipe(recipe))
+    named = {name: with_optimizer(chosen, name).build_optimizer() for name in optimizers}
+    request = BenchRequest(cost=WEAKEST_PRIORS if weak_priors else chosen.cost, body=load_body(body), **options)
+    origin = bench_motions(request.motion, request.seed).origin
+    click.echo(f"{origin}; {request.keypoints}; body {request.body.name}")
+    with _progress() as progress:
+        rows = run_bench(request, named, progress)
+    click.echo(table(rows))
+    if csv_file is not None:
+        write_csv(rows, csv_file)
+    if page_file is not None:
+        write_page(rows, page_file, origin)
+
+
+@main.group()
+def train() -> None:
+    """Train the networks."""
+
+
+@train.command("keypoints")
+@click.option(
+    "--motion",
+    "folders",
+    type=FOLDER,
+    multiple=True,
+    required=True,
+    help="Folder of BVH or AMASS files; may be repeated.",
+)
+@click.option("--recipe", default="train/keypoints", show_default=True, help="Shipped recipe or YAML file.")
+@click.option("--out", type=FOLDER, required=True, help="Folder for checkpoints, loss picture and weights.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out.")
+def train_keypoints(folders: tuple[Path, ...], recipe: str, out: Path, resume: bool) -> None:
+    """Train the learned optimizer on keypoint evidence."""
+    from refit_mv.learned.training import TrainRecipe
+    from refit_mv.learned.training import train as run
+    from refit_mv.recipe import find_recipe, load_recipe
+
+    def tell(line: str, share: float) -> None:
+        click.echo(f"{100 * share:5.1f} %  {line}")
+
+    weights = run(load_recipe(TrainRecipe, find_recipe(recipe)), folders, out, resume, tell)
+    click.echo(f"weights are in {weights}")
 
 
 @main.command()

@@ -18,10 +18,12 @@ from refit_mv.fitting.gauss_newton import GaussNewton, GaussNewtonOptions
 from refit_mv.fitting.problem import CostOptions
 from refit_mv.fitting.result import Optimizer
 from refit_mv.fitting.scipy_optimizer import Scipy, ScipyOptions
+from refit_mv.learned.acceptance import AcceptingReFit
+from refit_mv.learned.optimizer import ReFit, ReFitOptions
 from refit_mv.ranges import require_positive
 
 T = TypeVar("T")
-OptimizerName = Literal["gauss-newton", "scipy"]
+OptimizerName = Literal["refit", "refit-no-layers", "gauss-newton", "scipy"]
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,23 @@ class FitRecipe:
     cost: CostOptions = field(default_factory=CostOptions)
     gauss_newton: GaussNewtonOptions = field(default_factory=GaussNewtonOptions)
     scipy: ScipyOptions = field(default_factory=ScipyOptions)
+    refit: ReFitOptions = field(default_factory=ReFitOptions)
 
     def __post_init__(self) -> None:
         require_positive(self, "chunk_frames", "subject_frames")
 
     def build_optimizer(self) -> Optimizer:
         """The chosen optimizer with this recipe's options."""
-        if self.optimizer == "scipy":
+        return self.optimizer_named(self.optimizer)
+
+    def optimizer_named(self, name: OptimizerName) -> Optimizer:
+        """Any optimizer with this recipe's options."""
+        classic = GaussNewton(self.gauss_newton)
+        if name == "scipy":
             return Scipy(self.scipy)
-        return GaussNewton(self.gauss_newton)
+        if name == "gauss-newton":
+            return classic
+        return AcceptingReFit(ReFit(replace(self.refit, layers=name == "refit")), classic)
 
 
 def with_optimizer(recipe: FitRecipe, name: str) -> FitRecipe:

@@ -220,7 +220,7 @@ def _posed_frames(path: Path, params: BodyParams, status: Sequence[str]) -> Bool
         & torch.isfinite(params.shape).all(-1)
     ).numpy()
     states = np.array(list(status), dtype=object)
-    broken = np.flatnonzero(~finite & np.isin(states, ("fitted", "uncertain")))
+    broken = np.flatnonzero(~finite & np.isin(states, ("fitted", "classic", "uncertain")))
     if len(broken):
         raise InputError(
             f"{path.name}: frame {broken[0]} is marked '{states[broken[0]]}' but its parameters are not finite"

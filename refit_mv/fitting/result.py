@@ -13,12 +13,14 @@ from refit_mv.fitting.problem import FitProblem
 
 
 class FrameStatus(StrEnum):
-    """``fitted``: trust it. ``uncertain``: one view only, evidence too thin to fix the body, or too much of it unexplained. ``failed``: the body does not explain what was seen. ``absent``: nothing was seen."""
+    """``fitted``: trust it. ``uncertain``: one view only, evidence too thin to fix the body, or too much of it unexplained. ``failed``: the body does not explain what was seen. ``absent``: nothing was seen.
+    ``classic``: trust it; the learned optimizer explained less of this frame than the classic one, whose result it is."""
 
     FITTED = "fitted"
     UNCERTAIN = "uncertain"
     FAILED = "failed"
     ABSENT = "absent"
+    CLASSIC = "classic"
 
 
 STATUS_CODES = tuple(FrameStatus)

@@ -155,7 +155,9 @@ def cholesky(matrix: Float[Tensor, "frame row row"]) -> Float[Tensor, "frame row
 def solve(hessian: Tensor, gradient: Tensor, damping: float) -> Solution:
     """One damped step; frames whose matrix cannot be factored stay where they are. Overwrites ``hessian``."""
     diagonal = hessian.diagonal(dim1=-2, dim2=-1)
-    diagonal += damping * diagonal + 1e-2
+    # The pelvis is damped alike in all directions: anything else would depend on how the world's axes lie.
+    diagonal[:, :3] += damping * diagonal[:, :3].mean(-1, keepdim=True) + 1e-2
+    diagonal[:, 3:] += damping * diagonal[:, 3:] + 1e-2
     factor = cholesky(hessian)
     good = torch.isfinite(factor.diagonal(dim1=-2, dim2=-1)).all(-1)
     if not bool(good.all()):

@@ -34,7 +34,7 @@ from refit_mv.learned.pose_bank import PoseBank, PoseMix, pose_bank
 from refit_mv.learned.sample_blocks import EvidenceMix, SampleBlock, draw_block
 from refit_mv.learned.sample_pool import NOISE_KINDS, Batch, SamplePool
 from refit_mv.learned.unroll import unroll
-from refit_mv.learned.validation import Validation, calibrate, draw_validation, validate
+from refit_mv.learned.validation import NOISE, VIEWS, Validation, calibrate, draw_validation, validate
 from refit_mv.synthetic.motion import Motion
 from refit_mv.synthetic.motions import read_motions
 from refit_mv.synthetic.prior_builder import HELD_OUT_SUBJECTS
@@ -71,6 +71,8 @@ class DataOptions:
     validation_subjects: tuple[str, ...] = ("10",)
     excluded_subjects: tuple[str, ...] = HELD_OUT_SUBJECTS
     validation_frames: int = 128
+    validation_noise: tuple[str, ...] = NOISE
+    validation_views: tuple[int, ...] = VIEWS
     poses: PoseMix = field(default_factory=PoseMix)
     evidence: EvidenceMix = field(default_factory=EvidenceMix)
 
@@ -209,7 +211,7 @@ class Trainer:
             for slow, fast in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 slow.lerp_(fast, 1 - keep)
         self.step += 1
-        value = float(loss)
+        value = float(loss.detach())
         self.history.append((self.step, float(losses[-1].detach().mean()) if math.isfinite(value) else math.nan))
         return value
 
@@ -270,7 +272,10 @@ def train(
     if resume:
         trainer.resume()
     trainer.draw_blocks(report)
-    checks = draw_validation(trainer.bodies[0], held_out, recipe.data.validation_frames, recipe.seed)
+    data = recipe.data
+    checks = draw_validation(
+        trainer.bodies[0], held_out, data.validation_frames, recipe.seed, data.validation_noise, data.validation_views
+    )
     budget = 60 * recipe.minutes
     began = time.monotonic() - trainer.seconds
     saved = checked = time.monotonic()

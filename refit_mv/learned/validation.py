@@ -45,12 +45,19 @@ class Validation:
     starts: tuple[BodyParams, ...]
 
 
-def draw_validation(body: BodyModel, motions: Sequence[Motion], frames: int, seed: int) -> tuple[Validation, ...]:
+def draw_validation(
+    body: BodyModel,
+    motions: Sequence[Motion],
+    frames: int,
+    seed: int,
+    noise: Sequence[str] = NOISE,
+    view_counts: Sequence[int] = VIEWS,
+) -> tuple[Validation, ...]:
     """The benchmark's kinds of evidence on the given motions. Frames in which nearly nothing is seen are left out."""
     checks = []
     names = keypoint_set(KEYPOINTS).keypoint_names
-    for kind in NOISE:
-        for views in VIEWS:
+    for kind in noise:
+        for views in view_counts:
             problems, truths, starts = [], [], []
             blocks = max(1, frames // FRAMES_PER_RIG)
             for session in independent_frames(

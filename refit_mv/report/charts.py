@@ -12,13 +12,13 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from refit_mv.report.quality import QualityReport
+from refit_mv.report.quality import STATUSES, QualityReport
 
 # At most this many points per line: one per two pixels of a wide page.
 MOST_BINS = 480
 WIDTH, HEIGHT = 1000.0, 200.0
 # A strip column shows the worst that happened in it.
-WORST_FIRST = ("failed", "uncertain", "absent", "fitted")
+WORST_FIRST = ("failed", "uncertain", "absent", "classic", "fitted")
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +146,7 @@ def status_strip(report: QualityReport, columns: int = 1000) -> str:
                 f'<rect class="s-{worst[begin]}" x="{x:.2f}" y="0" width="{width:.2f}" height="20"><title>{worst[begin]}: frames {numbers}</title></rect>'
             )
             begin = column
-    counts = {state: int((states == state).sum()) for state in ("fitted", "uncertain", "failed", "absent")}
+    counts = {state: int((states == state).sum()) for state in STATUSES}
     said = "Status over time: " + ", ".join(f"{number} frames {state}" for state, number in counts.items())
     keys = "".join(
         f'<span class="key"><i class="s-{state}"></i>{state} {number:,}</span>'

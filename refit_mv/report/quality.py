@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 
 from refit_mv.geometry.camera import CameraRig
 
-STATUSES = ("fitted", "uncertain", "failed", "absent")
+STATUSES = ("fitted", "classic", "uncertain", "failed", "absent")
 # Keypoints above this confidence count in every figure: below it, detectors of the OpenPose and RTMPose families are guessing.
 CONFIDENT = 0.3
 

@@ -104,10 +104,12 @@ def _coverage(report: QualityReport) -> list[Finding]:
                 "Check that the keypoints belong to this recording and calibration.",
             )
         ]
-    share = counts["fitted"] / present
+    trusted = counts["fitted"] + counts["classic"]
+    share = trusted / present
     level: Level = "good" if share >= FITTED_GOOD else "check" if share >= FITTED_BAD else "bad"
-    text = f"{counts['fitted']:,} of {present:,} frames with a person are fitted ({_percent(share)})"
-    rest = [f"{counts[name]:,} {name}" for name in ("uncertain", "failed") if counts[name]]
+    text = f"{trusted:,} of {present:,} frames with a person are fitted ({_percent(share)})"
+    names = {"classic": "of these by the classic optimizer", "uncertain": "uncertain", "failed": "failed"}
+    rest = [f"{counts[name]:,} {words}" for name, words in names.items() if counts[name]]
     text += f"; {' and '.join(rest)}." if rest else "."
     found = [
         Finding(
