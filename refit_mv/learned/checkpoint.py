@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import torch
@@ -31,7 +32,7 @@ def save_network(path: Path, network: ReFitNetwork, facts: dict[str, object]) ->
     save_tensors(path, dict(network.state_dict()), metadata)
 
 
-def load_network(path: Path = SHIPPED_WEIGHTS) -> tuple[ReFitNetwork, dict[str, object]]:
+def load_network(path: Path = SHIPPED_WEIGHTS) -> tuple[ReFitNetwork, dict[str, Any]]:
     """The network, ready for inference, and the facts stored with it.
 
     Raises:
@@ -65,7 +66,7 @@ def save_state(path: Path, tensors: dict[str, Tensor], state: dict[str, object])
     save_tensors(path, tensors, {"state": json.dumps(state)})
 
 
-def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
+def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The inverse of :func:`save_state`."""
     try:
         with safetensors.safe_open(str(path), "pt") as file:
