@@ -230,6 +230,27 @@ def calib_convert(source: Path, target: Path, units: str | None) -> None:
     click.echo(f"{len(loaded.rig)} cameras written to {target}, in metres")
 
 
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--seconds", default=10.0, show_default=True, help="Length, where no motion is given.")
+@click.option("--fps", default=60.0, show_default=True, help="Frame rate, where no motion is given.")
+@click.option("--views", default=4, show_default=True, help="Cameras on a ring around the person.")
+@click.option("--noise", default="standard", show_default=True, help="none, clean, standard, strong.")
+@click.option("--keypoints", default="halpe26", show_default=True, help="Keypoint set of the detector.")
+@click.option("--motion", type=FILE, help="BVH or AMASS file; by default a made-up movement.")
+@click.option("--seed", default=0, show_default=True)
+def synthesise(folder: Path, **options) -> None:
+    """Write a session with known truth into FOLDER: keypoint files, calibration, truth.npz."""
+    from calib import write_rig
+    from refit_mv.synthetic.recording import made_up_recording
+    from refit_mv.synthetic.session_files import write_session
+
+    session = made_up_recording(**options)
+    write_session(session, folder, write_rig)
+    frames = _plural(len(session), "frame")
+    click.echo(f"{frames}, {_plural(len(session.rig), 'view')} in {folder}; fit it with: refit-mv fit {folder}")
+
+
 def _words(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in value.split(",") if word.strip())
 

@@ -8,15 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from refit_mv.body.open_body import open_body
-from refit_mv.body.priors import load_pose_prior
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.session.atomic_file import complete_or_absent
-from refit_mv.synthetic.detector_noise import detector_noise
-from refit_mv.synthetic.motions import sampled_motion
-from refit_mv.synthetic.rigs import ring_rig
-from refit_mv.synthetic.session import synthesise
+from refit_mv.synthetic.recording import made_up_recording
 from refit_mv.synthetic.session_files import write_session
 
 # Pose2Sim's demo recording (BSD-3-Clause) travels inside its package.
@@ -24,7 +19,7 @@ PACKAGE = "pose2sim==0.8.3"
 BATCH = "Pose2Sim/S00_Demo_BatchSession"
 TRIAL = f"{BATCH}/S00_P00_SingleParticipant/S00_P00_T01_BalancingTrial"
 CALIBRATION = f"{BATCH}/S00_Calibration/Calib.qca.txt"
-SYNTHETIC_FRAMES, SYNTHETIC_FPS = 100, 60.0
+SYNTHETIC_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -95,9 +90,7 @@ def synthetic_recording(folder: Path, write_rig: Callable[[CameraRig, Path], obj
     """A made-up person in four cameras with a detector's noise and known truth, written into ``folder`` anew."""
     if folder.exists():
         shutil.rmtree(folder)
-    motion = sampled_motion(load_pose_prior(), 7, SYNTHETIC_FRAMES, SYNTHETIC_FPS)
-    session = synthesise(open_body(), "halpe26", motion, ring_rig(4), detector_noise("standard"), seed=7)
-    write_session(session, folder, write_rig)
+    write_session(made_up_recording(SYNTHETIC_SECONDS, seed=7), folder, write_rig)
     return DemoSession(
         folder, folder / "calibration" / "Calib.toml", None, "a synthetic session with a detector's noise"
     )

@@ -15,6 +15,7 @@ import pytest
 from refit_mv import __version__
 from refit_mv.body.open_body import OPEN_BODY_FILE
 from refit_mv.demo import DemoSession
+from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
 from refit_mv.session.store import ResultStore
 from refit_mv.synthetic.session import SyntheticSession
 
@@ -64,7 +65,7 @@ def test_a_fit_writes_what_is_promised_and_nothing_else(
     assert (figures["frames"], figures["views"], figures["people"]) == (12, 4, 1)
     assert set(figures["per_view"]) == {"cam01", "cam02", "cam03", "cam04"}
     assert sum(figures["status"].values()) == 12
-    assert figures["optimizer"] == "gauss-newton"
+    assert figures["optimizer"] == load_recipe(FitRecipe, find_recipe("fit/default")).optimizer
     assert figures["versions"]["refit-mv"] == __version__
     # Standard noise is 0.003 to 0.012 of a person who is some 900 pixels tall.
     assert 1 < figures["median_reprojection_px"] < 10
@@ -235,7 +236,7 @@ def test_demo_without_a_network_fits_a_synthetic_session(
 ) -> None:
     from refit_mv import demo
 
-    monkeypatch.setattr(demo, "SYNTHETIC_FRAMES", 6)
+    monkeypatch.setattr(demo, "SYNTHETIC_SECONDS", 6 / 60)
     monkeypatch.setattr(demo, "PACKAGE", "no-such-package-of-ours==0.0.0")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     out = tmp_path / "demo"

@@ -13,7 +13,7 @@ from refit_mv.synthetic.detector_noise import detector_noise
 Start = Literal["cold", "truth"]
 STARTS: tuple[Start, ...] = ("cold", "truth")
 MOST_VIEWS = 16
-# Priors for exact evidence, 600 times weaker than the default: their pull on a landmark is at most 0.05 mm. At 1e-6 of the learned strength the
+# Priors for exact evidence, 600 times weaker than the default: their pull is 0.05 mm, mean over a frame's landmarks, in the worst of 200 frames. At 1e-6 of the learned strength the
 # twists that 23 keypoints hardly show are so flat that 100 iterations do not reach their bottom (measured: landmarks within 1 mm in 98 % instead of all frames).
 WEAKEST_PRIORS = CostOptions(pose_prior=1e-3, shape_prior=1e-3)
 

@@ -30,11 +30,12 @@ Batch = tuple[FitProblem, BodyParams]
 
 @dataclass(frozen=True)
 class ReFitOptions:
-    """``layers``: finish with the Gauss–Newton layers. ``shared_frames``: how many frames, spread over the session, fix its one shape and its landmark
+    """``layers``: finish with the Gauss–Newton layers. ``extra_layers``: how many more a frame may take that has not settled. ``shared_frames``: how many frames, spread over the session, fix its one shape and its landmark
     offsets; ``shared_iterations`` of the coupled solve.
     """
 
     layers: bool = True
+    extra_layers: int = 4
     batch_frames: int = 128
     shared_frames: int = 96
     shared_iterations: int = 12
@@ -100,7 +101,14 @@ class ReFit:
         evidence, start = Evidence.of(problem).to(torch.float32), initial.to(torch.float32)
         with torch.inference_mode():
             parts = [
-                unroll(network, scene, evidence[at : at + size], start[at : at + size], self.options.layers).final
+                unroll(
+                    network,
+                    scene,
+                    evidence[at : at + size],
+                    start[at : at + size],
+                    self.options.layers,
+                    self.options.extra_layers,
+                ).final
                 for at in range(0, len(problem), size)
             ]
         return _cleaned(BodyParams.concatenate(parts), initial)
@@ -110,15 +118,15 @@ class ReFit:
         evidence = Evidence.of(problem).to(torch.float32)
         start = initial.to(torch.float32)
         with torch.inference_mode():
-            unrolled = unroll(network, scene, evidence, start, self.options.layers)
-            here = unrolled.here
-            if unrolled.solution is None or here is None:
+            unrolled = unroll(network, scene, evidence, start, self.options.layers, self.options.extra_layers)
+            if unrolled.solution is None or unrolled.at is None or unrolled.facts is None:
                 here = linearise(scene, evidence, unrolled.final)
                 factor = classic_step(scene, here, LAYER_KERNEL)[0].factor
+                at, facts = here.params, statistics(here, evidence.distance)
             else:
-                factor = unrolled.solution.factor
-            raw = raw_joint_covariance(scene, here.params, factor)
-            covariance = corrected_covariance(scene, raw, statistics(here, evidence.distance), correction)
+                factor, at, facts = unrolled.solution.factor, unrolled.at, unrolled.facts
+            raw = raw_joint_covariance(scene, at, factor)
+            covariance = corrected_covariance(scene, raw, facts, correction)
         params = _cleaned(unrolled.final, initial)
         covariance = torch.nan_to_num(covariance.clone(), nan=1.0, posinf=1.0).to(problem.bearing.dtype)
         cost = torch.stack([_cost(problem, params) for params in (initial, params)], dim=-1)

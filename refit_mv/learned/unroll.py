@@ -1,9 +1,9 @@
 """The one loop that training and inference share: look, update, repeat; then solve with learned weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from refit_mv.body.model import BodyParams
@@ -34,17 +34,22 @@ JOINT_STIFFNESS, ROOT_STIFFNESS, MOVE_STIFFNESS, BONE_STIFFNESS = 1.0, 0.1, 0.1,
 PRIOR_WEIGHT = 0.3
 # Ridge of the map from log bone lengths to shape.
 BONE_RIDGE = 0.01
+# A frame has settled when a layer moves its pelvis by less than this (metres) and turns every joint by less (radians).
+SETTLED_MOVE, SETTLED_TURN = 0.002, 0.03
 
 
 @dataclass(frozen=True, eq=False)
 class Unrolled:
-    """Every prediction in order (iterations, then layers), how many were iterations, and the last layer's solution."""
+    """Every prediction in order (iterations, then layers), how many were iterations, and where there were layers: the last one's solution and weights, the
+    parameters at which it was linearised, and what the evidence looked like from there.
+    """
 
     predictions: list[BodyParams]
     iterations: int
-    solution: Solution | None
-    weights: Weights | None
-    here: Linearisation | None
+    solution: Solution | None = None
+    weights: Weights | None = None
+    at: BodyParams | None = None
+    facts: Float[Tensor, "frame statistic"] | None = None
 
     @property
     def final(self) -> BodyParams:
@@ -158,31 +163,131 @@ def recur(network: ReFitNetwork, scene: Scene, evidence: Evidence, start: BodyPa
     return Recurrence(predictions, hidden, context, gaze)
 
 
-def unroll(network: ReFitNetwork, scene: Scene, evidence: Evidence, start: BodyParams, layers: bool = True) -> Unrolled:
-    """Run the recurrent iterations, then the Gauss–Newton layers (unless ``layers`` is False)."""
+@dataclass(frozen=True, eq=False)
+class _Estimate:
+    """What the recurrent iterations hand to the layers: their result, and the states from which every layer decides its weights."""
+
+    params: BodyParams
+    tangent: Float[Tensor, "frame tangent"]
+    bone: Float[Tensor, "frame bone"]
+    hidden: Float[Tensor, "stream frame hidden"]
+    context: Float[Tensor, "frame context"]
+    gaze: Float[Tensor, "frame 3"]
+
+    def frames(self, chosen: Int[Tensor, " chosen"]) -> "_Estimate":
+        return _Estimate(
+            self.params[chosen],
+            self.tangent[chosen],
+            self.bone[chosen],
+            self.hidden[:, chosen],
+            self.context[chosen],
+            self.gaze[chosen],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """One layer's outcome."""
+
+    params: BodyParams
+    solution: Solution
+    weights: Weights
+    at: BodyParams
+    facts: Float[Tensor, "frame statistic"]
+
+
+def _layer(
+    network: ReFitNetwork,
+    scene: Scene,
+    evidence: Evidence,
+    estimate: _Estimate,
+    embedding: Tensor,
+    params: BodyParams,
+    layer: int,
+) -> _Layer:
+    """Decide weights from where the body is, and take one Gauss–Newton step with them."""
+    here = linearise(scene, evidence, _detached(params))
+    with torch.no_grad():
+        squared = (here.feedback.residual**2).sum(-1)
+        base = confidence_weight(evidence.confidence) * (1 + squared / LAYER_KERNEL**2) ** -2
+        features = observation_features(scene, here, evidence.distance)
+        facts = statistics(here, evidence.distance)
+    holding = network.holding(estimate.hidden, estimate.context, estimate.gaze, facts, layer)
+    scale = network.observation_scale(features, embedding, estimate.context, estimate.hidden[SHAPE_STREAM], layer)
+    observation = base * scale.clamp(-10, 10).exp()
+    weights = _weights(scene, estimate.params, estimate.tangent, estimate.bone, holding, observation)
+    solution = weighted_step(scene, here, weights)
+    params = moved(scene, here.params, here.tangent, limited(scene, solution.step))
+    return _Layer(params, solution, weights, here.params, facts)
+
+
+def _unsettled(scene: Scene, step: Float[Tensor, "frame unknown"]) -> Int[Tensor, " chosen"]:
+    """Frames whose last step was still a long one."""
+    last = 6 + scene.pose_mean.shape[0] * 3
+    return ((step[:, :3].abs().amax(-1) > SETTLED_MOVE) | (step[:, 3:last].abs().amax(-1) > SETTLED_TURN)).nonzero()[
+        :, 0
+    ]
+
+
+def unroll(
+    network: ReFitNetwork,
+    scene: Scene,
+    evidence: Evidence,
+    start: BodyParams,
+    layers: bool = True,
+    extra_layers: int = 0,
+) -> Unrolled:
+    """Run the recurrent iterations, then the Gauss–Newton layers (unless ``layers`` is False).
+
+    ``extra_layers`` at most, with the last one's weights, for frames that have not settled by then: few, but they make most of the error where few
+    views see little. For inference; frames must share one skin.
+    """
     options = network.options
     embedding = network.embed(scene.landmark_facts)
     recurrence = recur(network, scene, evidence, start, embedding)
     predictions = recurrence.predictions
     if not layers or options.layers == 0:
-        return Unrolled(predictions, options.iterations, None, None, None)
+        return Unrolled(predictions, options.iterations)
 
-    hidden, context = recurrence.hidden, recurrence.context
     params = predictions[-1] if predictions else start
-    estimate, estimate_tangent = params, pose_tangent(scene, params)
-    estimate_bone, _ = scene.bones(estimate.shape)
-    solution = weights = here = None
+    bone, _ = scene.bones(params.shape)
+    estimate = _Estimate(
+        params, pose_tangent(scene, params), bone, recurrence.hidden, recurrence.context, recurrence.gaze
+    )
+    done = None
     for layer in range(options.layers):
-        here = linearise(scene, evidence, _detached(params))
-        with torch.no_grad():
-            squared = (here.feedback.residual**2).sum(-1)
-            base = confidence_weight(evidence.confidence) * (1 + squared / LAYER_KERNEL**2) ** -2
-            features = observation_features(scene, here, evidence.distance)
-            facts = statistics(here, evidence.distance)
-        holding = network.holding(hidden, context, recurrence.gaze, facts, layer)
-        scale = network.observation_scale(features, embedding, context, hidden[SHAPE_STREAM], layer)
-        weights = _weights(scene, estimate, estimate_tangent, estimate_bone, holding, base * scale.clamp(-10, 10).exp())
-        solution = weighted_step(scene, here, weights)
-        params = moved(scene, here.params, here.tangent, limited(scene, solution.step))
+        done = _layer(network, scene, evidence, estimate, embedding, params, layer)
+        params = done.params
         predictions = [*predictions, params]
-    return Unrolled(predictions, options.iterations, solution, weights, here)
+    assert done is not None
+    unrolled = Unrolled(predictions, options.iterations, done.solution, done.weights, done.at, done.facts)
+    for _ in range(extra_layers):
+        assert unrolled.solution is not None
+        rows = _unsettled(scene, unrolled.solution.step)
+        if len(rows) == 0:
+            break
+        final = unrolled.final
+        more = _layer(network, scene, evidence[rows], estimate.frames(rows), embedding, final[rows], options.layers - 1)
+        unrolled = _patched(unrolled, rows, more)
+    return unrolled
+
+
+def _patched(unrolled: Unrolled, rows: Int[Tensor, " chosen"], more: _Layer) -> Unrolled:
+    """The result with some frames taken further; the steps of all others count as nothing, so that they stay settled."""
+    old, at, facts = unrolled.solution, unrolled.at, unrolled.facts
+    assert old is not None and at is not None and facts is not None
+
+    def put(whole: Tensor, part: Tensor) -> Tensor:
+        return whole.index_copy(0, rows, part)
+
+    def put_params(whole: BodyParams, part: BodyParams) -> BodyParams:
+        return BodyParams(
+            put(whole.pelvis, part.pelvis), put(whole.rotations, part.rotations), put(whole.shape, part.shape)
+        )
+
+    step = put(torch.zeros_like(old.step), more.solution.step)
+    solution = Solution(step, put(old.factor, more.solution.factor))
+    predictions = [*unrolled.predictions, put_params(unrolled.final, more.params)]
+    return replace(
+        unrolled, predictions=predictions, solution=solution, at=put_params(at, more.at), facts=put(facts, more.facts)
+    )

@@ -13,7 +13,6 @@ from refit_mv.fitting.initialise import initialise
 from refit_mv.fitting.problem import FitProblem, build_problem
 from refit_mv.fitting.result import FEWEST_LANDMARKS
 from refit_mv.learned.evidence import Evidence
-from refit_mv.learned.features import statistics
 from refit_mv.learned.network import ReFitNetwork
 from refit_mv.learned.scene import JOINT_STREAMS, Scene
 from refit_mv.learned.uncertainty import (
@@ -30,6 +29,8 @@ KEYPOINTS = "coco23"
 VIEWS = (1, 2, 4, 8)
 NOISE = ("standard", "strong", "clean")
 FRAMES_PER_RIG = 16
+# As ``ReFitOptions`` has it.
+EXTRA_LAYERS = 4
 # A quantile loss needs no shape of the distribution: the share of errors within one and two sigma is what is asked for.
 WITHIN_ONE, WITHIN_TWO = 0.6827, 0.9545
 
@@ -84,15 +85,15 @@ def _run(network: ReFitNetwork, check: Validation) -> tuple[Tensor, Tensor, Tens
     for problem, truth, start in zip(check.problems, check.truths, check.starts, strict=True):
         scene = Scene.of_problem(problem)
         evidence = Evidence.of(problem).to(torch.float32)
-        unrolled = unroll(network, scene, evidence, start.to(torch.float32))
+        unrolled = unroll(network, scene, evidence, start.to(torch.float32), extra_layers=EXTRA_LAYERS)
         gap = (
             posed_joints(problem.body, unrolled.final.to(torch.float64)).positions
             - posed_joints(problem.body, truth).positions
         )
         errors.append(gap.to(torch.float32))
-        if unrolled.solution is not None and unrolled.here is not None:
-            covariances.append(raw_joint_covariance(scene, unrolled.here.params, unrolled.solution.factor))
-            facts.append(statistics(unrolled.here, evidence.distance))
+        if unrolled.solution is not None and unrolled.at is not None and unrolled.facts is not None:
+            covariances.append(raw_joint_covariance(scene, unrolled.at, unrolled.solution.factor))
+            facts.append(unrolled.facts)
     return (
         torch.cat(errors),
         torch.cat(covariances) if covariances else torch.empty(0),
