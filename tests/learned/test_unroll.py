@@ -12,7 +12,7 @@ from refit_mv.geometry import rotations as so3
 from refit_mv.learned.evidence import Evidence
 from refit_mv.learned.network import Fusion, NetworkOptions, ReFitNetwork
 from refit_mv.learned.scene import Scene
-from refit_mv.learned.unroll import unroll
+from refit_mv.learned.unroll import SETTLED_MOVE, SETTLED_TURN, unroll
 from tests.learned.conftest import Known, known, lively_network
 
 FUSIONS: tuple[Fusion, ...] = ("feedback", "updates", "mean")
@@ -137,10 +137,11 @@ def test_every_parameter_is_trained(three_views: Known) -> None:
             three_views.start.to(torch.float32),
         )
         towards = torch.randn(24, 3, 3, generator=torch.Generator().manual_seed(0))
-        sum(
-            (params.pelvis.sum() + (params.rotations * towards).sum() + params.shape.sum())
+        sums = [
+            params.pelvis.sum() + (params.rotations * towards).sum() + params.shape.sum()
             for params in unrolled.predictions
-        ).backward()
+        ]
+        torch.stack(sums).sum().backward()
         dead = [
             name
             for name, parameter in network.named_parameters()
@@ -149,3 +150,23 @@ def test_every_parameter_is_trained(three_views: Known) -> None:
             or float(parameter.grad.abs().max()) == 0
         ]
         assert dead == []
+
+
+def test_extra_layers_take_only_unsettled_frames_further() -> None:
+    case = known(views=2, frames=16, noise="strong")
+    network = lively_network()
+    scene, evidence = Scene.of_problem(case.problem), Evidence.of(case.problem).to(torch.float32)
+    start = case.start.to(torch.float32)
+    with torch.no_grad():
+        plain = unroll(network, scene, evidence, start)
+        further = unroll(network, scene, evidence, start, extra_layers=3)
+    assert plain.solution is not None and further.solution is not None
+    last = 75
+    long = (plain.solution.step[:, :3].abs().amax(-1) > SETTLED_MOVE) | (
+        plain.solution.step[:, 3:last].abs().amax(-1) > SETTLED_TURN
+    )
+    # Two views under strong noise: some settle in three layers, some do not, and the test needs both.
+    assert 0 < int(long.sum()) < len(long)
+    assert torch.equal(plain.final.rotations[~long], further.final.rotations[~long])
+    assert bool((plain.final.rotations[long] != further.final.rotations[long]).flatten(1).any(-1).all())
+    assert torch.equal(plain.solution.factor[~long], further.solution.factor[~long])
