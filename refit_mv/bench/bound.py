@@ -22,7 +22,7 @@ from refit_mv.fitting.normal_equations import landmark_jacobian, pose_tangent, s
 from refit_mv.geometry.projection import project
 from refit_mv.synthetic.detector_noise import APPARENT_STATURE
 
-# Central differences of the projection, metres: pixels are then good to 1e-6 of their value.
+# Central differences of the projection, metres. Ten times smaller ones differ by 5e-10 of the largest entry.
 DIFFERENCE = 1e-4
 # What is taken to be known about the pelvis and the heading without evidence: nothing, within a kilometre and a turn. Keeps matrices invertible.
 KNOWN_POSITION, KNOWN_TURN = 1e-6, 1e-3

@@ -13,8 +13,9 @@ from scipy.integrate import trapezoid
 
 from refit_mv.synthetic.detector_noise import CONFIDENCE_SIGMA, DetectorNoise
 
-# Grid sizes at which the information changes by less than 0.5 % when doubled.
-SIGMAS, CONFIDENCES, OUTLIER_STEPS, RADII = 48, 200, 64, 2000
+# Against a grid four times finer in sigma and confidence the information differs by 0.2 % (standard), 0.4 % (strong) and 3.6 % (clean noise) in the median over
+# the confidences; errors go with its square root. That takes half a second for a noise.
+SIGMAS, CONFIDENCES, OUTLIER_STEPS, RADII = 192, 400, 64, 400
 # The exact keypoints of noise-free evidence are taken to be this good (apparent heights; 0.17 µm at the body): a bound of zero would be no number.
 EXACT_SIGMA = 1e-7
 

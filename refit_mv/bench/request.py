@@ -24,7 +24,7 @@ class BenchRequest:
 
     ``motion`` is a folder of BVH or AMASS files (None: poses drawn from the pose prior). ``scipy_frames`` limits the frames that SciPy, a hundred times slower,
     must solve; all others then get a second row on that very subset. ``bound`` adds what the evidence allows (``refit_mv.bench.bound``). Frames come before rigs of
-    their own, ``frames_per_rig`` each, because with two views the rig decides as much as the noise. Time is measured
+    their own, ``frames_per_rig`` each, so that no single rig decides a cell. Time is measured
     on one batch of ``timed_frames`` before one rig.
 
     Raises:

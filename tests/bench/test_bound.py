@@ -11,10 +11,11 @@ from refit_mv.bench.cell import draw_cell
 from refit_mv.bench.detector_information import detector_information
 from refit_mv.bench.motions import bench_motions
 from refit_mv.bench.pose_errors import pose_errors
-from refit_mv.bench.request import WEAKEST_PRIORS, BenchRequest
+from refit_mv.bench.request import BenchRequest
 from refit_mv.body.keypoint_sets import keypoint_set
 from refit_mv.fitting.gauss_newton import GaussNewton
-from refit_mv.synthetic.detector_noise import DetectorNoise, detect, detector_noise
+from refit_mv.fitting.problem import CostOptions
+from refit_mv.synthetic.detector_noise import APPARENT_STATURE, DetectorNoise, detect, detector_noise
 
 # One sigma, nothing lost: a detector of which everything is known.
 PLAIN = DetectorNoise(
@@ -71,18 +72,30 @@ def test_no_robust_mean_beats_the_information_and_a_good_one_comes_close() -> No
 
 @pytest.fixture(scope="module")
 def marker_request(small: BenchRequest) -> BenchRequest:
-    return replace(small, frames=48, frames_per_rig=48, keypoints="markers67", cost=replace(WEAKEST_PRIORS, kernel=1.0))
+    """The cost that belongs to ``PLAIN``: its sigma in metres, no robust kernel to speak of, and the priors that the bound assumes."""
+    cost = CostOptions(
+        noise=PLAIN.sigma * APPARENT_STATURE, kernel=1.0, confidence_power=0.0, pose_prior=1.0, shape_prior=1.0
+    )
+    return replace(small, frames=48, frames_per_rig=48, keypoints="markers67", cost=cost)
 
 
-def test_least_squares_on_plain_noise_reaches_the_bound(marker_request: BenchRequest) -> None:
-    """67 markers in four views and equal Gaussian noise: there least squares is efficient, and the priors hardly matter."""
-    (block,) = draw_cell(marker_request, bench_motions(None, 0).motions, 4, PLAIN).blocks
+def _against_bound(request: BenchRequest) -> float:
+    (block,) = draw_cell(request, bench_motions(None, 0).motions, 4, PLAIN).blocks
     fitted = GaussNewton().solve(block.problem, block.start)
-    ours = pose_errors(marker_request.body, block.problem.skin, fitted.params, block.truth)
-    bound = cramer_rao(marker_request.body, block, detector_information(PLAIN)).errors
-    # Over 48 × 24 joint errors the mean scatters by about 4 %; the bound, drawn four times, by 2 %; its priors are worth up to 10 % more.
-    ratio = float(ours.joint.mean() / bound.joint.mean())
-    assert 0.9 < ratio < 1.25
+    ours = pose_errors(request.body, block.problem.skin, fitted.params, block.truth)
+    bound = cramer_rao(request.body, block, detector_information(PLAIN)).errors
+    return float(ours.joint.mean() / bound.joint.mean())
+
+
+def test_least_squares_with_the_right_priors_reaches_the_bound(marker_request: BenchRequest) -> None:
+    """67 markers in four views, equal Gaussian noise, poses from the prior: there least squares is efficient."""
+    # 0.965 to 0.997 on five seeds.
+    assert 0.93 < _against_bound(marker_request) < 1.05
+
+
+def test_least_squares_with_priors_too_weak_does_not(marker_request: BenchRequest) -> None:
+    weak = replace(marker_request, cost=replace(marker_request.cost, pose_prior=1e-3, shape_prior=1e-3))
+    assert _against_bound(weak) > 1.05
 
 
 def test_the_bound_scales_with_noise_and_falls_with_views(marker_request: BenchRequest) -> None:
