@@ -634,6 +634,29 @@ def training_motions_are_broken(scene: Scene) -> list[object]:
     return ["train", "keypoints", "--motion", scene.place / "motions", "--out", scene.out]
 
 
+# Made-up sessions
+
+
+@mistake("not an empty folder")
+def synthesise_into_a_full_folder(scene: Scene) -> list[object]:
+    return ["synthesise", scene.session]
+
+
+@mistake("noise")
+def synthesise_with_unknown_noise(scene: Scene) -> list[object]:
+    return ["synthesise", scene.out, "--noise", "deafening"]
+
+
+@mistake("view")
+def synthesise_without_views(scene: Scene) -> list[object]:
+    return ["synthesise", scene.out, "--views", "0"]
+
+
+@mistake("must be positive")
+def synthesise_no_time_at_all(scene: Scene) -> list[object]:
+    return ["synthesise", scene.out, "--seconds", "0"]
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_one_line_exit_two_and_no_traces(
     name: str, cli: Callable, session_copy: Callable, isolated: Path, tmp_path: Path, snapshot: Callable

@@ -200,9 +200,28 @@ def test_calib_show_and_convert(cli: Callable, session_folder: Path, tmp_path: P
     assert files_in(isolated) == set()
 
 
+def test_a_made_up_session_can_be_fitted(cli: Callable, tmp_path: Path, isolated: Path) -> None:
+    folder = tmp_path / "made up"
+    assert cli("synthesise", folder, "--seconds", "0.1", "--views", "3").code == 0
+    assert (folder / "truth.npz").is_file()
+    assert cli("fit", folder, "--out", tmp_path / "out", "--no-overlay").code == 0
+    assert summary_of(tmp_path / "out")["frames"] == 6
+    assert files_in(isolated) == set()
+
+
 def test_version_and_help(cli: Callable) -> None:
     assert __version__ in cli("--version").out
-    for command in ([], ["fit"], ["calib"], ["calib", "show"], ["calib", "convert"], ["detect"], ["demo"]):
+    for command in (
+        [],
+        ["fit"],
+        ["calib"],
+        ["calib", "show"],
+        ["calib", "convert"],
+        ["detect"],
+        ["demo"],
+        ["bench"],
+        ["train"],
+    ):
         done = cli(*command, "--help")
         assert done.code == 0
         assert done.out.startswith("Usage: refit-mv")
