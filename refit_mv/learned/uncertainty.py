@@ -22,7 +22,10 @@ from refit_mv.learned.system import pose_tangent
 
 # Log standard deviations outside this range (0.1 mm to 2 m) are not believed.
 SMALLEST_LOG, LARGEST_LOG = -9.2, 0.7
-CORRECTION_FEATURES = 2 + STATISTICS
+# One, log sigma, the statistics, and products of two of them: how large residuals are, and one over the views. A residual of a millimetre means much
+# with eight views and little with one.
+RESIDUAL, FEW_VIEWS = 0, 9
+CORRECTION_FEATURES = 2 + STATISTICS + 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +59,10 @@ class SigmaCorrection:
         self, log_sigma: Float[Tensor, "frame stream"], statistics: Float[Tensor, "frame statistic"]
     ) -> Float[Tensor, "frame stream"]:
         clamped = log_sigma.clamp(SMALLEST_LOG, LARGEST_LOG)
-        fixed = (
-            torch.cat([torch.ones(len(statistics), 1), statistics], -1)
-            @ self.coefficients[:, [0, *range(2, CORRECTION_FEATURES)]].T
-        )
+        size, few = statistics[:, RESIDUAL], statistics[:, FEW_VIEWS]
+        products = torch.stack([size * size, size * few, few * few], dim=-1)
+        facts = torch.cat([torch.ones(len(statistics), 1), statistics, products], dim=-1)
+        fixed = facts @ self.coefficients[:, [0, *range(2, CORRECTION_FEATURES)]].T
         return (fixed + self.coefficients[:, 1] * clamped).clamp(SMALLEST_LOG, LARGEST_LOG)
 
 

@@ -112,31 +112,33 @@ def validate(network: ReFitNetwork, checks: Sequence[Validation]) -> dict[str, f
     return result
 
 
-def _quantile_loss(ratio: Float[Tensor, " value"], share: float) -> Tensor:
-    """Least where a ``share`` of the values lies below one; ``ratio`` is positive."""
+def _quantile_loss(ratio: Float[Tensor, "*value"], share: float) -> Float[Tensor, "*value"]:
+    """On average least where a ``share`` of the values lies below one; ``ratio`` is positive."""
     gap = ratio.log()
-    return torch.where(gap > 0, share * gap, (share - 1) * gap).mean()
+    return torch.where(gap > 0, share * gap, (share - 1) * gap)
 
 
-def calibrate(network: ReFitNetwork, checks: Sequence[Validation], steps: int = 300) -> SigmaCorrection:
+def calibrate(network: ReFitNetwork, checks: Sequence[Validation], steps: int = 800) -> SigmaCorrection:
     """Fit the correction so that 68 % of the joints' errors per axis lie within one sigma and 95 % within two, on every kind of evidence alike."""
     runs = [_run(network, check) for check in checks]
     if any(len(covariance) == 0 for _, covariance, _ in runs):
         return SigmaCorrection.none()
+    errors = torch.cat([errors[:, :JOINT_STREAMS].abs() for errors, _, _ in runs])
+    covariance = torch.cat([covariance[:, :JOINT_STREAMS] for _, covariance, _ in runs])
+    log_sigma = 0.5 * covariance.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-9).log()
+    facts = torch.cat([facts for _, _, facts in runs])
+    # Every kind counts the same, however many of its frames showed anything.
+    frame_weight = torch.cat([torch.full((len(facts),), 1 / len(facts)) for _, _, facts in runs]) / len(runs)
     coefficients = SigmaCorrection.none().coefficients.requires_grad_(True)
     optimiser = torch.optim.Adam([coefficients], lr=0.03)
-    raw = [0.5 * covariance.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-9).log() for _, covariance, _ in runs]
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = 0.03 * (1 - step / steps) + 1e-4
-        correction = SigmaCorrection(coefficients)
-        loss = torch.zeros(())
-        for (errors, _, facts), log_sigma in zip(runs, raw, strict=True):
-            sigma = correction.log_sigma(log_sigma[:, :JOINT_STREAMS], facts).exp()
-            ratio = (errors[:, :JOINT_STREAMS].abs() / sigma[..., None]).clamp_min(1e-4).flatten()
-            loss = loss + _quantile_loss(ratio, WITHIN_ONE) + 2 * _quantile_loss(ratio / 2, WITHIN_TWO)
+        sigma = SigmaCorrection(coefficients).log_sigma(log_sigma, facts).exp()
+        ratio = (errors / sigma[..., None]).clamp_min(1e-4)
+        per_frame = (_quantile_loss(ratio, WITHIN_ONE) + 2 * _quantile_loss(ratio / 2, WITHIN_TWO)).mean((-1, -2))
         # Statistics count only where they earn it: little data must not bend them.
-        loss = loss / len(runs) + 1e-3 * (coefficients[:, 2:] ** 2).sum(-1).mean()
+        loss = (frame_weight * per_frame).sum() + 1e-4 * (coefficients[:, 2:] ** 2).sum(-1).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -27,7 +27,7 @@ from refit_mv.learned.training import (
     TrainRecipe,
     train,
 )
-from refit_mv.learned.uncertainty import SigmaCorrection
+from refit_mv.learned.uncertainty import CORRECTION_FEATURES, SigmaCorrection
 from refit_mv.learned.validation import calibrate, coverage, draw_validation, validate
 from refit_mv.synthetic.motions import sampled_motion
 from tests.learned.conftest import Known, lively_network
@@ -138,13 +138,15 @@ def test_calibration_makes_the_stated_uncertainty_true() -> None:
     motion = sampled_motion(load_pose_prior(), 7, 60, 5.0)
     checks = draw_validation(open_body(), [motion], 48, 1, ("standard",), (2, 4))
     network = lively_network()
-    correction = calibrate(network, checks, steps=150)
+    correction = calibrate(network, checks, steps=300)
     for check in checks:
         one, two = coverage(network, check, correction)
         # In-sample on some 3,000 joint coordinates of 48 poses: about three points of scatter besides the bar of five and three.
         assert abs(one - 0.68) < 0.08
         assert abs(two - 0.95) < 0.05
-    wrong = SigmaCorrection(correction.coefficients + torch.nn.functional.one_hot(torch.tensor(0), 23) * 1.0)
+    wrong = SigmaCorrection(
+        correction.coefficients + torch.nn.functional.one_hot(torch.tensor(0), CORRECTION_FEATURES) * 1.0
+    )
     assert coverage(network, checks[0], wrong)[0] > 0.85
     errors = validate(network, checks)
     assert set(errors) == {"standard 4", "standard 2"}
