@@ -103,7 +103,7 @@ def random_rig(
     for index, azimuth in enumerate(_azimuths(views, rng)):
         reach = rng.uniform(*distance)
         person = np.array(PERSON_CENTER)
-        center = person + [reach * np.sin(azimuth), rng.uniform(*height), reach * np.cos(azimuth)]
+        center = person + np.array([reach * np.sin(azimuth), rng.uniform(*height), reach * np.cos(azimuth)])
         aim = person + rng.normal(0, AIM_JITTER, 3)
         turn = rng.normal(0, 1) * roll
         size = (LANDSCAPE[1], LANDSCAPE[0]) if rng.uniform() < portrait_share else LANDSCAPE
