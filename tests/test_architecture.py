@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+from refit_mv.geometry.rotations import hat
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -228,3 +232,10 @@ def test_no_text_names_a_place_on_somebodys_machine() -> None:
         if MACHINE_PLACES.search(line)
     ]
     assert offending == []
+
+
+def test_shapes_in_signatures_are_checked_while_tests_run() -> None:
+    """Without its last word the option in pyproject.toml checks nothing, silently."""
+    assert hat(torch.zeros(5, 3)).shape == (5, 3, 3)
+    with pytest.raises(TypeCheckError):
+        hat(torch.zeros(5, 4))
