@@ -39,9 +39,9 @@ class CostOptions:
     """
 
     noise: float = 0.010
-    kernel: float = 0.10
+    kernel: float = 0.08
     confidence_power: float = 1.0
-    pose_prior: float = 0.6
+    pose_prior: float = 1.5
     limit: float = 0.05
     shape_prior: float = 1.0
     offset: float = 0.010
