@@ -23,7 +23,8 @@ def opened(folder, calib=None):
 @pytest.fixture
 def filmed(tmp_path, files, pictures):
     """A plain folder with two videos and a calibration of their size."""
-    folder = tmp_path / "filmed"
+    # Calibrations are looked for two levels up, where folders of other tests lie unless this one lies deep.
+    folder = tmp_path / "day" / "room" / "filmed"
     (folder / "videos").mkdir(parents=True)
     (folder / "Calib.toml").write_text(files.rig_text(("cam_1", "cam_2"), (160, 96)))
     for view in ("cam1", "cam2"):
