@@ -4,9 +4,7 @@ Levenberg–Marquardt damping per frame; the robust kernel starts wide and narro
 still sees its evidence. With a shared shape the frames are coupled through a few common unknowns, eliminated by the Schur complement.
 """
 
-import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from refit_mv.body.model import BodyParams
+from refit_mv.fitting.cores import over_cores
 from refit_mv.fitting.normal_equations import NormalEquations, frame_cost, linearise, step
 from refit_mv.fitting.problem import FitProblem
 from refit_mv.fitting.result import FitResult, concatenate, explained_share, judge
@@ -27,11 +26,11 @@ class GaussNewtonOptions:
     """``annealing`` of the ``iterations`` narrow the kernel from ``widest_kernel`` (metres at the body) to the problem's own."""
 
     iterations: int = 30
-    annealing: int = 10
+    annealing: int = 8
     widest_kernel: float = 0.5
     batch_frames: int = 128
     # A frame is done when a step changes its cost by less than this share.
-    tolerance: float = 1e-6
+    tolerance: float = 1e-5
 
     def __post_init__(self) -> None:
         require_positive(self, "iterations", "widest_kernel", "batch_frames")
@@ -126,14 +125,12 @@ class GaussNewton:
         began = time.perf_counter()
         if problem.shape_mode == "shared":
             problem, initial = self._share(problem, initial)
-        size = self.options.batch_frames
-        batches = [
-            (problem.frames(slice(at, at + size)), initial[at : at + size]) for at in range(0, len(problem), size)
-        ]
-        # The batches are the same however many cores there are, and so is the result, bit for bit.
-        cores = (os.cpu_count() or 1) if problem.bearing.device.type == "cpu" else 1
-        with ThreadPoolExecutor(min(cores, len(batches)), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            parts = list(pool.map(lambda batch: self._solve_batch(*batch), batches))
+        parts = over_cores(
+            lambda chosen: self._solve_batch(problem.frames(chosen), initial[chosen]),
+            len(problem),
+            self.options.batch_frames,
+            problem.bearing.device,
+        )
         return replace(concatenate(parts), seconds=time.perf_counter() - began)
 
     def _share(self, problem: FitProblem, initial: BodyParams) -> tuple[FitProblem, BodyParams]:

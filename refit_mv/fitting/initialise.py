@@ -13,6 +13,7 @@ from torch import Tensor
 
 from refit_mv.body.model import BodyParams, tree_levels
 from refit_mv.body.skin import pose_landmarks
+from refit_mv.fitting.cores import over_cores
 from refit_mv.fitting.problem import FitProblem
 from refit_mv.geometry import rotations as so3
 from refit_mv.geometry.triangulation import intersect, triangulate
@@ -25,6 +26,7 @@ HEADINGS = 8
 # A joint turns onto its landmarks as if it also carried this lever (metres) that wants to stay: it settles twists that nothing shows.
 STIFFNESS = 0.1
 LIMB_SWEEPS = 3
+BATCH_FRAMES = 128
 TORSO_JOINTS = (
     "pelvis",
     "left_hip",
@@ -41,6 +43,13 @@ TORSO_JOINTS = (
 
 def initialise(problem: FitProblem) -> BodyParams:
     """Mean shape, mean pose turned and moved onto the evidence, limbs roughly aligned. Frames without evidence get the rest pose at the rough position."""
+    parts = over_cores(
+        lambda chosen: _initialise(problem.frames(chosen)), len(problem), BATCH_FRAMES, problem.bearing.device
+    )
+    return BodyParams.concatenate(parts)
+
+
+def _initialise(problem: FitProblem) -> BodyParams:
     points, weight, solid = _points(problem)
     mean_pose = _mean_pose(problem)
     start = _torso(problem, mean_pose, points, weight)

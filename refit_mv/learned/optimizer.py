@@ -1,9 +1,6 @@
 """ReFit as an optimizer: the same problem, the same start, the same kind of answer as the classic ones."""
 
-import os
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -12,6 +9,7 @@ import torch
 from torch import Tensor
 
 from refit_mv.body.model import BodyParams
+from refit_mv.fitting.cores import over_cores
 from refit_mv.fitting.normal_equations import frame_cost
 from refit_mv.fitting.problem import FitProblem
 from refit_mv.fitting.result import FitResult, concatenate, explained_share, judge
@@ -24,8 +22,6 @@ from refit_mv.learned.scene import Scene
 from refit_mv.learned.system import classic_step, linearise
 from refit_mv.learned.uncertainty import SigmaCorrection, corrected_covariance, raw_joint_covariance
 from refit_mv.learned.unroll import LAYER_KERNEL, unroll
-
-Batch = tuple[FitProblem, BodyParams]
 
 
 @dataclass(frozen=True)
@@ -72,12 +68,13 @@ class ReFit:
         began = time.perf_counter()
         if problem.shape_mode == "shared":
             problem, initial = self._share(problem, initial)
-        size = self.options.batch_frames
         scene = Scene.of_problem(problem)
-        batches = [
-            (problem.frames(slice(at, at + size)), initial[at : at + size]) for at in range(0, len(problem), size)
-        ]
-        parts = _over_cores(lambda batch: self._solve_batch(*batch, scene), batches)
+        parts = over_cores(
+            lambda chosen: self._solve_batch(problem.frames(chosen), initial[chosen], scene),
+            len(problem),
+            self.options.batch_frames,
+            problem.bearing.device,
+        )
         return replace(concatenate(parts), seconds=time.perf_counter() - began)
 
     def _share(self, problem: FitProblem, initial: BodyParams) -> tuple[FitProblem, BodyParams]:
@@ -141,13 +138,6 @@ class ReFit:
             explained=explained,
             seconds=0.0,
         )
-
-
-def _over_cores(work: Callable[[Batch], FitResult], batches: Sequence[Batch]) -> list[FitResult]:
-    """Every batch on a core of its own: at these sizes that beats splitting each product over the cores, and a single frame is ten times slower when threads fight."""
-    cores = os.cpu_count() or 1
-    with ThreadPoolExecutor(max(1, min(cores, len(batches))), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return list(pool.map(work, batches))
 
 
 def _cost(problem: FitProblem, params: BodyParams) -> Tensor:
