@@ -16,7 +16,7 @@ def test_a_planted_bad_default_loses(small: BenchRequest) -> None:
     request = replace(small, cost=CostOptions(pose_prior=60.0))
     grid = TuningGrid(
         pose_prior=(0.6, 60.0),
-        kernel=(0.1,),
+        kernel=(0.08,),
         confidence_power=(1.0,),
         shape_prior=(1.0,),
         views=(3,),
