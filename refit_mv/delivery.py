@@ -19,8 +19,7 @@ from refit_mv.errors import InputError
 from refit_mv.export.amass import write_amass
 from refit_mv.fitting.evidence import Evidence, stature
 from refit_mv.fitting.result import FrameStatus
-from refit_mv.fitting.result_store import read_params, read_status
-from refit_mv.fitting.subject import Subject
+from refit_mv.fitting.result_store import read_params, read_status, read_subject
 from refit_mv.fitting.visible_error import left_out_error
 from refit_mv.recipe import FitRecipe
 from refit_mv.report.overlay import OverlayBody, blank_source, positions_by_number, render_overlay
@@ -111,7 +110,7 @@ def _quality(
     sigma[absent] = np.nan
     left_out = None
     if len(session.rig) >= FEWEST_VIEWS_TO_LEAVE_ONE_OUT:
-        subject = Subject(params.shape[0], torch.from_numpy(np.asarray(store.read_static("landmark_offset"))))
+        subject = read_subject(store)
         left_out = left_out_error(
             body, session.rig, evidence, subject, recipe.build_optimizer(), recipe.cost, LEFT_OUT_FRAMES, device
         )

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from refit_mv.body.files import load_body
 from refit_mv.body.model import BodyModel
@@ -19,8 +18,8 @@ from refit_mv.errors import InputError
 from refit_mv.fitting.association import Chosen, choose_person
 from refit_mv.fitting.evidence import Evidence, check_stature, evidence_on
 from refit_mv.fitting.initialise import initialise
-from refit_mv.fitting.result_store import describe, fields, read_params, row_block
-from refit_mv.fitting.subject import Subject, meet
+from refit_mv.fitting.result_store import describe, fields, read_params, read_subject, row_block
+from refit_mv.fitting.subject import meet
 from refit_mv.fitting.visible_error import pixel_error
 from refit_mv.recipe import FitRecipe
 from refit_mv.session.observation_reading import LoadedObservations, read_observations
@@ -228,12 +227,3 @@ def _solve(
         )
         store.write_chunk(index, rows)
         progress("fit", chunk.stop, store.frame_count)
-
-
-def read_subject(store: ResultStore) -> Subject:
-    """The subject that a store was made for."""
-
-    def tensor(name: str) -> Tensor:
-        return torch.from_numpy(np.asarray(store.read_static(name), dtype=np.float64))
-
-    return Subject(tensor("shape"), tensor("landmark_offset"))

@@ -14,6 +14,7 @@ from torch import Tensor
 from refit_mv.body.model import BodyParams, tree_levels
 from refit_mv.body.skin import pose_landmarks
 from refit_mv.fitting.cores import over_cores
+from refit_mv.fitting.gauss_newton import GaussNewtonOptions, descend
 from refit_mv.fitting.problem import FitProblem
 from refit_mv.geometry import rotations as so3
 from refit_mv.geometry.triangulation import intersect, triangulate
@@ -132,8 +133,6 @@ def _torso(problem: FitProblem, pose: BodyParams, points: Tensor, weight: Tensor
 
 def _best_heading(problem: FitProblem, start: BodyParams, points: Tensor, weight: Tensor) -> BodyParams:
     """Try headings about the image's vertical for frames whose orientation the points do not fix, each aligned and scored."""
-    from refit_mv.fitting.gauss_newton import GaussNewtonOptions, descend
-
     frames = len(problem)
     best_view = problem.confidence.sum(-1).argmax(-1)
     cam_rotation = problem.rig.cam_from_world.rotation[best_view]

@@ -5,8 +5,6 @@ a measured angle, so distance is at most length over angle, and the least foresh
 3×3 information matrices.
 """
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -23,15 +21,6 @@ LEAST_FORESHORTENED = 0.85
 ACROSS, ALONG = 0.10, 0.25
 # Where no view has enough points, a person stands this far away.
 USUAL_DISTANCE = 3.5
-
-
-@dataclass(frozen=True, eq=False)
-class Location:
-    """``center`` of the seen landmarks in the world, ``apparent_distance`` per view by size alone, and how many views took part."""
-
-    center: Float[Tensor, "frame 3"]
-    apparent_distance: Float[Tensor, "frame view"]
-    view_count: Float[Tensor, " frame"]
 
 
 def limb_pairs(skin: LandmarkSkin) -> tuple[Tensor, Tensor, Tensor]:
@@ -56,8 +45,8 @@ def locate(
     rig: StackedRig,
     bearing: Float[Tensor, "frame view landmark 3"],
     confidence: Float[Tensor, "frame view landmark"],
-) -> Location:
-    """Precision-weighted position of the person from all views, robust against single bad views."""
+) -> Float[Tensor, "frame 3"]:
+    """Precision-weighted position (metres, world) of the person's seen landmarks from all views, robust against single bad views."""
     first, second, length = limb_pairs(skin)
     weight = torch.minimum(confidence[..., first], confidence[..., second])
     angle = 2 * torch.asin((0.5 * (bearing[..., first, :] - bearing[..., second, :]).norm(dim=-1)).clamp(max=1.0))
@@ -88,4 +77,4 @@ def locate(
         center = torch.linalg.solve(total, target[..., None])[..., 0]
         miss = ((center[:, None] - guess)[..., None, :] @ information @ (center[:, None] - guess)[..., None])[..., 0, 0]
         robust = 1 / (1 + miss / 9.0)
-    return Location(center, apparent, base.sum(-1))
+    return center

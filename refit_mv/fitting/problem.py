@@ -19,6 +19,7 @@ from torch import Tensor
 from refit_mv.body.model import BodyModel, BodyParams
 from refit_mv.body.priors import PosePrior, prior_for, whitener
 from refit_mv.body.skin import LandmarkSkin, PosedLandmarks, landmark_skin, pose_landmarks
+from refit_mv.fitting.locate import locate
 from refit_mv.geometry.camera import CameraRig, StackedRig
 from refit_mv.geometry.projection import bearings
 from refit_mv.ranges import require_not_negative, require_positive
@@ -192,14 +193,12 @@ def build_problem(
 
     Points outside the range in which the lens model can be inverted count as missing.
     """
-    from refit_mv.fitting.locate import locate
-
     options = CostOptions() if options is None else options
     stacked = rig.stacked(pixels.dtype, pixels.device)
     direction, valid = bearings(stacked, pixels)
     trusted = torch.where(valid, confidence, torch.zeros_like(confidence))
     skin = landmark_skin(body, landmark_names).to(pixels.dtype, pixels.device)
-    center = locate(skin, stacked, direction, trusted).center
+    center = locate(skin, stacked, direction, trusted)
     return FitProblem(
         body=body.to(pixels.dtype, pixels.device),
         skin=skin,

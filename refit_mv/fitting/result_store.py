@@ -8,6 +8,7 @@ from torch import Tensor
 
 from refit_mv.body.model import BodyParams
 from refit_mv.fitting.result import STATUS_CODES, FitResult, FrameStatus
+from refit_mv.fitting.subject import Subject
 from refit_mv.session.store import Field, ResultStore
 
 
@@ -64,6 +65,15 @@ def read_params(store: ResultStore, rows: slice = slice(None)) -> BodyParams:
     pelvis = torch.from_numpy(store.read("pelvis", rows))
     shape = torch.from_numpy(np.asarray(store.read_static("shape"), dtype=np.float64))
     return BodyParams(pelvis, torch.from_numpy(store.read("rotations", rows)), shape.expand(len(pelvis), -1))
+
+
+def read_subject(store: ResultStore) -> Subject:
+    """The subject that a store was made for."""
+
+    def tensor(name: str) -> Tensor:
+        return torch.from_numpy(np.asarray(store.read_static(name), dtype=np.float64))
+
+    return Subject(tensor("shape"), tensor("landmark_offset"))
 
 
 def read_status(store: ResultStore) -> tuple[FrameStatus, ...]:
