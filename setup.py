@@ -37,6 +37,7 @@ setup(
     install_requires=[
         "torch>=2.4",
         "numpy>=1.26",
+        "numba>=0.60",
         "scipy>=1.12",
         "h5py>=3.10",
         "pyyaml>=6.0",

@@ -7,7 +7,7 @@ MediaPipe's BlazePose. A keypoint is tied to the body by its name: see ``refit_m
 import difflib
 from dataclasses import dataclass
 
-from refit_mv.body.landmarks import MARKER_NAMES
+from refit_mv.body.landmarks import MARKER_NAMES, vertex_landmarks
 from refit_mv.errors import InputError
 
 
@@ -269,7 +269,8 @@ def keypoint_set_names() -> tuple[str, ...]:
 
 
 def keypoint_set(name: str) -> KeypointSet:
-    """The set of that name; case, ``-`` and ``_`` do not matter ("BODY_25B", "COCO-17").
+    """The set of that name; case, ``-`` and ``_`` do not matter ("BODY_25B", "COCO-17"). "vertices130" are 130 vertices spread over the surface, for bodies that
+    were given them as landmarks (``refit_mv.body.model.with_vertices``): an experiment's evidence, no detector's.
 
     Raises:
         InputError: no such set; the message names the nearest.
@@ -283,6 +284,8 @@ def keypoint_set(name: str) -> KeypointSet:
     }.get(plain, plain)
     if plain in _SETS:
         return _SETS[plain]
+    if plain.startswith("vertices") and plain[8:].isdigit() and 0 < int(plain[8:]) <= 1000:
+        return _keypoint_set(plain, vertex_landmarks(int(plain[8:])))
     near = difflib.get_close_matches(plain, _SETS, n=1, cutoff=0.4)
     hint = f"did you mean '{near[0]}'? " if near else ""
     raise InputError(f"unknown keypoint set '{name}': {hint}known sets are {', '.join(_SETS)}")

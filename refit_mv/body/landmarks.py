@@ -96,6 +96,11 @@ LANDMARK_NAMES: tuple[str, ...] = (
 )
 
 
+def vertex_landmarks(count: int) -> tuple[str, ...]:
+    """Names of ``count`` vertices spread over a surface; see ``refit_mv.body.model.with_vertices``."""
+    return tuple(f"vertex_{index}_of_{count}" for index in range(count))
+
+
 def mirrored_landmark(name: str) -> str:
     """The name of the same point on the other side; a middle point is its own."""
     if "left_" in name:

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from refit_mv.body.landmarks import vertex_landmarks
+
 SMPL_JOINT_NAMES = (
     "pelvis",
     "left_hip",
@@ -82,6 +84,18 @@ class BodyModel:
             pose_directions=pose_directions,
             landmark_regressor=self.landmark_regressor.to(device, dtype),
         )
+
+
+def with_vertices(body: BodyModel, count: int) -> BodyModel:
+    """The body with ``count`` of its vertices, at equal steps of their numbering, as further landmarks: ``landmarks.vertex_landmarks(count)``."""
+    chosen = torch.linspace(0, len(body.template) - 1, count).round().long()
+    rows = torch.zeros(count, len(body.template), dtype=body.landmark_regressor.dtype)
+    rows[torch.arange(count), chosen] = 1.0
+    return replace(
+        body,
+        landmark_names=(*body.landmark_names, *vertex_landmarks(count)),
+        landmark_regressor=torch.cat([body.landmark_regressor, rows]),
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ moves landmark k by ω × (c_ki − m_ki p_i), where c and m are summed over the
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import torch
 from jaxtyping import Float, Int
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from refit_mv.body.model import BodyModel, BodyParams, PosedSkeleton, pose_features, pose_skeleton
 from refit_mv.errors import InputError
+from refit_mv.kernels.compiling import array, serves
+from refit_mv.kernels.skeleton import SkinArrays, pose_frames
 
 # A joint that carries less than this share of a landmark is left out; on a 1 m lever that is 0.1 mm.
 NEGLIGIBLE_MASS = 1e-4
@@ -42,11 +45,42 @@ class LandmarkSkin:
     def landmark_count(self) -> int:
         return len(self.landmark_names)
 
+    @cached_property
+    def arrays(self) -> SkinArrays:
+        """The same for kernels (on the CPU)."""
+        count, joints = self.landmark_count, len(self.parents)
+        dense = self.mass.new_zeros(count, joints).index_put(
+            (self.pair_landmark, self.pair_joint), self.mass, accumulate=True
+        )
+        carried = dense @ self.descends.T
+        levers = carried > 0
+        start = torch.cat([levers.new_zeros(1, dtype=torch.long), levers.sum(1).cumsum(0)])
+        anchor = self.anchor + self.mass[:, None] * self.offset[self.pair_landmark]
+        shapes = self.rest_directions.shape[-1]
+        corrections = self.mass.new_zeros(len(self.mass), 3, 0) if self.anchor_pose is None else self.anchor_pose
+        return SkinArrays(
+            parents=array(torch.tensor(self.parents)),
+            rest_mean=array(self.rest_mean.reshape(-1, joints, 3)),
+            rest_directions=array(self.rest_directions.reshape(joints, 3, shapes)),
+            pair_landmark=array(self.pair_landmark),
+            pair_joint=array(self.pair_joint),
+            mass=array(self.mass),
+            anchor=array(anchor.reshape(-1, len(self.mass), 3)),
+            anchor_directions=array(self.anchor_directions),
+            anchor_pose=array(corrections),
+            lever_start=array(start),
+            lever_joint=array(torch.nonzero(levers)[:, 1]),
+            lever_mass=array(carried[levers]),
+        )
+
     def displaced(self, offset: Float[Tensor, "landmark 3"]) -> "LandmarkSkin":
         """The same skin with other rest-pose offsets."""
         return replace(self, offset=offset)
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> "LandmarkSkin":
+        """The same in another precision or on another device; itself where it is so already."""
+        if self.mass.dtype == dtype and self.mass.device == torch.device(device):
+            return self
         return replace(
             self,
             rest_mean=self.rest_mean.to(device, dtype),
@@ -71,8 +105,11 @@ class PosedLandmarks:
     share: Float[Tensor, "frame pair 3"]
 
 
-def landmark_skin(body: BodyModel, landmark_names: tuple[str, ...]) -> LandmarkSkin:
-    """Collapse regressor and skinning for the named landmarks.
+@lru_cache(maxsize=16)
+def landmark_skin(
+    body: BodyModel, landmark_names: tuple[str, ...], negligible: float = NEGLIGIBLE_MASS
+) -> LandmarkSkin:
+    """Collapse regressor and skinning for the named landmarks; joints that carry no more than ``negligible`` of one are left out.
 
     Raises:
         InputError: if the body does not carry one of them.
@@ -84,7 +121,7 @@ def landmark_skin(body: BodyModel, landmark_names: tuple[str, ...]) -> LandmarkS
         )
     rows = body.landmark_regressor[[body.landmark_names.index(name) for name in landmark_names]]
     mass = rows @ body.skin_weights
-    landmark, joint = torch.nonzero(mass > NEGLIGIBLE_MASS, as_tuple=True)
+    landmark, joint = torch.nonzero(mass > negligible, as_tuple=True)
     # What was cut is given back in proportion, so that every landmark's masses still sum to one.
     kept = torch.zeros(len(landmark_names), dtype=mass.dtype, device=mass.device).index_add(
         0, landmark, mass[landmark, joint]
@@ -117,6 +154,11 @@ def landmark_skin(body: BodyModel, landmark_names: tuple[str, ...]) -> LandmarkS
 
 def pose_landmarks(skin: LandmarkSkin, params: BodyParams) -> PosedLandmarks:
     """World positions of the skin's landmarks; exact linear blend skinning, pose correctives included."""
+    given = (params.pelvis, params.rotations, params.shape, skin.anchor, skin.rest_mean, skin.offset)
+    if serves(*given):
+        posed = pose_frames(skin.arrays, array(params.pelvis), array(params.rotations), array(params.shape))
+        positions, joints, turned, share = map(torch.from_numpy, posed)
+        return PosedLandmarks(positions, PosedSkeleton(joints, turned), share)
     rest = skin.rest_mean + torch.einsum("jcs,fs->fjc", skin.rest_directions, params.shape)
     skeleton = pose_skeleton(skin.parents, rest, params.pelvis, params.rotations)
     anchor = skin.anchor + skin.mass[:, None] * skin.offset[skin.pair_landmark]

@@ -18,6 +18,8 @@ from refit_mv.fitting.gauss_newton import GaussNewtonOptions, descend
 from refit_mv.fitting.problem import FitProblem
 from refit_mv.geometry import rotations as so3
 from refit_mv.geometry.triangulation import intersect, triangulate
+from refit_mv.kernels.compiling import array, serves
+from refit_mv.kernels.limb_turning import turn_limbs
 
 # A triangulated point is used for orientation when two rays cross at more than this sine (6 degrees).
 ENOUGH_PARALLAX = 0.1
@@ -162,6 +164,9 @@ def _limbs(problem: FitProblem, start: BodyParams, points: Tensor, weight: Tenso
     """Turn every joint, parents first, so that the landmarks it carries come closest to their points (Wahba's problem about the joint)."""
     skin = problem.skin
     joints = len(skin.parents)
+    if serves(start.pelvis, start.rotations, start.shape, points, weight, skin.anchor):
+        given = map(array, (skin.descends, start.pelvis, start.rotations, start.shape, points, weight))
+        return replace(start, rotations=torch.from_numpy(turn_limbs(skin.arrays, *given, STIFFNESS, LIMB_SWEEPS)))
     carried = skin.mass.new_zeros(skin.landmark_count, joints).index_put(
         (skin.pair_landmark, skin.pair_joint), skin.mass, accumulate=True
     )

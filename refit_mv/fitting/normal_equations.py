@@ -16,6 +16,8 @@ from refit_mv.body.skin import LandmarkSkin, PosedLandmarks, rotation_jacobian, 
 from refit_mv.fitting.problem import Feedback, FitProblem
 from refit_mv.geometry import rotations as so3
 from refit_mv.geometry.triangulation import ray_projector
+from refit_mv.kernels.compiling import array, serves
+from refit_mv.kernels.linearisation import landmark_jacobians
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,11 @@ def landmark_jacobian(
     skin: LandmarkSkin, posed: PosedLandmarks, tangent: Float[Tensor, "frame tangent"], with_shape: bool
 ) -> Float[Tensor, "frame landmark 3 unknown"]:
     """Motion of every landmark with the unknowns."""
+    skeleton = posed.skeleton
+    if serves(skeleton.positions, skeleton.rotations, posed.share, tangent, skin.mass):
+        given = map(array, (skeleton.positions, skeleton.rotations, posed.share, tangent))
+        found = torch.from_numpy(landmark_jacobians(skin.arrays, *given, with_shape))
+        return found.view(len(found), skin.landmark_count, 3, -1)
     rotations = posed.skeleton.rotations
     frames = len(rotations)
     inner = so3.right_jacobian(tangent.view(frames, -1, 3))

@@ -12,6 +12,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from refit_mv.kernels.compiling import array, serves
+from refit_mv.kernels.triangulation import meeting_points, robust_points
+
 
 @dataclass(frozen=True, eq=False)
 class Triangulation:
@@ -33,6 +36,13 @@ def ray_projector(direction: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch
     return eye - direction[..., :, None] * direction[..., None, :]
 
 
+def _floor_share(kind: torch.dtype) -> float:
+    """Rank-deficient sums (no ray, one ray, parallel rays) stay solvable: the floor is 1e-9 of the largest weight, far below any real ray, and in float32 what rounding
+    needs (2e-6; below that the solver meets exact zeros and refuses the whole batch).
+    """
+    return max(1e-9, 16 * torch.finfo(kind).eps)
+
+
 def intersect(
     center: Float[Tensor, "view 3"],
     direction: Float[Tensor, "*batch view point 3"],
@@ -41,14 +51,23 @@ def intersect(
     prior_weight: float = 0.0,
 ) -> Float[Tensor, "*batch point 3"]:
     """Least-squares point of weighted rays; ``prior_point`` pulls with ``prior_weight`` where the rays say nothing."""
+    anchor = center.mean(0) if prior_point is None else prior_point
+    if serves(direction, center, weight, anchor):
+        views, points = weight.shape[-2:]
+        found = meeting_points(
+            array(center),
+            array(direction.reshape(-1, views, points, 3)),
+            array(weight.reshape(-1, views, points)),
+            array(anchor.expand(*weight.shape[:-2], points, 3).reshape(-1, points, 3)),
+            prior_weight,
+            _floor_share(weight.dtype),
+        )
+        return torch.from_numpy(found).view(*weight.shape[:-2], points, 3)
     information = weight[..., None, None] * ray_projector(direction)
     target = (information @ center[:, None, :, None])[..., 0].sum(-3)
     total = information.sum(-4)
-    # Rank-deficient sums (no ray, one ray, parallel rays) stay solvable: the floor is 1e-9 of the largest weight, far below any real ray,
-    # and in float32 what rounding needs (2e-6; below that the solver meets exact zeros and refuses the whole batch).
-    floor = max(1e-9, 16 * torch.finfo(weight.dtype).eps) * weight.amax(-2).clamp_min(1e-12) + prior_weight
+    floor = _floor_share(weight.dtype) * weight.amax(-2).clamp_min(1e-12) + prior_weight
     eye = torch.eye(3, dtype=direction.dtype, device=direction.device)
-    anchor = center.mean(0) if prior_point is None else prior_point
     total = total + floor[..., None, None] * eye
     target = target + floor[..., None] * anchor
     return torch.linalg.solve(total, target[..., None])[..., 0]
@@ -77,6 +96,25 @@ def triangulate(
     (0.02 is 6 cm at 3 m).
     """
     view_count = center.shape[0]
+    if serves(direction, center, weight):
+        batch, points = weight.shape[:-2], weight.shape[-1]
+        found, residual, support, parallax = map(
+            torch.from_numpy,
+            robust_points(
+                array(center),
+                array(direction.reshape(-1, view_count, points, 3)),
+                array(weight.reshape(-1, view_count, points)),
+                robust_scale,
+                iterations,
+                _floor_share(weight.dtype),
+            ),
+        )
+        return Triangulation(
+            points=found.view(*batch, points, 3),
+            residual=residual.view(*batch, view_count, points),
+            support=support.view(*batch, points),
+            parallax=parallax.view(*batch, points),
+        )
 
     def kernel(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         angle, distance = _angles(center, direction, points)

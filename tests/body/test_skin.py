@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body import skin as skin_module
 from refit_mv.body.keypoint_sets import keypoint_set
 from refit_mv.body.model import BodyModel, BodyParams, vertices
 from refit_mv.body.skin import (
@@ -55,9 +54,7 @@ def mesh_landmarks(body: BodyModel, names: tuple[str, ...], params: BodyParams) 
 
 
 @pytest.mark.parametrize("correctives", [False, True])
-def test_landmarks_are_those_of_the_full_mesh(
-    body: BodyModel, correctives: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_landmarks_are_those_of_the_full_mesh(body: BodyModel, correctives: bool) -> None:
     body = with_correctives(body) if correctives else body
     params = random_params(body)
     expected = mesh_landmarks(body, chosen_names(), params)
@@ -65,8 +62,7 @@ def test_landmarks_are_those_of_the_full_mesh(
     usual = pose_landmarks(landmark_skin(body, chosen_names()), params).positions
     assert float((usual - expected).norm(dim=-1).max()) < 3e-4
     # With every share kept the two are the same sum in another order.
-    monkeypatch.setattr(skin_module, "NEGLIGIBLE_MASS", 0.0)
-    exact = pose_landmarks(landmark_skin(body, chosen_names()), params).positions
+    exact = pose_landmarks(landmark_skin(body, chosen_names(), negligible=0.0), params).positions
     assert float((exact - expected).norm(dim=-1).max()) < 1e-12
 
 

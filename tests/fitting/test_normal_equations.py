@@ -60,8 +60,8 @@ def test_gradient_is_the_slope_of_the_cost(case: Case, with_shape: bool) -> None
 
 
 def test_a_wrong_jacobian_would_be_noticed(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = normal_equations.rotation_jacobian
-    monkeypatch.setattr(normal_equations, "rotation_jacobian", lambda *given: -right(*given))
+    right = normal_equations.landmark_jacobian
+    monkeypatch.setattr(normal_equations, "landmark_jacobian", lambda *given: -right(*given))
     problem, params, _ = case
     analytic, measured = slope(problem, params, True)
     assert float((analytic - measured).abs().max()) > 0.1 * float(analytic.abs().max())

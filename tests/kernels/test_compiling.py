@@ -1,0 +1,78 @@
+"""When kernels serve, and that they do without a place to be kept."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from refit_mv.kernels.compiling import serves, tensors_only
+
+
+def test_kernels_leave_gradients_and_mixed_precision_to_tensors() -> None:
+    plain = torch.zeros(3)
+    wanted = torch.zeros(3, requires_grad=True)
+    assert serves(plain, plain)
+    assert not serves(plain, wanted)
+    assert not serves(plain, plain.double())
+    assert not serves(plain.long())
+    assert not serves(torch.zeros(3, device="meta"))
+    with torch.no_grad():
+        assert serves(plain, wanted)
+    with tensors_only():
+        assert not serves(plain)
+    assert serves(plain)
+
+
+def test_kernels_compile_where_nothing_can_be_kept(tmp_path: Path) -> None:
+    """As in a container whose packages and home are read-only: a file stands where each cache would be made."""
+    module = tmp_path / "loops.py"
+    module.write_text(
+        "from refit_mv.kernels.compiling import compiled\n"
+        "@compiled\n"
+        "def total(numbers):\n    value = 0.0\n    for number in numbers:\n        value += number\n    return value\n"
+    )
+    (tmp_path / "__pycache__").write_text("")
+    home = tmp_path / "home"
+    home.write_text("")
+    environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home), "NUMBA_CACHE_DIR": ""}
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    script = "import numpy, loops; assert loops.total._cache.__class__.__name__ == 'NullCache'; print(loops.total(numpy.ones(5)))"
+    done = subprocess.run([sys.executable, "-B", "-c", script], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "5.0", done.stderr
+
+
+# A fit with every kernel in it: start, classic, learned, over time. Prints what it found to the bit.
+WHOLE_FIT = """
+import hashlib, torch
+from dataclasses import replace
+torch.set_num_threads(1)
+from refit_mv.fitting.gauss_newton import GaussNewton
+from refit_mv.fitting.initialise import initialise
+from refit_mv.learned.acceptance import AcceptingReFit
+from refit_mv.learned.optimizer import ReFit
+from refit_mv.learned.sequence_optimizer import SequenceReFit
+from tests.learned.conftest import known
+problem = known(views=3, frames=5).problem
+start = initialise(problem)
+free = AcceptingReFit(ReFit(), GaussNewton()).solve(problem, start)
+locked = replace(problem, shape_mode="locked", time_step=1 / 60)
+moving = SequenceReFit(AcceptingReFit(ReFit(), GaussNewton())).solve(locked, start)
+found = [start, free.params, moving.params]
+print(hashlib.sha256(b"".join(t.numpy().tobytes() for p in found for t in (p.pelvis, p.rotations, p.shape))).hexdigest())
+"""
+
+
+def test_compiled_now_or_read_from_the_cache_to_the_same_bits(tmp_path: Path) -> None:
+    """Otherwise a first run that was killed could not be resumed to the same result."""
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(root)}
+    hashes = [
+        subprocess.run(
+            [sys.executable, "-c", WHOLE_FIT], env=environment, capture_output=True, text=True, check=True, cwd=root
+        ).stdout
+        for _ in range(2)
+    ]
+    assert list(tmp_path.rglob("*.nbc")), "nothing was cached: this compares nothing"
+    assert hashes[0] == hashes[1]
