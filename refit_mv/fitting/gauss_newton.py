@@ -1,11 +1,11 @@
-"""Batched Gauss–Newton: every frame its own small problem, all frames in one batch.
+"""Batched Gauss–Newton: every frame its own small problem, all frames in one batch, and then, where frames are neighbours in time, all of them as one chain.
 
 Levenberg–Marquardt damping per frame; the robust kernel starts wide and narrows (graduated non-convexity, Blake & Zisserman 1987), so that a start far off
 still sees its evidence. With a shared shape the frames are coupled through a few common unknowns, eliminated by the Schur complement.
 """
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from refit_mv.fitting.cores import over_cores
 from refit_mv.fitting.normal_equations import NormalEquations, frame_cost, linearise, step
 from refit_mv.fitting.problem import FitProblem
 from refit_mv.fitting.result import FitResult, concatenate, explained_share, judge
+from refit_mv.fitting.sequence_fit import SequenceOptions, fit_over_time
 from refit_mv.fitting.shared_shape import solve_shared
 from refit_mv.fitting.uncertainty import joint_covariance
 from refit_mv.ranges import require_not_negative, require_positive
@@ -23,7 +24,8 @@ from refit_mv.ranges import require_not_negative, require_positive
 
 @dataclass(frozen=True)
 class GaussNewtonOptions:
-    """``annealing`` of the ``iterations`` narrow the kernel from ``widest_kernel`` (metres at the body) to the problem's own."""
+    """``annealing`` of the ``iterations`` narrow the kernel from ``widest_kernel`` (metres at the body) to the problem's own.
+    ``sequence``: how frames that are neighbours in time are then solved together."""
 
     iterations: int = 30
     annealing: int = 8
@@ -31,6 +33,7 @@ class GaussNewtonOptions:
     batch_frames: int = 128
     # A frame is done when a step changes its cost by less than this share.
     tolerance: float = 1e-5
+    sequence: SequenceOptions = field(default_factory=SequenceOptions)
 
     def __post_init__(self) -> None:
         require_positive(self, "iterations", "widest_kernel", "batch_frames")
@@ -131,7 +134,8 @@ class GaussNewton:
             self.options.batch_frames,
             problem.bearing.device,
         )
-        return replace(concatenate(parts), seconds=time.perf_counter() - began)
+        result = fit_over_time(problem, concatenate(parts), self.options.sequence)
+        return replace(result, seconds=time.perf_counter() - began)
 
     def _share(self, problem: FitProblem, initial: BodyParams) -> tuple[FitProblem, BodyParams]:
         """Solve for one shape and one set of offsets, then lock them."""

@@ -9,7 +9,8 @@ The cost of a frame is
 with the Geman–McClure kernel rho(r) = r² / (1 + r²/kernel²).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -20,6 +21,7 @@ from refit_mv.body.model import BodyModel, BodyParams
 from refit_mv.body.priors import PosePrior, prior_for, whitener
 from refit_mv.body.skin import LandmarkSkin, PosedLandmarks, landmark_skin, pose_landmarks
 from refit_mv.fitting.locate import locate
+from refit_mv.fitting.sequence_options import TimeOptions
 from refit_mv.geometry.camera import CameraRig, StackedRig
 from refit_mv.geometry.projection import bearings
 from refit_mv.ranges import require_not_negative, require_positive
@@ -36,7 +38,7 @@ class CostOptions:
     ``noise``: standard deviation of a keypoint of confidence 1. ``kernel``: Geman–McClure scale. ``pose_prior``: factor on the learned Gaussian's negative
     log-likelihood. ``limit``: standard deviation in radians beyond a joint limit. ``shape_prior``: factor on ``|shape|²/2``. ``offset``: standard deviation
     of the landmark offsets that a person's session may need. ``independent_frames``: how many frames of a session count as independent evidence on shape and offsets;
-    a rig's and a detector's errors repeat, so hundreds of frames are not hundreds of measurements.
+    a rig's and a detector's errors repeat, so hundreds of frames are not hundreds of measurements. ``time``: what ties frames that are neighbours in time.
     """
 
     noise: float = 0.010
@@ -47,6 +49,7 @@ class CostOptions:
     shape_prior: float = 1.0
     offset: float = 0.010
     independent_frames: float = 8.0
+    time: TimeOptions = field(default_factory=TimeOptions)
 
     def __post_init__(self) -> None:
         require_positive(self, "noise", "kernel", "limit", "offset", "independent_frames")
@@ -72,6 +75,10 @@ class PoseTerm:
         root = whitener(prior) * weight**0.5
         return PoseTerm(prior.mean, root.T @ root, root, prior.lower, prior.upper)
 
+    def scaled(self, factor: float) -> "PoseTerm":
+        """The same prior counting ``factor`` times as much."""
+        return PoseTerm(self.mean, factor * self.precision, factor**0.5 * self.root, self.lower, self.upper)
+
     def to(self, dtype: torch.dtype, device: torch.device | str) -> "PoseTerm":
         return PoseTerm(*(t.to(device, dtype) for t in (self.mean, self.precision, self.root, self.lower, self.upper)))
 
@@ -96,8 +103,9 @@ class FitProblem:
     """One person in one rig over a batch of frames.
 
     ``bearing`` are the observed viewing directions in the world, ``confidence`` their trust (0: missing), ``person_distance`` how far the person roughly is from
-    each camera (metres; fixed, so that the cost does not change under the optimizer's feet). ``preceding`` are the fitted frames just before the first,
-    for optimizers with time terms; ``time_step`` is None for frames that are not neighbours in time.
+    each camera (metres; fixed, so that the cost does not change under the optimizer's feet). ``time_step`` is the seconds between neighbouring frames, None for frames that
+    are not neighbours in time. ``preceding`` are the fitted frames just before the first, which the motion goes on from; ``bridged`` the unseen frames that the motion
+    shall carry, where whoever knows the whole recording has decided that (None: whoever solves decides).
     """
 
     body: BodyModel
@@ -111,6 +119,7 @@ class FitProblem:
     shape_mode: ShapeMode = "free"
     time_step: float | None = None
     preceding: BodyParams | None = None
+    bridged: Bool[Tensor, " frame"] | None = None
 
     def __len__(self) -> int:
         return self.bearing.shape[0]
@@ -137,13 +146,16 @@ class FitProblem:
         )
 
     def frames(self, chosen: slice | Tensor) -> "FitProblem":
-        """The same problem on a selection of frames."""
+        """The same problem on a selection of frames. Only frames in a row stay neighbours in time."""
+        in_a_row = isinstance(chosen, slice) and chosen.step in (None, 1)
         return replace(
             self,
             bearing=self.bearing[chosen],
             confidence=self.confidence[chosen],
             person_distance=self.person_distance[chosen],
+            time_step=self.time_step if in_a_row else None,
             preceding=None,
+            bridged=None if self.bridged is None else self.bridged[chosen],
         )
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> "FitProblem":
@@ -170,12 +182,19 @@ class FitProblem:
             person_distance=self.person_distance.to(device, dtype),
             pose_term=self.pose_term.to(dtype, device),
             preceding=None if self.preceding is None else self.preceding.to(dtype, device),
+            bridged=None if self.bridged is None else self.bridged.to(device),
         )
 
     @property
     def seen(self) -> Bool[Tensor, " frame"]:
         """Frames with any evidence at all."""
         return (self.confidence > 0).flatten(1).any(-1)
+
+
+@lru_cache(maxsize=8)
+def _pose_term(body: BodyModel, weight: float, dtype: torch.dtype, device: torch.device) -> PoseTerm:
+    """The body's prior, arranged once: whoever fits frame by frame builds a problem for every frame."""
+    return PoseTerm.of(prior_for(body), weight).to(dtype, device)
 
 
 def build_problem(
@@ -206,7 +225,7 @@ def build_problem(
         bearing=direction,
         confidence=trusted,
         person_distance=(center[:, None] - stacked.center).norm(dim=-1),
-        pose_term=PoseTerm.of(prior_for(body), options.pose_prior).to(pixels.dtype, pixels.device),
+        pose_term=_pose_term(body, options.pose_prior, pixels.dtype, pixels.device),
         options=options,
         shape_mode=shape_mode,
         time_step=time_step,

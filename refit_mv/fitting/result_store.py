@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from refit_mv.body.limbs import LIMBS
 from refit_mv.body.model import BodyParams
-from refit_mv.fitting.result import STATUS_CODES, FitResult, FrameStatus
+from refit_mv.fitting.result import PRESENCE_CODES, STATUS_CODES, FitResult, FrameStatus
 from refit_mv.fitting.subject import Subject
 from refit_mv.session.store import Field, ResultStore
 
@@ -27,6 +28,14 @@ def fields(joints: int, views: int, landmarks: int) -> dict[str, Field]:
         "pixel_error": Field(
             (views, landmarks), "float32", "distance of the projected landmark, pixels; NaN without evidence"
         ),
+        "per_frame_pelvis": Field((3,), "float64", "pelvis of the frame fitted alone, before time terms, metres"),
+        "per_frame_rotations": Field(
+            (joints, 3, 3), "float64", "rotations of the frame fitted alone, before time terms"
+        ),
+        "presence": Field((), "uint8", ", ".join(f"{code} {word}" for code, word in enumerate(PRESENCE_CODES))),
+        "swapped": Field(
+            (views, len(LIMBS)), "uint8", f"1 where {' or '.join(LIMBS)} were on the wrong sides and were exchanged"
+        ),
         "detection": Field((views,), "int16", "which detection of the view was taken, -1 none"),
         "frame_number": Field((), "int64", "the recording's number of the frame"),
     }
@@ -45,6 +54,8 @@ def row_block(
     def array(tensor: Tensor, dtype: str) -> np.ndarray:
         return tensor.detach().cpu().numpy().astype(dtype)
 
+    alone = result.params if result.per_frame is None else result.per_frame
+    swapped = np.zeros((*confidence.shape[:2], len(LIMBS)), dtype="uint8")
     return {
         "pelvis": array(result.params.pelvis, "float64"),
         "rotations": array(result.params.rotations, "float64"),
@@ -55,6 +66,10 @@ def row_block(
         "pixels": array(pixels, "float32"),
         "confidence": array(confidence, "float32"),
         "pixel_error": array(pixel_error, "float32"),
+        "per_frame_pelvis": array(alone.pelvis, "float64"),
+        "per_frame_rotations": array(alone.rotations, "float64"),
+        "presence": np.array([PRESENCE_CODES.index(status.presence) for status in result.status], dtype="uint8"),
+        "swapped": swapped if result.swapped is None else array(result.swapped, "uint8"),
         "detection": detection.astype("int16"),
         "frame_number": frame_numbers.astype("int64"),
     }

@@ -1,7 +1,7 @@
 """The classic optimizer in the manner of MoSh (Loper, Mahmood, Black, SIGGRAPH Asia 2014), on ``scipy.optimize.least_squares``.
 
-First shape and landmark offsets from a spread of frames in one sparse problem, then pose frame by frame with a term on acceleration. The cost is exactly that of
-``gauss-newton``: the robust kernel acts on whole observations through least_squares' loss callback.
+First shape and landmark offsets from a spread of frames in one sparse problem, then pose frame by frame with terms on velocity and acceleration, measured against the frames before.
+The cost of a frame alone is exactly that of ``gauss-newton``: the robust kernel acts on whole observations through least_squares' loss callback.
 """
 
 import time
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import optimize
 from scipy.sparse import block_diag, bmat, csr_matrix, diags
 from torch import Tensor
@@ -20,7 +20,8 @@ from refit_mv.body.skin import offset_jacobian, shape_jacobian
 from refit_mv.fitting.normal_equations import frame_cost, pose_tangent, rows
 from refit_mv.fitting.parameter_vector import ParameterVector
 from refit_mv.fitting.problem import FitProblem
-from refit_mv.fitting.result import FitResult, explained_share, judge
+from refit_mv.fitting.result import FitResult, FrameStatus, explained_share, judge
+from refit_mv.fitting.sequence_gaps import bridged_frames, seen_frames
 from refit_mv.fitting.shared_shape import common_precision, mean_shape
 from refit_mv.fitting.uncertainty import joint_covariance
 from refit_mv.geometry import rotations as so3
@@ -30,20 +31,23 @@ from refit_mv.ranges import require_positive
 
 @dataclass(frozen=True)
 class ScipyOptions:
-    """``kernels`` are the robust scales tried one after the other, as multiples of the problem's own. ``turn_acceleration`` (rad/s²) and ``pelvis_acceleration``
-    (m/s²) are the standard deviations of the time term, used where frames are neighbours in time. ``evaluations`` limits each call of least_squares.
+    """``kernels`` are the robust scales tried one after the other, as multiples of the problem's own. ``turn_velocity`` (rad/s), ``pelvis_velocity`` (m/s), ``turn_acceleration``
+    (rad/s²) and ``pelvis_acceleration`` (m/s²) are the standard deviations of the time terms, used where frames are neighbours in time; what precedes is taken as it was fitted,
+    so they are wider than those of a whole chain. ``evaluations`` limits each call of least_squares.
     """
 
     kernels: tuple[float, ...] = (8.0, 3.0, 1.0)
     evaluations: int = 60
     tolerance: float = 1e-9
+    turn_velocity: float = 20.0
+    pelvis_velocity: float = 10.0
     turn_acceleration: float = 150.0
     pelvis_acceleration: float = 30.0
     shared_evaluations: int = 30
 
     def __post_init__(self) -> None:
         require_positive(self, "kernels", "evaluations", "tolerance", "shared_evaluations")
-        require_positive(self, "turn_acceleration", "pelvis_acceleration")
+        require_positive(self, "turn_velocity", "pelvis_velocity", "turn_acceleration", "pelvis_acceleration")
 
 
 # The stubs know named losses and Jacobians only, SciPy takes functions as well.
@@ -97,13 +101,18 @@ class Scipy:
         problem, initial = problem.to(torch.float64, "cpu"), initial.to(torch.float64, "cpu")
         if problem.shape_mode == "shared":
             problem, initial = self._share(problem, initial)
-        params, cost = self._frames(problem, initial)
+        bridged = _bridged(problem)
+        params, cost = self._frames(problem, initial, bridged)
         covariance = joint_covariance(problem, params)
         explained = explained_share(problem, params)
+        statuses = judge(problem, params, covariance, explained)
         return FitResult(
             params=params.to(torch.float64, device),
             landmark_offset=problem.skin.offset,
-            status=judge(problem, params, covariance, explained),
+            status=tuple(
+                FrameStatus.BRIDGED if carried else status
+                for carried, status in zip(bridged.tolist(), statuses, strict=True)
+            ),
             cost=cost,
             trace=cost[:, None],
             joint_covariance=covariance,
@@ -111,30 +120,33 @@ class Scipy:
             seconds=time.perf_counter() - began,
         )
 
-    def _frames(self, problem: FitProblem, initial: BodyParams) -> tuple[BodyParams, Tensor]:
-        history = (
-            []
-            if problem.preceding is None
-            else [problem.preceding[at : at + 1] for at in range(len(problem.preceding))]
-        )
-        known = len(history)
+    def _frames(
+        self, problem: FitProblem, initial: BodyParams, bridged: Bool[Tensor, " frame"] | None = None
+    ) -> tuple[BodyParams, Tensor]:
+        step = problem.time_step
+        before = problem.preceding if step is not None else None
+        history = [] if before is None else [before[at : at + 1] for at in range(len(before))]
+        known = problem.seen if bridged is None else seen_frames(problem.confidence) | bridged
+        fitted: list[BodyParams] = []
         for index in range(len(problem)):
             frame = problem.frames(slice(index, index + 1))
             start = initial[index : index + 1]
-            if problem.time_step is None:
-                history.append(self._frame(frame, start, None))
+            if step is None:
+                fitted.append(self._frame(frame, start, None))
                 continue
-            predicted = predict(history[-2:])
-            if predicted is not None:
-                predicted = replace(predicted, shape=start.shape)
-                jump, _ = self._time_rows(frame, start, predicted, problem.time_step)
-                if float(_final_cost(frame, predicted)) < float(_final_cost(frame, start) + (jump**2).sum()):
-                    start = predicted
-            history.append(self._frame(replace(frame, time_step=problem.time_step), start, predicted))
-        params = BodyParams.concatenate(history[known:])
+            path = _Path.of([replace(params, shape=start.shape) for params in history[-2:]], step)
+            if path is not None:
+                jump, _ = self._time_rows(frame, start, path)
+                ahead = path.predicted
+                if float(_final_cost(frame, ahead)) < float(_final_cost(frame, start) + (jump**2).sum()):
+                    start = ahead
+            fitted.append(self._frame(frame, start, path))
+            # Nothing goes on from a frame of which nothing is known.
+            history = [*history[-1:], fitted[-1]] if bool(known[index]) else []
+        params = BodyParams.concatenate(fitted)
         return params, _final_cost(problem, params)
 
-    def _frame(self, problem: FitProblem, start: BodyParams, predicted: BodyParams | None) -> BodyParams:
+    def _frame(self, problem: FitProblem, start: BodyParams, path: "_Path | None") -> BodyParams:
         """One frame through the sequence of kernels, each from the end of the one before."""
         with_shape = problem.shape_mode == "free"
         params = start
@@ -147,8 +159,8 @@ class Scipy:
                 stacked = rows(problem, here, with_shape)
                 residuals = [stacked.data, stacked.prior]
                 jacobians = [stacked.data_jacobian, stacked.prior_jacobian]
-                if predicted is not None and problem.time_step is not None:
-                    time_rows, time_jacobian = self._time_rows(problem, here, predicted, problem.time_step)
+                if path is not None:
+                    time_rows, time_jacobian = self._time_rows(problem, here, path)
                     residuals.append(time_rows)
                     jacobians.append(time_jacobian)
                 jacobian = chart.chain(flat, torch.cat(jacobians, dim=1))
@@ -175,18 +187,27 @@ class Scipy:
         return params
 
     def _time_rows(
-        self, problem: FitProblem, params: BodyParams, predicted: BodyParams, time_step: float
+        self, problem: FitProblem, params: BodyParams, path: "_Path"
     ) -> tuple[Float[Tensor, "1 row"], Float[Tensor, "1 row unknown"]]:
-        """Deviation from constant velocity, whitened by how fast bodies accelerate."""
-        turn = so3.log(predicted.rotations.transpose(-1, -2) @ params.rotations)
-        turn_scale = 1 / (self.options.turn_acceleration * time_step**2)
-        move_scale = 1 / (self.options.pelvis_acceleration * time_step**2)
-        residual = torch.cat([move_scale * (params.pelvis - predicted.pelvis), turn_scale * turn.flatten(1)], dim=-1)
-        by_turn = so3.right_jacobian_inverse(turn[0])
-        by_turn[1:] = by_turn[1:] @ so3.right_jacobian(pose_tangent(problem, params).view(-1, 3))
-        jacobian = torch.block_diag(move_scale * torch.eye(3, dtype=turn.dtype), *(turn_scale * by_turn))
+        """Deviation from constant velocity, then from rest, whitened by how fast bodies accelerate and move."""
+        options, step = self.options, path.time_step
+        # From a single frame no velocity is known, and so no acceleration.
+        terms = [(path.last, options.pelvis_velocity * step, options.turn_velocity * step)]
+        if path.moving:
+            terms.append((path.predicted, options.pelvis_acceleration * step**2, options.turn_acceleration * step**2))
+        residuals, jacobians = [], []
+        for target, move_sigma, turn_sigma in terms:
+            turn = so3.log(target.rotations.transpose(-1, -2) @ params.rotations)
+            residuals.append(
+                torch.cat([(params.pelvis - target.pelvis) / move_sigma, turn.flatten(1) / turn_sigma], -1)
+            )
+            by_turn = so3.right_jacobian_inverse(turn[0])
+            by_turn[1:] = by_turn[1:] @ so3.right_jacobian(pose_tangent(problem, params).view(-1, 3))
+            eye = torch.eye(3, dtype=turn.dtype)
+            jacobians.append(torch.block_diag(eye / move_sigma, *(by_turn / turn_sigma)))
         shape_columns = params.shape.shape[1] if problem.shape_mode == "free" else 0
-        return residual, torch.nn.functional.pad(jacobian, (0, shape_columns))[None]
+        jacobian = torch.nn.functional.pad(torch.cat(jacobians), (0, shape_columns))
+        return torch.cat(residuals, -1), jacobian[None]
 
     def _share(self, problem: FitProblem, initial: BodyParams) -> tuple[FitProblem, BodyParams]:
         """MoSh's first stage: one shape and the landmark offsets, with the poses of a spread of frames."""
@@ -243,6 +264,31 @@ class Scipy:
         offset = problem.skin.offset + common[shape_count:].view(landmarks, 3)
         params = replace(params, shape=params.shape + common[:shape_count])
         return replace(problem, shape_mode="locked", skin=problem.skin.displaced(offset)), params
+
+
+@dataclass(frozen=True, eq=False)
+class _Path:
+    """Where the motion was last, where it would be now at constant velocity, and whether a velocity is known."""
+
+    last: BodyParams
+    predicted: BodyParams
+    moving: bool
+    time_step: float
+
+    @staticmethod
+    def of(history: list[BodyParams], time_step: float) -> "_Path | None":
+        predicted = predict(history)
+        return None if predicted is None else _Path(history[-1], predicted, len(history) > 1, time_step)
+
+
+def _bridged(problem: FitProblem) -> Bool[Tensor, " frame"]:
+    """Unseen frames that the motion shall carry; none where frames are not neighbours in time."""
+    seen = seen_frames(problem.confidence)
+    if problem.time_step is None:
+        return torch.zeros_like(seen)
+    if problem.bridged is not None:
+        return problem.bridged
+    return bridged_frames(seen, problem.time_step, problem.options.time.longest_gap)
 
 
 def predict(history: list[BodyParams]) -> BodyParams | None:

@@ -1,5 +1,6 @@
 """The person behind a session: shape and landmark offsets, solved once from a spread of frames and then locked."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,9 @@ from refit_mv.fitting.initialise import initialise
 from refit_mv.fitting.problem import CostOptions, FitProblem
 from refit_mv.fitting.result import Optimizer
 from refit_mv.geometry.camera import CameraRig
+
+# Where frames begin: called with a problem and the rows of the evidence that it is about.
+Start = Callable[[FitProblem, Tensor], BodyParams]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +55,10 @@ def meet(
     options: CostOptions,
     frames: int,
     device: torch.device | str,
+    start: Start | None = None,
 ) -> Subject:
-    """Solve for the subject of a session."""
-    chosen = evidence.frames(spread_frames(evidence, frames))
-    problem = chosen.problem(body, rig, options, "shared", device=device)
-    result = optimizer.solve(problem, initialise(problem))
+    """Solve for the subject of a session, from the keypoints' own start unless another is given."""
+    rows = spread_frames(evidence, frames)
+    problem = evidence.frames(rows).problem(body, rig, options, "shared", device=device)
+    result = optimizer.solve(problem, initialise(problem) if start is None else start(problem, rows))
     return Subject(result.params.shape[0].cpu(), result.landmark_offset.cpu())

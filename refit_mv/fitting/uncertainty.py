@@ -1,5 +1,7 @@
 """How sure a solution is: the inverse of its normal matrix, carried to the joints (Laplace's approximation)."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -14,18 +16,16 @@ def joint_skin(skin: LandmarkSkin) -> LandmarkSkin:
     """The joints themselves as landmarks: each follows its parent with all its mass."""
     count = len(skin.parents)
     device = skin.pair_joint.device
-    return LandmarkSkin(
-        parents=skin.parents,
+    # A copy of the given kind: skins of batches hold every frame's own rest joints.
+    return replace(
+        skin,
         landmark_names=tuple(str(joint) for joint in range(count)),
-        rest_mean=skin.rest_mean,
-        rest_directions=skin.rest_directions,
         pair_landmark=torch.arange(count, device=device),
         pair_joint=torch.tensor([max(parent, 0) for parent in skin.parents], device=device),
         mass=torch.ones(count, dtype=skin.mass.dtype, device=device),
         anchor=skin.rest_mean,
         anchor_directions=skin.rest_directions,
         anchor_pose=None,
-        descends=skin.descends,
         offset=skin.rest_mean.new_zeros(count, 3),
     )
 
@@ -47,3 +47,13 @@ def joint_covariance(problem: FitProblem, params: BodyParams) -> Float[Tensor, "
     )
     half = half.transpose(-1, -2).reshape(frames, joints, 3, size)
     return half @ half.transpose(-1, -2)
+
+
+def carried_to_joints(
+    problem: FitProblem, params: BodyParams, covariance: Float[Tensor, "frame unknown unknown"]
+) -> Float[Tensor, "frame joint 3 3"]:
+    """The same from covariances of the frames' unknowns, such as a chain of frames has them."""
+    skin = joint_skin(problem.skin)
+    with_shape = problem.shape_mode == "free"
+    jacobian = landmark_jacobian(skin, pose_landmarks(skin, params), pose_tangent(problem, params), with_shape)
+    return jacobian @ covariance[:, None] @ jacobian.mT

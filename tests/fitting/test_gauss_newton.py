@@ -61,8 +61,8 @@ def test_the_test_above_bites(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A Jacobian of the wrong sign, the classic slip, must not pass."""
-    right = normal_equations.rotation_jacobian
-    monkeypatch.setattr(normal_equations, "rotation_jacobian", lambda *given: -right(*given))
+    right = normal_equations.landmark_jacobian
+    monkeypatch.setattr(normal_equations, "landmark_jacobian", lambda *given: -right(*given))
     assert share_below(body, marked[:1], weak, pose_problem, joint_error) < 0.5
 
 

@@ -77,7 +77,8 @@ def test_time_term_holds_a_frame_without_evidence_on_its_course(
     )
     nothing = replace(nothing, time_step=1 / 30, preceding=moving[:2])
     result = Scipy(ScipyOptions(kernels=(1.0,))).solve(nothing, initialise(nothing))
-    assert float((result.params.pelvis[0] - moving.pelvis[2]).abs().max()) < 1e-4
+    # The term on velocity holds back a hundredth of the frame's 20 mm.
+    assert float((result.params.pelvis[0] - moving.pelvis[2]).abs().max()) < 5e-4
     # The pose prior pulls a little against the course, by its own share.
     assert float(angle_between(result.params.rotations[0, 0], moving.rotations[2, 0])) < 1e-3
 
