@@ -13,16 +13,19 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from refit_mv.body.model import BodyParams
-from refit_mv.fitting.gauss_newton import GaussNewton, damped_step
-from refit_mv.fitting.normal_equations import linearise, step
+from refit_mv.fitting.cores import over_cores
+from refit_mv.fitting.gauss_newton import GaussNewton
 from refit_mv.fitting.problem import FitProblem
 from refit_mv.fitting.result import WELL_EXPLAINED, FitResult, FrameStatus, explained_share
+from refit_mv.learned.evidence import Evidence
 from refit_mv.learned.optimizer import ReFit
+from refit_mv.learned.scene import Scene
+from refit_mv.learned.system import classic_step, limited, linearise, moved
+from refit_mv.learned.unroll import Recurrence
 
 # A share of the evidence that is worth another fit: two keypoints of four views of 25.
 WORTH_A_FIT = 0.02
-# Light damping: one step shall go nearly all the way to the classic's optimum.
-DAMPING = 1e-3
+BATCH_FRAMES = 64
 
 
 @dataclass(frozen=True)
@@ -38,16 +41,24 @@ class AcceptingReFit:
 
     def solve(self, problem: FitProblem, initial: BodyParams) -> FitResult:
         """Fit all frames from ``initial``; frames that the classic optimizer took over say so in their status."""
+        return self.solve_keeping_states(problem, initial)[0]
+
+    def solve_keeping_states(self, problem: FitProblem, initial: BodyParams) -> tuple[FitResult, Recurrence]:
+        """As ``solve``; with it where the recurrent iterations of every frame ended. What the classic optimizer took over ends where it put it."""
         began = time.perf_counter()
-        result = self.learned.solve(problem, initial)
+        result, states = self.learned.solve_keeping_states(problem, initial)
         if problem.shape_mode == "shared":
-            return result
+            return result, states
         doubtful = doubtful_frames(problem, result)
         if bool(doubtful.any()):
             chosen = torch.nonzero(doubtful)[:, 0]
             stand_in = self.classic.solve(problem.frames(chosen), initial[chosen])
-            result = _take_over(result, stand_in, chosen)
-        return replace(result, seconds=time.perf_counter() - began)
+            better = stand_in.explained > result.explained[chosen]
+            result = _take_over(result, stand_in, chosen, better)
+            estimate = states.predictions[-1]
+            taken = stand_in.params[better].to(estimate.pelvis.dtype)
+            states = replace(states, predictions=[_patched(estimate, chosen[better], taken)])
+        return replace(result, seconds=time.perf_counter() - began), states
 
 
 def doubtful_frames(problem: FitProblem, result: FitResult) -> Bool[Tensor, " frame"]:
@@ -60,15 +71,36 @@ def doubtful_frames(problem: FitProblem, result: FitResult) -> Bool[Tensor, " fr
 
 def _one_step_share(problem: FitProblem, params: BodyParams) -> Float[Tensor, " frame"]:
     """What one step of the classic optimizer would explain."""
-    with_shape = problem.shape_mode == "free"
-    normal = linearise(problem, params, problem.feedback(params), problem.options.kernel, with_shape)
-    damping = torch.full((len(problem),), DAMPING, dtype=problem.bearing.dtype, device=problem.bearing.device)
-    return explained_share(problem, step(problem, params, damped_step(normal, damping)))
+    scene = Scene.of_problem(problem)
+    parts = over_cores(
+        lambda chosen: _one_step(scene, problem.frames(chosen), params[chosen]),
+        len(problem),
+        BATCH_FRAMES,
+        problem.bearing.device,
+    )
+    return torch.cat(parts)
 
 
-def _take_over(result: FitResult, stand_in: FitResult, chosen: Tensor) -> FitResult:
+@torch.no_grad()
+def _one_step(scene: Scene, problem: FitProblem, params: BodyParams) -> Float[Tensor, " frame"]:
+    evidence, options = Evidence.of(problem).to(torch.float32), problem.options
+    here = linearise(scene, evidence, params.to(torch.float32))
+    base = problem.observation_weight.to(torch.float32)
+    classic = classic_step(scene, here, options.kernel, options.pose_prior, options.shape_prior, base)
+    stepped = moved(scene, here.params, here.tangent, limited(scene, classic.step))
+    return explained_share(problem, stepped.to(problem.bearing.dtype))
+
+
+def _patched(params: BodyParams, frames: Tensor, new: BodyParams) -> BodyParams:
+    return BodyParams(
+        params.pelvis.index_copy(0, frames, new.pelvis),
+        params.rotations.index_copy(0, frames, new.rotations),
+        params.shape.index_copy(0, frames, new.shape),
+    )
+
+
+def _take_over(result: FitResult, stand_in: FitResult, chosen: Tensor, better: Bool[Tensor, " chosen"]) -> FitResult:
     """The classic result in the chosen frames where it explains more."""
-    better = stand_in.explained > result.explained[chosen]
     frames, rows = chosen[better], torch.nonzero(better)[:, 0]
     status = list(result.status)
     for frame, row in zip(frames.tolist(), rows.tolist(), strict=True):
@@ -78,14 +110,9 @@ def _take_over(result: FitResult, stand_in: FitResult, chosen: Tensor) -> FitRes
     def patched(old: Tensor, new: Tensor) -> Tensor:
         return old.index_copy(0, frames, new[rows])
 
-    params = BodyParams(
-        patched(result.params.pelvis, stand_in.params.pelvis),
-        patched(result.params.rotations, stand_in.params.rotations),
-        patched(result.params.shape, stand_in.params.shape),
-    )
     return replace(
         result,
-        params=params,
+        params=_patched(result.params, frames, stand_in.params[better]),
         status=tuple(status),
         cost=patched(result.cost, stand_in.cost),
         joint_covariance=patched(result.joint_covariance, stand_in.joint_covariance),

@@ -10,8 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from refit_mv.geometry.triangulation import ray_projector
+from refit_mv.kernels.compiling import array
+from refit_mv.kernels.evidence_features import iteration_frames, observation_frames, statistics_frames
 from refit_mv.learned.scene import BONES, JOINT_STREAMS, Scene
-from refit_mv.learned.system import Linearisation, Solution, limited
+from refit_mv.learned.system import LIMITS, NOISE, ClassicStep, Linearisation, kernels_serve, limited
 
 STREAM_FEATURES = 16
 LANDMARK_FEATURES = 15
@@ -69,6 +71,9 @@ def statistics(here: Linearisation, distance: Float[Tensor, "frame view"]) -> Fl
     feedback = here.feedback
     confidence = feedback.confidence
     residual = feedback.residual
+    if kernels_serve(residual, confidence, distance):
+        seen = map(array, (confidence, residual, feedback.toward, distance, here.params.rotations))
+        return torch.from_numpy(statistics_frames(*seen))
     size = residual.norm(dim=-1)
     both = (1, 2)
     log_size = torch.log(size + 1e-3)
@@ -100,13 +105,23 @@ def statistics(here: Linearisation, distance: Float[Tensor, "frame view"]) -> Fl
 def iteration_features(
     scene: Scene,
     here: Linearisation,
-    classic: tuple[Solution, Tensor, Tensor, Tensor, Tensor, Tensor],
+    classic: ClassicStep,
     distance: Float[Tensor, "frame view"],
 ) -> IterationFeatures:
     """Features of one recurrent iteration from the classic's step and the fused evidence."""
-    solution, diagonal, gradient, weight, information, pull = classic
+    diagonal, gradient, weight = classic.diagonal, classic.gradient, classic.weight
+    information, pull = classic.information, classic.pull
+    if kernels_serve(here.jacobian, diagonal, distance):
+        feedback, params = here.feedback, here.params
+        given = (
+            classic.step, diagonal, gradient, weight, information, pull,
+            feedback.confidence, feedback.residual, feedback.toward, distance, feedback.posed.positions,
+            params.pelvis, params.rotations, here.tangent, here.bone, here.bone_slope,
+        )  # fmt: skip
+        found = iteration_frames(scene.arrays, scene.with_shape, LIMITS, NOISE, TYPICAL_LOG_BONE, *map(array, given))
+        return IterationFeatures(*map(torch.from_numpy, found))
     frames = len(diagonal)
-    proposal = limited(scene, solution.step)
+    proposal = limited(scene, classic.step)
     joints = scene.pose_mean.shape[0] + 1
     last = 3 + 3 * joints
     root = here.params.rotations[:, 0]
@@ -195,6 +210,9 @@ def observation_features(
     """What the weight of one observation may depend on: itself, its view, its landmark in the other views, and its mirror image."""
     feedback = here.feedback
     confidence = feedback.confidence
+    if kernels_serve(feedback.residual, confidence, distance):
+        given = (confidence, feedback.residual, feedback.toward, feedback.gain, distance)
+        return torch.from_numpy(observation_frames(scene.arrays.mirror, *map(array, given)))
     seen = (confidence > 0).to(confidence.dtype)
     size = feedback.residual.norm(dim=-1)
     log_size = torch.log(size + 5e-4)

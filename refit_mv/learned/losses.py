@@ -23,12 +23,13 @@ class LossOptions:
     relative_one_view: float = 1.0
 
 
-def _joints(scene: Scene, params: BodyParams) -> Tensor:
+def scene_joints(scene: Scene, params: BodyParams) -> Float[Tensor, "frame joint 3"]:
+    """Joint positions in the world, metres, differentiable."""
     rest = scene.skin.rest_mean + torch.einsum("jcs,fs->fjc", scene.skin.rest_directions, params.shape)
     return pose_skeleton(scene.skin.parents, rest, params.pelvis, params.rotations).positions
 
 
-def _length(vector: Tensor) -> Tensor:
+def smooth_length(vector: Tensor) -> Tensor:
     """Euclidean norm, smooth at zero (1 mm)."""
     return (vector.square().sum(-1) + 1e-6).sqrt() - 1e-3
 
@@ -37,17 +38,17 @@ def joint_losses(
     scene: Scene, predictions: list[BodyParams], truth: BodyParams, options: LossOptions, one_view: bool
 ) -> Float[Tensor, "prediction frame"]:
     """Loss per prediction and frame, metres."""
-    target = _joints(scene, truth)
+    target = scene_joints(scene, truth)
     absolute_factor = options.absolute_one_view if one_view else options.absolute
     relative_factor = options.relative_one_view if one_view else options.relative
     rows = []
     for params in predictions:
-        joints = _joints(scene, params)
+        joints = scene_joints(scene, params)
         gap = joints - target
-        absolute = _length(gap).mean(-1)
-        relative = _length(gap[:, 1:] - gap[:, :1]).mean(-1)
+        absolute = smooth_length(gap).mean(-1)
+        relative = smooth_length(gap[:, 1:] - gap[:, :1]).mean(-1)
         # The chord of a rotation by angle a has length 2√2 sin(a/2).
-        turn = _length((params.rotations - truth.rotations).flatten(-2)).mean(-1) / 2**0.5
+        turn = smooth_length((params.rotations - truth.rotations).flatten(-2)).mean(-1) / 2**0.5
         rows.append(absolute_factor * absolute + relative_factor * relative + options.rotation * turn)
     return torch.stack(rows)
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from refit_mv.body.model import BodyParams
 from refit_mv.fitting.cores import over_cores
 from refit_mv.fitting.normal_equations import frame_cost
-from refit_mv.fitting.problem import FitProblem
-from refit_mv.fitting.result import FitResult, concatenate, explained_share, judge
+from refit_mv.fitting.problem import Feedback, FitProblem
+from refit_mv.fitting.result import FitResult, concatenate, explained_by, judge
 from refit_mv.fitting.shared_shape import solve_shared
 from refit_mv.learned.checkpoint import SHIPPED_WEIGHTS, load_network
 from refit_mv.learned.evidence import Evidence
@@ -21,7 +21,8 @@ from refit_mv.learned.network import ReFitNetwork
 from refit_mv.learned.scene import Scene
 from refit_mv.learned.system import classic_step, linearise
 from refit_mv.learned.uncertainty import SigmaCorrection, corrected_covariance, raw_joint_covariance
-from refit_mv.learned.unroll import LAYER_KERNEL, unroll
+from refit_mv.learned.unroll import LAYER_KERNEL, Recurrence, unroll
+from refit_mv.ranges import require_not_negative, require_positive
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class ReFitOptions:
     batch_frames: int = 128
     shared_frames: int = 96
     shared_iterations: int = 12
+
+    def __post_init__(self) -> None:
+        require_positive(self, "batch_frames", "shared_frames", "shared_iterations")
+        require_not_negative(self, "extra_layers")
 
 
 @cache
@@ -65,6 +70,10 @@ class ReFit:
         Raises:
             InputError: the weights are missing or of another design.
         """
+        return self.solve_keeping_states(problem, initial)[0]
+
+    def solve_keeping_states(self, problem: FitProblem, initial: BodyParams) -> tuple[FitResult, Recurrence]:
+        """As ``solve``; with it where the recurrent iterations of every frame ended, for those who tie frames together."""
         began = time.perf_counter()
         if problem.shape_mode == "shared":
             problem, initial = self._share(problem, initial)
@@ -75,7 +84,9 @@ class ReFit:
             self.options.batch_frames,
             problem.bearing.device,
         )
-        return replace(concatenate(parts), seconds=time.perf_counter() - began)
+        result = concatenate([result for result, _ in parts])
+        states = Recurrence.concatenate([states for _, states in parts])
+        return replace(result, seconds=time.perf_counter() - began), states
 
     def _share(self, problem: FitProblem, initial: BodyParams) -> tuple[FitProblem, BodyParams]:
         seen = torch.nonzero(problem.seen)[:, 0]
@@ -110,7 +121,7 @@ class ReFit:
             ]
         return _cleaned(BodyParams.concatenate(parts), initial)
 
-    def _solve_batch(self, problem: FitProblem, initial: BodyParams, scene: Scene) -> FitResult:
+    def _solve_batch(self, problem: FitProblem, initial: BodyParams, scene: Scene) -> tuple[FitResult, Recurrence]:
         network, correction = shipped_network(self.weights)
         evidence = Evidence.of(problem).to(torch.float32)
         start = initial.to(torch.float32)
@@ -118,7 +129,8 @@ class ReFit:
             unrolled = unroll(network, scene, evidence, start, self.options.layers, self.options.extra_layers)
             if unrolled.solution is None or unrolled.at is None or unrolled.facts is None:
                 here = linearise(scene, evidence, unrolled.final)
-                factor = classic_step(scene, here, LAYER_KERNEL)[0].factor
+                factor = classic_step(scene, here, LAYER_KERNEL, keep_factor=True).factor
+                assert factor is not None
                 at, facts = here.params, statistics(here, evidence.distance)
             else:
                 factor, at, facts = unrolled.solution.factor, unrolled.at, unrolled.facts
@@ -126,9 +138,11 @@ class ReFit:
             covariance = corrected_covariance(scene, raw, facts, correction)
         params = _cleaned(unrolled.final, initial)
         covariance = torch.nan_to_num(covariance.clone(), nan=1.0, posinf=1.0).to(problem.bearing.dtype)
-        cost = torch.stack([_cost(problem, params) for params in (initial, params)], dim=-1)
-        explained = explained_share(problem, params)
-        return FitResult(
+        feedback = problem.feedback(params)
+        before = _cost(problem, initial, problem.feedback(initial))
+        cost = torch.stack([before, _cost(problem, params, feedback)], dim=-1)
+        explained = explained_by(problem, feedback)
+        result = FitResult(
             params=params,
             landmark_offset=problem.skin.offset,
             status=judge(problem, params, covariance, explained),
@@ -138,11 +152,13 @@ class ReFit:
             explained=explained,
             seconds=0.0,
         )
+        assert unrolled.recurrence is not None
+        return result, unrolled.recurrence.ended()
 
 
-def _cost(problem: FitProblem, params: BodyParams) -> Tensor:
+def _cost(problem: FitProblem, params: BodyParams, feedback: Feedback) -> Tensor:
     """The classic's cost, so that results of both can be compared."""
-    return frame_cost(problem, params, problem.feedback(params), problem.options.kernel)
+    return frame_cost(problem, params, feedback, problem.options.kernel)
 
 
 def _cleaned(params: BodyParams, initial: BodyParams) -> BodyParams:

@@ -15,16 +15,21 @@ from refit_mv.geometry.rotations import exp
 from refit_mv.synthetic.motion import Motion, mirror
 from refit_mv.synthetic.plausibility import plausible_frames
 
+# What a limb is, by the joint it hangs on, and how likely each of an exchanged frame is another frame's.
+LIMBS = ("left_collar", "right_collar", "left_hip", "right_hip", "neck")
+LIMB_CHANCE = 0.35
+
 
 @dataclass(frozen=True)
 class PoseMix:
     """Shares (0 to 1) and sizes of what is done to recorded poses.
 
-    ``recombined`` takes the upper body of another frame; ``disturbed`` adds up to ``disturbance`` radians (one sigma per axis); ``sampled`` draws from the
+    ``recombined`` takes the upper body of another frame; ``exchanged`` takes some limbs (arms, legs, the head; each with a chance of ``LIMB_CHANCE``) of another; ``disturbed`` adds up to ``disturbance`` radians (one sigma per axis); ``sampled`` draws from the
     pose prior; ``extreme`` draws joints between their limits; ``tumbled`` gives the root any rotation (lying, upside down).
     """
 
-    recombined: float = 0.20
+    recombined: float = 0.25
+    exchanged: float = 0.30
     disturbed: float = 0.30
     disturbance: float = 0.12
     sampled: float = 0.04
@@ -66,13 +71,28 @@ def pose_bank(motions: Sequence[Motion]) -> PoseBank:
     )
 
 
-def _below(name: str) -> Bool[Tensor, " joint"]:
+def below(name: str) -> Bool[Tensor, " joint"]:
     """The joint and everything that hangs on it."""
     root = SMPL_JOINT_NAMES.index(name)
     below = [False] * len(SMPL_PARENTS)
     for joint, parent in enumerate(SMPL_PARENTS):
         below[joint] = joint == root or (parent >= 0 and below[parent])
     return torch.tensor(below)
+
+
+def _exchanged(
+    bank: PoseBank,
+    rotations: Float[Tensor, "frame 24 3 3"],
+    chosen: Bool[np.ndarray, "frame 1"],
+    rng: np.random.Generator,
+) -> Float[Tensor, "frame 24 3 3"]:
+    """The poses with some limbs of the chosen frames replaced by those of one other recorded frame."""
+    frames = len(rotations)
+    other = bank.rotations[torch.from_numpy(rng.choice(len(bank), frames, p=bank.chance))]
+    taken = torch.from_numpy((rng.uniform(size=(frames, len(LIMBS))) < LIMB_CHANCE) & chosen)
+    of_limb = torch.stack([below(name) for name in LIMBS])
+    replaced = (taken[..., None] & of_limb).any(1)
+    return torch.where(replaced[..., None, None], other, rotations)
 
 
 def draw_poses(
@@ -82,8 +102,9 @@ def draw_poses(
     chosen = torch.from_numpy(rng.choice(len(bank), frames, p=bank.chance))
     rotations = bank.rotations[chosen].clone()
     other = bank.rotations[torch.from_numpy(rng.choice(len(bank), frames, p=bank.chance))]
-    upper = torch.from_numpy(rng.uniform(size=frames) < mix.recombined)[:, None] & _below("spine1")
+    upper = torch.from_numpy(rng.uniform(size=frames) < mix.recombined)[:, None] & below("spine1")
     rotations = torch.where(upper[..., None, None], other, rotations)
+    rotations = _exchanged(bank, rotations, rng.uniform(size=(frames, 1)) < mix.exchanged, rng)
 
     coordinates = tangent(prior, rotations[:, 1:])
     size = mix.disturbance * torch.from_numpy(

@@ -67,12 +67,13 @@ class SampleBlock:
         return len(self.evidence)
 
 
-def _pick(options: Sequence[tuple[Choice, float]], rng: np.random.Generator) -> Choice:
+def pick(options: Sequence[tuple[Choice, float]], rng: np.random.Generator) -> Choice:
+    """One of the options, each with its chance."""
     chances = np.array([chance for _, chance in options])
     return options[int(rng.choice(len(options), p=chances / chances.sum()))][0]
 
 
-def _mixed_noise(rng: np.random.Generator) -> DetectorNoise:
+def mixed_noise(rng: np.random.Generator) -> DetectorNoise:
     """Every error at a strength of its own, from almost none to worse than "strong"."""
     calibration = rng.uniform() < 0.4
     return DetectorNoise(
@@ -129,10 +130,10 @@ def draw_block(
     bank: PoseBank, bodies: Sequence[BodyModel], poses: PoseMix, mix: EvidenceMix, frames: int, rng: np.random.Generator
 ) -> SampleBlock:
     """One block of samples; every random number comes from ``rng``."""
-    views = _pick(mix.views, rng)
-    keypoints = keypoint_set(_pick(mix.keypoint_sets, rng))
-    kind = _pick(mix.noise, rng)
-    noise = _mixed_noise(rng) if kind == "mixed" else detector_noise(kind)
+    views = pick(mix.views, rng)
+    keypoints = keypoint_set(pick(mix.keypoint_sets, rng))
+    kind = pick(mix.noise, rng)
+    noise = mixed_noise(rng) if kind == "mixed" else detector_noise(kind)
     index = 0 if len(bodies) == 1 or rng.uniform() < mix.first_body else int(rng.integers(1, len(bodies)))
     body = bodies[index]
     truth = draw_truth(bank, body, poses, mix.wide_shape if rng.uniform() < 0.2 else 1.0, frames, rng)

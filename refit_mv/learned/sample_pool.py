@@ -5,15 +5,16 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from refit_mv.body.keypoint_sets import keypoint_set
 from refit_mv.body.model import BodyModel, BodyParams
-from refit_mv.body.priors import prior_for
+from refit_mv.body.priors import load_pose_prior, prior_for
 from refit_mv.body.skin import LandmarkSkin, landmark_skin, pose_landmarks
 from refit_mv.fitting.result import FEWEST_LANDMARKS
 from refit_mv.learned.evidence import Evidence
+from refit_mv.learned.pose_bank import PoseBank, PoseMix, draw_poses
 from refit_mv.learned.sample_blocks import SampleBlock
 from refit_mv.learned.scene import Scene
 from refit_mv.synthetic.detector_noise import APPARENT_STATURE, CONFIDENCE_SIGMA, PRESETS, DetectorNoise, limb_mirror
@@ -47,7 +48,7 @@ class _Group:
     body: Int[Tensor, " frame"]
 
 
-def _limb_order(set_name: str, names: tuple[str, ...], limb: str) -> Tensor:
+def limb_order(set_name: str, names: tuple[str, ...], limb: str) -> Tensor:
     """``limb_mirror`` restricted to the landmarks in use."""
     keypoints = keypoint_set(set_name)
     order = limb_mirror(keypoints, limb)
@@ -70,8 +71,8 @@ def _group(blocks: Sequence[SampleBlock]) -> _Group:
     return _Group(
         first.landmark_names,
         (
-            _limb_order(first.keypoint_set, first.landmark_names, "arms"),
-            _limb_order(first.keypoint_set, first.landmark_names, "legs"),
+            limb_order(first.keypoint_set, first.landmark_names, "arms"),
+            limb_order(first.keypoint_set, first.landmark_names, "legs"),
         ),
         evidence[kept],
         BodyParams.concatenate([block.truth for block in blocks])[kept],
@@ -128,19 +129,31 @@ class StackedSkin(LandmarkSkin):
     anchor: Float[Tensor, "frame pair 3"]
 
 
-def _stacked(skins: Sequence[LandmarkSkin]) -> StackedSkin:
+def stacked_skins(skins: Sequence[LandmarkSkin]) -> StackedSkin:
+    """The skins of bodies of one topology, one after the other; index ``rest_mean`` and ``anchor`` to give every frame its own."""
     values = {field.name: getattr(skins[0], field.name) for field in fields(LandmarkSkin)}
     values["rest_mean"] = torch.stack([skin.rest_mean for skin in skins])
     values["anchor"] = torch.stack([skin.anchor for skin in skins])
     return StackedSkin(**values)
 
 
-class SamplePool:
-    """Blocks at hand and the bodies they were made with."""
+def _where(chosen: Bool[Tensor, " frame"], new: BodyParams, old: BodyParams) -> BodyParams:
+    return BodyParams(
+        torch.where(chosen[:, None], new.pelvis, old.pelvis),
+        torch.where(chosen[:, None, None, None], new.rotations, old.rotations),
+        torch.where(chosen[:, None], new.shape, old.shape),
+    )
 
-    def __init__(self, bodies: Sequence[BodyModel], blocks: Sequence[SampleBlock]) -> None:
+
+class SamplePool:
+    """Blocks at hand, the bodies they were made with, and the poses that people of a batch may strike instead."""
+
+    def __init__(
+        self, bodies: Sequence[BodyModel], blocks: Sequence[SampleBlock], bank: PoseBank, poses: PoseMix
+    ) -> None:
         self._bodies = bodies
         self._prior = prior_for(bodies[0])
+        self._bank, self._poses = bank, poses
         self._skins: dict[tuple[str, ...], StackedSkin] = {}
         grouped: dict[tuple[int, str], list[SampleBlock]] = {}
         for block in blocks:
@@ -153,10 +166,25 @@ class SamplePool:
     def _stacked_skin(self, names: tuple[str, ...]) -> StackedSkin:
         """All bodies' rest joints and anchors side by side; they share topology, so everything else is the first body's."""
         if names not in self._skins:
-            self._skins[names] = _stacked(
+            self._skins[names] = stacked_skins(
                 [landmark_skin(body, names).to(torch.float32, "cpu") for body in self._bodies]
             )
         return self._skins[names]
+
+    def _strike_poses(
+        self, truth: BodyParams, start: BodyParams, chosen: Bool[Tensor, " frame"], rng: np.random.Generator
+    ) -> tuple[BodyParams, BodyParams]:
+        """Other poses for the chosen people where they stand, and starts that are as far off as theirs were: pelvis and root in the world, joints in their own frames."""
+        height, rotations = draw_poses(self._bank, load_pose_prior(), self._poses, len(truth), rng)
+        pelvis = truth.pelvis.clone()
+        pelvis[:, 1] = height.to(pelvis)
+        turned = rotations.to(truth.rotations)
+        error = truth.rotations.transpose(-1, -2) @ start.rotations
+        started = turned @ error
+        started[:, 0] = start.rotations[:, 0] @ truth.rotations[:, 0].transpose(-1, -2) @ turned[:, 0]
+        new_start = BodyParams(start.pelvis + pelvis - truth.pelvis, started, start.shape)
+        new_truth = BodyParams(pelvis, turned, truth.shape)
+        return _where(chosen, new_truth, truth), _where(chosen, new_start, start)
 
     def draw(
         self,
@@ -166,10 +194,11 @@ class SamplePool:
         *,
         locked: float,
         fresh: float,
+        renewed: float,
         dropout: float,
     ) -> Batch:
-        """A random batch. ``locked`` is the share of batches with the shape given, ``fresh`` of those with new noise, ``dropout`` the largest share of
-        observations struck out.
+        """A random batch. ``locked`` is the share of batches with the shape given, ``fresh`` of those with new noise, ``renewed`` of these with new poses as well,
+        ``dropout`` the largest share of observations struck out.
         """
         keys = list(self._groups)
         sizes = np.array([float(len(self._groups[key].body)) for key in keys])
@@ -189,15 +218,17 @@ class SamplePool:
         skin = replace(table, rest_mean=table.rest_mean[body], anchor=table.anchor[body])
         scene = Scene.of(skin, self._bodies[0].joint_names, self._prior, with_shape)
         if rng.uniform() < fresh:
+            if rng.uniform() < renewed:
+                truth, start = self._strike_poses(truth, start, noise < len(NOISE_KINDS) - 1, rng)
             landmarks = pose_landmarks(skin, truth).positions
             for index, kind in enumerate(NOISE_KINDS[:3]):
                 rows = (noise == index).nonzero()[:, 0]
                 if len(rows):
-                    renewed = fresh_noise(PRESETS[kind], landmarks[rows], evidence[rows], group.limb_orders, generator)
+                    anew = fresh_noise(PRESETS[kind], landmarks[rows], evidence[rows], group.limb_orders, generator)
                     evidence = replace(
                         evidence,
-                        bearing=evidence.bearing.index_copy(0, rows, renewed.bearing),
-                        confidence=evidence.confidence.index_copy(0, rows, renewed.confidence),
+                        bearing=evidence.bearing.index_copy(0, rows, anew.bearing),
+                        confidence=evidence.confidence.index_copy(0, rows, anew.confidence),
                     )
         share = (
             dropout * torch.rand(size, 1, 1, generator=generator) * (torch.rand(size, 1, 1, generator=generator) < 0.3)

@@ -1,7 +1,7 @@
 """What does not change over the iterations: the body in hand as the network sees it."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from jaxtyping import Float, Int
@@ -11,7 +11,10 @@ from refit_mv.body.landmarks import mirrored_landmark
 from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS
 from refit_mv.body.priors import PosePrior, whitener
 from refit_mv.body.skin import LandmarkSkin
-from refit_mv.fitting.problem import FitProblem
+from refit_mv.fitting.problem import FitProblem, PoseTerm
+from refit_mv.fitting.uncertainty import joint_skin
+from refit_mv.kernels.compiling import array
+from refit_mv.kernels.linearisation import SceneArrays
 
 JOINT_STREAMS = len(SMPL_JOINT_NAMES)
 BONES = JOINT_STREAMS - 1
@@ -44,16 +47,12 @@ class Scene:
 
     @staticmethod
     def of_problem(problem: FitProblem) -> "Scene":
-        """The problem's body and priors; the weight that its cost gives the pose prior is taken out again."""
-        term = problem.pose_term
-        precision = term.precision / problem.options.pose_prior
-        return _scene(
+        """The problem's body and priors; the weight that its cost gives the pose prior is taken out again. The same scene for all problems on parts of a recording."""
+        return _scene_of(
             problem.skin,
             problem.body.joint_names,
-            term.mean,
-            precision,
-            term.lower,
-            term.upper,
+            problem.pose_term,
+            problem.options.pose_prior,
             problem.shape_mode == "free",
         )
 
@@ -63,6 +62,27 @@ class Scene:
             return self
         rest, anchor = (tensor.repeat_interleave(times, 0) for tensor in (self.skin.rest_mean, self.skin.anchor))
         return replace(self, skin=replace(self.skin, rest_mean=rest, anchor=anchor))
+
+    @cached_property
+    def joint_skin(self) -> LandmarkSkin:
+        """The body's joints as landmarks."""
+        return joint_skin(self.skin)
+
+    @cached_property
+    def arrays(self) -> SceneArrays:
+        """The same for kernels (on the CPU), without the skin."""
+        return SceneArrays(
+            mean=array(self.pose_mean),
+            precision=array(self.pose_precision),
+            lower=array(self.lower),
+            upper=array(self.upper),
+            stream_joint=array(self.stream_joint),
+            stream_present=array(self.stream_present),
+            pooling=array(self.pooling),
+            mirror=array(self.mirror),
+            bone_child=array(self.stream_joint[1:]),
+            bone_parent=array(self.stream_joint[list(SMPL_PARENTS[1:])]),
+        )
 
     @cached_property
     def mirror(self) -> Int[Tensor, " landmark"]:
@@ -137,6 +157,19 @@ class Scene:
         slope = torch.einsum("fbc,bcs->fbs", bone / length[..., None] ** 2, direction)
         present = self.stream_present[1:]
         return length.log() * present, slope * present[:, None]
+
+
+@lru_cache(maxsize=8)
+def _scene_of(
+    skin: LandmarkSkin, joint_names: tuple[str, ...], term: PoseTerm, weight: float, with_shape: bool
+) -> Scene:
+    # What is kept serves training and inference alike; tensors made in inference mode would not.
+    with torch.inference_mode(False):
+        precision = term.precision / weight
+        scene = _scene(skin, joint_names, term.mean, precision, term.lower, term.upper, with_shape)
+        assert scene.mirror is not None and scene.landmark_facts is not None
+        assert scene.shape_motion is not None and scene.pooling is not None
+        return scene
 
 
 def _scene(

@@ -6,16 +6,23 @@ training costs one more triangular solve and no matrix product.
 """
 
 from dataclasses import dataclass
+from math import inf
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
-from refit_mv.body.skin import pose_landmarks
+from refit_mv.body.model import BodyParams, PosedSkeleton
+from refit_mv.body.skin import PosedLandmarks, pose_landmarks
 from refit_mv.fitting.normal_equations import fuse_views, landmark_jacobian
 from refit_mv.fitting.problem import Feedback
 from refit_mv.geometry import rotations as so3
+from refit_mv.kernels.compiling import array, serves
+from refit_mv.kernels.linearisation import linearise_frames
+from refit_mv.kernels.moving import moved_frames
+from refit_mv.kernels.normal_matrix import LayerArrays, classic_steps, weighted_systems
+from refit_mv.kernels.step_limits import shortened_frames
 from refit_mv.learned.evidence import Evidence
 from refit_mv.learned.scene import Scene
 
@@ -23,6 +30,9 @@ from refit_mv.learned.scene import Scene
 NOISE, LIMIT = 0.010, 0.05
 # Largest step: a linearisation is worth nothing beyond.
 LARGEST_MOVE, LARGEST_TURN, LARGEST_SHAPE_STEP = 1.0, 0.8, 2.0
+LIMITS = (LARGEST_MOVE, LARGEST_TURN, LARGEST_SHAPE_STEP)
+NO_LIMITS = (inf, inf, inf)
+CLASSIC_DAMPING, LAYER_DAMPING = 1e-3, 1e-5
 CHOLESKY_BLOCK = 29
 
 
@@ -64,6 +74,21 @@ class Solution:
     factor: Float[Tensor, "frame unknown unknown"]
 
 
+@dataclass(frozen=True, eq=False)
+class ClassicStep:
+    """What the classic would do, and why: the step, the evidence's part of the Hessian's diagonal, the gradient before damping, the observation weights, per landmark fused information and pull; the Cholesky
+    factor where it was to be kept.
+    """
+
+    step: Float[Tensor, "frame unknown"]
+    diagonal: Float[Tensor, "frame unknown"]
+    gradient: Float[Tensor, "frame unknown"]
+    weight: Float[Tensor, "frame view landmark"]
+    information: Float[Tensor, "frame landmark 3 3"]
+    pull: Float[Tensor, "frame landmark 3"]
+    factor: Float[Tensor, "frame unknown unknown"] | None = None
+
+
 def pose_tangent(scene: Scene, params: BodyParams) -> Float[Tensor, "frame tangent"]:
     """``Log(meanᵀ R)`` of every joint but the root."""
     return so3.log(scene.pose_mean.transpose(-1, -2) @ params.rotations[:, 1:]).flatten(1)
@@ -71,6 +96,9 @@ def pose_tangent(scene: Scene, params: BodyParams) -> Float[Tensor, "frame tange
 
 @torch.no_grad()
 def linearise(scene: Scene, evidence: Evidence, params: BodyParams) -> Linearisation:
+    """Pose the body, compare it with the rays, and see how both move with the unknowns."""
+    if kernels_serve(params.pelvis, params.rotations, params.shape, evidence.bearing, scene.skin.anchor):
+        return _linearise_compiled(scene, evidence, params)
     posed = pose_landmarks(scene.skin, params)
     tangent = pose_tangent(scene, params)
     jacobian = landmark_jacobian(scene.skin, posed, tangent, with_shape=False)
@@ -82,6 +110,28 @@ def linearise(scene: Scene, evidence: Evidence, params: BodyParams) -> Linearisa
     jacobian = jacobian.flatten(1, 2)
     bone, bone_slope = scene.bones(params.shape)
     return Linearisation(params, evidence.feedback(posed), tangent, jacobian, bone, bone_slope)
+
+
+def kernels_serve(*tensors: Tensor) -> bool:
+    """Whether kernels may do the work on these tensors: the learned optimizer's are in single precision."""
+    return tensors[0].dtype == torch.float32 and serves(*tensors)
+
+
+def _linearise_compiled(scene: Scene, evidence: Evidence, params: BodyParams) -> Linearisation:
+    rays = map(array, (evidence.center, evidence.bearing, evidence.distance))
+    unknowns = map(array, (params.pelvis, params.rotations, params.shape))
+    found = linearise_frames(scene.skin.arrays, scene.arrays, scene.with_shape, *rays, *unknowns)
+    landmarks, joints, world, share, residual, toward, gain, tangent, jacobian, bone, slope = map(
+        torch.from_numpy, found
+    )
+    posed = PosedLandmarks(landmarks, PosedSkeleton(joints, world), share)
+    feedback = Feedback(residual, toward, gain, evidence.confidence, posed)
+    return Linearisation(params, feedback, tangent, jacobian, bone, slope)
+
+
+def _rows(here: Linearisation) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    feedback = here.feedback
+    return array(here.jacobian), array(feedback.toward), array(feedback.residual), array(feedback.gain)
 
 
 def confidence_weight(confidence: Tensor) -> Tensor:
@@ -169,6 +219,8 @@ def solve(hessian: Tensor, gradient: Tensor, damping: float) -> Solution:
 def limited(scene: Scene, step: Float[Tensor, "frame unknown"]) -> Float[Tensor, "frame unknown"]:
     """The step, shortened part by part (pelvis, each joint, shape) where it is longer than a linearisation reaches."""
     joints = scene.pose_mean.shape[0] + 1
+    if kernels_serve(step):
+        return torch.from_numpy(shortened_frames(array(step), joints, LIMITS))
     pelvis, turns, shape = (
         step[:, :3],
         step[:, 3 : 3 + 3 * joints].unflatten(-1, (joints, 3)),
@@ -190,6 +242,9 @@ def limited(scene: Scene, step: Float[Tensor, "frame unknown"]) -> Float[Tensor,
 
 def moved(scene: Scene, params: BodyParams, tangent: Tensor, step: Float[Tensor, "frame unknown"]) -> BodyParams:
     """Parameters after a step; ``tangent`` is that of ``params``."""
+    given = (params.pelvis, params.rotations, params.shape, tangent, step)
+    if kernels_serve(*given):
+        return BodyParams(*map(torch.from_numpy, moved_frames(scene.arrays.mean, NO_LIMITS, *map(array, given))))
     last = 6 + tangent.shape[-1]
     joints = scene.pose_mean @ so3.exp((tangent + step[:, 6:last]).unflatten(-1, (-1, 3)))
     root = params.rotations[:, :1] @ so3.exp(step[:, None, 3:6])
@@ -199,50 +254,92 @@ def moved(scene: Scene, params: BodyParams, tangent: Tensor, step: Float[Tensor,
 
 @torch.no_grad()
 def classic_step(
-    scene: Scene, here: Linearisation, kernel: float, pose_prior: float = 0.3
-) -> tuple[Solution, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The step that the classic would take with this kernel: the recurrent network's main input.
-
-    Returns the solution, the Hessian's diagonal and the gradient before damping, the observation weights, and per landmark information and pull.
-    """
+    scene: Scene,
+    here: Linearisation,
+    kernel: float,
+    pose_prior: float = 0.3,
+    shape_prior: float = 1.0,
+    base: Float[Tensor, "frame view landmark"] | None = None,
+    keep_factor: bool = False,
+) -> ClassicStep:
+    """The step that the classic would take with this kernel: the recurrent network's main input. ``base``: weights before the kernel, 1/m², the classic's own unless given."""
+    base = confidence_weight(here.feedback.confidence) if base is None else base
+    if kernels_serve(here.jacobian, base):
+        found = classic_steps(
+            scene.skin.arrays, scene.arrays, *_rows(here), array(base), array(here.tangent),
+            array(here.params.shape), kernel, pose_prior, shape_prior, LIMIT, CLASSIC_DAMPING, keep_factor,
+        )  # fmt: skip
+        step, diagonal, gradient, weight, information, pull, factor = map(torch.from_numpy, found)
+        kept = factor.mT if keep_factor else None
+        return ClassicStep(step, diagonal, gradient, weight, information, pull, kept)
     squared = (here.feedback.residual**2).sum(-1)
-    weight = confidence_weight(here.feedback.confidence) * (1 + squared / kernel**2) ** -2
+    weight = base * (1 + squared / kernel**2) ** -2
     hessian, gradient, information, pull = evidence_matrix(here, weight)
     evidence_diagonal = hessian.diagonal(dim1=-2, dim2=-1).clone()
-    add_priors(scene, here, hessian, gradient, pose_prior, 1.0)
-    return solve(hessian, gradient, 1e-3), evidence_diagonal, gradient, weight, information, pull
+    add_priors(scene, here, hessian, gradient, pose_prior, shape_prior)
+    solution = solve(hessian, gradient, CLASSIC_DAMPING)
+    factor = solution.factor if keep_factor else None
+    return ClassicStep(solution.step, evidence_diagonal, gradient, weight, information, pull, factor)
 
 
-def weighted_step(scene: Scene, here: Linearisation, weights: Weights) -> Solution:
-    """The Gauss–Newton layer: solves with exactly the network's weights; gradients reach every one of them."""
+@torch.no_grad()
+def weighted_system(scene: Scene, here: Linearisation, weights: Weights) -> tuple[Tensor, Tensor]:
+    """Normal matrix and gradient of one frame with exactly the network's weights."""
+    if kernels_serve(here.jacobian, weights.observation):
+        hessian, gradient, _ = _weighted_compiled(scene, here, weights, -1.0)
+        return hessian, gradient
+    size = here.tangent.shape[-1]
+    pose = slice(6, 6 + size)
+    root_from_world = here.params.rotations[:, 0].transpose(-1, -2)
+    from_target = so3.log(weights.target.rotations[:, 0].transpose(-1, -2) @ here.params.rotations[:, 0])
+    hessian, gradient, _, _ = evidence_matrix(here, weights.observation)
+    add_priors(scene, here, hessian, gradient, weights.pose_prior, weights.shape_prior)
+    hold = root_from_world.transpose(-1, -2) @ (weights.pelvis[..., None] * root_from_world)
+    hessian[:, :3, :3] += hold
+    gradient[:, :3] += (hold @ (here.params.pelvis - weights.target.pelvis)[..., None])[..., 0]
+    diagonal = hessian.diagonal(dim1=-2, dim2=-1)
+    diagonal[:, 3:6] += weights.root
+    gradient[:, 3:6] += weights.root * from_target
+    diagonal[:, pose] += weights.joint
+    gradient[:, pose] += weights.joint * (here.tangent - weights.target_tangent)
+    if scene.with_shape:
+        slope = here.bone_slope
+        hessian[:, 6 + size :, 6 + size :] += slope.transpose(-1, -2) @ (weights.bone[..., None] * slope)
+        gradient[:, 6 + size :] += (
+            slope.transpose(-1, -2) @ (weights.bone * (here.bone - weights.bone_target))[..., None]
+        )[..., 0]
+    return hessian, gradient
+
+
+def _weighted_compiled(
+    scene: Scene, here: Linearisation, weights: Weights, damping: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Matrices, gradients and nothing; or, with damping, upper factors, gradients and steps."""
+    held = LayerArrays(
+        array(weights.pelvis), array(weights.root), array(weights.joint), array(weights.bone),
+        array(weights.pose_prior), array(weights.shape_prior), array(weights.target.pelvis),
+        array(weights.target.rotations[:, 0]), array(weights.target_tangent), array(weights.bone_target),
+    )  # fmt: skip
+    params = here.params
+    at = (params.pelvis, params.rotations, here.tangent, params.shape, here.bone, here.bone_slope)
+    found = weighted_systems(
+        scene.skin.arrays, scene.arrays, held, *_rows(here), array(weights.observation), *map(array, at), LIMIT, damping
+    )
+    hessian, gradient, step = map(torch.from_numpy, found)
+    return hessian, gradient, step
+
+
+def weight_balance(
+    scene: Scene, here: Linearisation, weights: Weights, delta: Float[Tensor, "frame unknown"]
+) -> Float[Tensor, "frame unknown"]:
+    """Gradient of the linearised cost after the step ``delta``: nearly zero where ``delta`` solves the system. Differentiable in every weight and target, which is what the
+    implicit function theorem needs.
+    """
     size = here.tangent.shape[-1]
     frames = len(here.tangent)
     pose = slice(6, 6 + size)
     with torch.no_grad():
         root_from_world = here.params.rotations[:, 0].transpose(-1, -2)
-        from_target = so3.log(weights.target.rotations[:, 0].transpose(-1, -2) @ here.params.rotations[:, 0])
-        hessian, gradient, _, _ = evidence_matrix(here, weights.observation)
-        add_priors(scene, here, hessian, gradient, weights.pose_prior, weights.shape_prior)
-        hold = root_from_world.transpose(-1, -2) @ (weights.pelvis[..., None] * root_from_world)
-        hessian[:, :3, :3] += hold
-        gradient[:, :3] += (hold @ (here.params.pelvis - weights.target.pelvis)[..., None])[..., 0]
-        diagonal = hessian.diagonal(dim1=-2, dim2=-1)
-        diagonal[:, 3:6] += weights.root
-        gradient[:, 3:6] += weights.root * from_target
-        diagonal[:, pose] += weights.joint
-        gradient[:, pose] += weights.joint * (here.tangent - weights.target_tangent)
-        if scene.with_shape:
-            slope = here.bone_slope
-            hessian[:, 6 + size :, 6 + size :] += slope.transpose(-1, -2) @ (weights.bone[..., None] * slope)
-            gradient[:, 6 + size :] += (
-                slope.transpose(-1, -2) @ (weights.bone * (here.bone - weights.bone_target))[..., None]
-            )[..., 0]
-        solution = solve(hessian, gradient, 1e-5)
-    if not torch.is_grad_enabled():
-        return solution
-
-    delta = solution.step
-    with torch.no_grad():
         shift = _product(here.jacobian, delta).view(frames, 1, -1, 3)
         feedback = here.feedback
         toward, gain = feedback.toward, feedback.gain[..., None]
@@ -266,7 +363,20 @@ def weighted_step(scene: Scene, here: Linearisation, weights: Weights) -> Soluti
         moved_bone = here.bone + (here.bone_slope @ delta[:, 6 + size :, None])[..., 0] - weights.bone_target
         by_bone = (here.bone_slope.transpose(-1, -2) @ (weights.bone * moved_bone)[..., None])[..., 0]
         parts.append(by_bone + weights.shape_prior[:, None] * (here.params.shape + delta[:, 6 + size :]))
-    balance = balance + torch.cat(parts, dim=-1)
+    return balance + torch.cat(parts, dim=-1)
+
+
+def weighted_step(scene: Scene, here: Linearisation, weights: Weights) -> Solution:
+    """The Gauss–Newton layer: solves with exactly the network's weights; gradients reach every one of them."""
+    with torch.no_grad():
+        if kernels_serve(here.jacobian, weights.observation):
+            upper, _, step = _weighted_compiled(scene, here, weights, LAYER_DAMPING)
+            solution = Solution(step, upper.mT)
+        else:
+            solution = solve(*weighted_system(scene, here, weights), LAYER_DAMPING)
+    if not torch.is_grad_enabled():
+        return solution
+    balance = weight_balance(scene, here, weights, solution.step)
     # Its value is rounding (and the damping); its derivative is that of the solution.
     balance = balance - balance.detach()
-    return Solution(delta - torch.cholesky_solve(balance[..., None], solution.factor)[..., 0], solution.factor)
+    return Solution(solution.step - torch.cholesky_solve(balance[..., None], solution.factor)[..., 0], solution.factor)

@@ -3,7 +3,6 @@
 Plain PyTorch on one core. The schedule runs over wall-clock time, because that is what one has: a run of two hours ends after two hours on any machine.
 """
 
-import copy
 import json
 import math
 import time
@@ -15,15 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from refit_mv.body.model import BodyModel, with_vertices
 from refit_mv.body.open_body import open_body
 from refit_mv.errors import InputError
+from refit_mv.learned.averaged_adam import AveragedAdam, OptimiserOptions
 from refit_mv.learned.block_store import BlockStore
 from refit_mv.learned.body_variants import body_variant
 from refit_mv.learned.checkpoint import (
     load_network,
     load_state,
-    optimizer_tensors,
-    restore_optimizer,
     save_network,
     save_state,
 )
@@ -34,23 +33,12 @@ from refit_mv.learned.pose_bank import PoseBank, PoseMix, pose_bank
 from refit_mv.learned.sample_blocks import EvidenceMix, SampleBlock, draw_block
 from refit_mv.learned.sample_pool import NOISE_KINDS, Batch, SamplePool
 from refit_mv.learned.unroll import unroll
-from refit_mv.learned.validation import NOISE, VIEWS, Validation, calibrate, draw_validation, validate
+from refit_mv.learned.validation import KEYPOINTS, NOISE, VIEWS, Validation, calibrate, draw_validation, validate
 from refit_mv.synthetic.motion import Motion
 from refit_mv.synthetic.motions import read_motions
 from refit_mv.synthetic.prior_builder import HELD_OUT_SUBJECTS
 
 WEIGHTS, STATE, LOG, PICTURE = "keypoints.safetensors", "state.safetensors", "log.json", "loss.png"
-
-
-@dataclass(frozen=True)
-class OptimiserOptions:
-    """AdamW with a cosine schedule over the run's time; ``average`` is the decay of the exponential moving average that is shipped."""
-
-    learning_rate: float = 1.5e-3
-    warmup_steps: int = 50
-    weight_decay: float = 1e-4
-    clip: float = 1.0
-    average: float = 0.998
 
 
 @dataclass(frozen=True)
@@ -66,23 +54,28 @@ class DataOptions:
     variants: int = 16
     variant_spread: float = 0.07
     locked: float = 0.10
-    fresh: float = 0.60
+    fresh: float = 0.75
+    renewed: float = 0.80
     dropout: float = 0.30
     validation_subjects: tuple[str, ...] = ("10",)
     excluded_subjects: tuple[str, ...] = HELD_OUT_SUBJECTS
     validation_frames: int = 128
     validation_noise: tuple[str, ...] = NOISE
     validation_views: tuple[int, ...] = VIEWS
+    validation_keypoints: str = KEYPOINTS
     poses: PoseMix = field(default_factory=PoseMix)
     evidence: EvidenceMix = field(default_factory=EvidenceMix)
 
 
 @dataclass(frozen=True)
 class TrainRecipe:
-    """Everything a run depends on besides its motions. ``begin_with`` are weights to start from (a path; empty for none)."""
+    """Everything a run depends on besides its motions. It ends after ``minutes``, or where ``steps`` is not 0 after so many. ``begin_with`` are weights to start from (a path;
+    empty for none).
+    """
 
     seed: int = 1
     minutes: float = 120.0
+    steps: int = 0
     batch_frames: int = 192
     checkpoint_minutes: float = 4.0
     validation_minutes: float = 15.0
@@ -105,15 +98,21 @@ def _subject(name: str) -> str:
     return name.partition("_")[0]
 
 
-def _read(folders: Sequence[Path], data: DataOptions) -> tuple[list[Motion], list[Motion]]:
-    """Motions to train on and to validate on."""
+def read_people(
+    folders: Sequence[Path], validation_subjects: Sequence[str], excluded_subjects: Sequence[str]
+) -> tuple[list[Motion], list[Motion]]:
+    """Motions to train on and to validate on.
+
+    Raises:
+        InputError: unreadable files, or none to train on.
+    """
     motions = [
         motion
         for folder in folders
-        for motion in read_motions(folder, lambda path: _subject(path.stem) not in data.excluded_subjects)
+        for motion in read_motions(folder, lambda path: _subject(path.stem) not in excluded_subjects)
     ]
-    validation = [motion for motion in motions if _subject(motion.name) in data.validation_subjects]
-    training = [motion for motion in motions if _subject(motion.name) not in data.validation_subjects]
+    validation = [motion for motion in motions if _subject(motion.name) in validation_subjects]
+    training = [motion for motion in motions if _subject(motion.name) not in validation_subjects]
     if not training:
         raise InputError(
             f"no motion to train on in {', '.join(map(str, folders))}: all belong to validation or excluded subjects"
@@ -121,10 +120,19 @@ def _read(folders: Sequence[Path], data: DataOptions) -> tuple[list[Motion], lis
     return training, validation or training[:1]
 
 
+def _body(mix: EvidenceMix) -> BodyModel:
+    """The open body, with the vertices that the evidence asks for."""
+    body = open_body()
+    for name, _ in mix.keypoint_sets:
+        if name.startswith("vertices"):
+            body = with_vertices(body, int(name.removeprefix("vertices")))
+    return body
+
+
 class Trainer:
     """The mutable part of a run: network, moving average, optimiser, and what has been drawn."""
 
-    def __init__(self, recipe: TrainRecipe, bank: PoseBank, out_dir: Path) -> None:
+    def __init__(self, recipe: TrainRecipe, bank: PoseBank, out_dir: Path, blocks_dir: Path | None = None) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.out_dir = out_dir
@@ -132,13 +140,9 @@ class Trainer:
         if recipe.begin_with:
             earlier, _ = load_network(Path(recipe.begin_with))
             self.network.load_state_dict(earlier.state_dict())
-        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
-        o = recipe.optimiser
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=o.learning_rate, betas=(0.9, 0.99), weight_decay=o.weight_decay
-        )
+        self.adam = AveragedAdam(self.network, recipe.optimiser)
         rng = np.random.default_rng([recipe.seed, 0])
-        first = open_body()
+        first = _body(recipe.data.evidence)
         spread = recipe.data.variant_spread
         self.bodies = [first, *(body_variant(first, spread, rng) for _ in range(recipe.data.variants))]
         self.bank = bank
@@ -148,7 +152,12 @@ class Trainer:
         self.history: list[tuple[int, float]] = []
         self.validations: list[dict[str, object]] = []
         self.pool: SamplePool | None = None
-        self.store = BlockStore(out_dir / "blocks", recipe.data.blocks)
+        self.store = BlockStore(blocks_dir or out_dir / "blocks", recipe.data.blocks)
+
+    @property
+    def average(self) -> ReFitNetwork:
+        """The moving average of the weights."""
+        return self.adam.average
 
     def draw_blocks(self, report: Report) -> None:
         """Fill the store, then make batches from it."""
@@ -156,7 +165,7 @@ class Trainer:
             self.store.add(self._draw(self.store.drawn))
             if self.store.drawn % 20 == 0:
                 report(f"drew {len(self.store)} of {self.recipe.data.blocks} blocks of samples", 0.0)
-        self.pool = SamplePool(self.bodies, self.store.blocks)
+        self.pool = SamplePool(self.bodies, self.store.blocks, self.bank, self.recipe.data.poses)
 
     def _draw(self, number: int) -> SampleBlock:
         data = self.recipe.data
@@ -169,11 +178,17 @@ class Trainer:
         if self.pool is None or (self.step and self.step % (20 * data.steps_per_block) == 0):
             for _ in range(20 if self.pool is not None else 0):
                 self.store.add(self._draw(self.store.drawn))
-            self.pool = SamplePool(self.bodies, self.store.blocks)
+            self.pool = SamplePool(self.bodies, self.store.blocks, self.bank, self.recipe.data.poses)
         rng = np.random.default_rng([self.recipe.seed, 2, self.step])
         chances = dict(data.evidence.views)
         return self.pool.draw(
-            self.recipe.batch_frames, chances, rng, locked=data.locked, fresh=data.fresh, dropout=data.dropout
+            self.recipe.batch_frames,
+            chances,
+            rng,
+            locked=data.locked,
+            fresh=data.fresh,
+            renewed=data.renewed,
+            dropout=data.dropout,
         )
 
     def _relative(self, final: Tensor, batch: Batch) -> Tensor:
@@ -191,25 +206,11 @@ class Trainer:
 
     def advance(self, share: float) -> float:
         """One step of the optimiser at ``share`` of the run. Returns the loss."""
-        o = self.recipe.optimiser
-        warm = min(1.0, (self.step + 1) / o.warmup_steps)
-        rate = o.learning_rate * warm * (0.01 + 0.5 * (1 + math.cos(math.pi * max(0.0, (share - 0.1) / 0.9))))
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
         batch = self.batch()
         unrolled = unroll(self.network, batch.scene, batch.evidence, batch.start)
         losses = joint_losses(batch.scene, unrolled.predictions, batch.truth, self.recipe.loss, batch.views == 1)
         loss = (discounted(losses, self.recipe.loss) * self._relative(losses[-1].detach(), batch)).mean()
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), o.clip)
-        # A single ill-conditioned frame must not poison the moments.
-        if bool(torch.isfinite(norm)):
-            self.optimiser.step()
-        keep = min(o.average, 1 - 3 / (10 + self.step))
-        with torch.no_grad():
-            for slow, fast in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                slow.lerp_(fast, 1 - keep)
+        self.adam.advance(loss, self.step, share)
         self.step += 1
         value = float(loss.detach())
         self.history.append((self.step, float(losses[-1].detach().mean()) if math.isfinite(value) else math.nan))
@@ -218,14 +219,11 @@ class Trainer:
     def save(self, facts: dict[str, object]) -> None:
         """Checkpoint: the averaged weights, the full state, the log and its picture."""
         save_network(self.out_dir / WEIGHTS, self.average, facts)
-        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
-        tensors |= optimizer_tensors(self.optimiser)
         plain = {
             "step": self.step, "seconds": self.seconds, "scale": self.scale, "history": self.history,
             "validations": self.validations, "recipe": asdict(self.recipe), "drawn": self.store.drawn,
         }  # fmt: skip
-        save_state(self.out_dir / STATE, tensors, plain)
+        save_state(self.out_dir / STATE, self.adam.tensors(), plain)
         log = {key: plain[key] for key in ("step", "seconds", "history", "validations", "recipe")}
         (self.out_dir / LOG).write_text(json.dumps(log), encoding="utf-8")
         write_loss_picture(self.out_dir / PICTURE, self.history, self.validations)
@@ -238,15 +236,7 @@ class Trainer:
         """
         path = self.out_dir / STATE
         tensors, plain = load_state(path)
-        for prefix, network in (("network.", self.network), ("average.", self.average)):
-            own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-            try:
-                network.load_state_dict(own)
-            except RuntimeError:
-                raise InputError(
-                    f"{path}: belongs to a network of other sizes; resume with the recipe it was begun with"
-                ) from None
-        restore_optimizer(self.optimiser, tensors)
+        self.adam.restore(tensors, str(path))
         self.step, self.seconds = int(plain["step"]), float(plain["seconds"])
         self.scale = dict(plain["scale"])
         self.history = [(int(step), float(value)) for step, value in plain["history"]]
@@ -254,11 +244,16 @@ class Trainer:
 
 
 def train(
-    recipe: TrainRecipe, motion_folders: Sequence[Path], out_dir: Path, resume: bool = False, report: Report = quiet
+    recipe: TrainRecipe,
+    motion_folders: Sequence[Path],
+    out_dir: Path,
+    resume: bool = False,
+    report: Report = quiet,
+    blocks_dir: Path | None = None,
 ) -> Path:
     """Train keypoint weights on the motions of the folders; returns the weights' file inside ``out_dir``.
 
-    ``resume`` continues an interrupted run in ``out_dir``, blocks and all. The file holds the moving average of the weights, validation figures and the calibration of the
+    ``resume`` continues an interrupted run in ``out_dir``, blocks and all; ``blocks_dir`` keeps the samples elsewhere, for runs that shall share them. The file holds the moving average of the weights, validation figures and the calibration of the
     uncertainty.
 
     Raises:
@@ -267,34 +262,44 @@ def train(
     if not resume and (out_dir / STATE).exists():
         raise InputError(f"{out_dir}: already holds a training run; continue it with --resume or choose another folder")
     out_dir.mkdir(parents=True, exist_ok=True)
-    training, held_out = _read(motion_folders, recipe.data)
-    trainer = Trainer(recipe, pose_bank(training), out_dir)
+    training, held_out = read_people(motion_folders, recipe.data.validation_subjects, recipe.data.excluded_subjects)
+    trainer = Trainer(recipe, pose_bank(training), out_dir, blocks_dir)
     if resume:
         trainer.resume()
     trainer.draw_blocks(report)
     data = recipe.data
     checks = draw_validation(
-        trainer.bodies[0], held_out, data.validation_frames, recipe.seed, data.validation_noise, data.validation_views
+        trainer.bodies[0],
+        held_out,
+        data.validation_frames,
+        recipe.seed,
+        data.validation_noise,
+        data.validation_views,
+        data.validation_keypoints,
     )
     budget = 60 * recipe.minutes
     began = time.monotonic() - trainer.seconds
     saved = checked = time.monotonic()
-    while (seconds := time.monotonic() - began) < budget:
-        loss = trainer.advance(seconds / budget)
+    while True:
+        seconds = time.monotonic() - began
+        share = trainer.step / recipe.steps if recipe.steps else seconds / budget
+        if share >= 1:
+            break
+        loss = trainer.advance(share)
         trainer.seconds = seconds
         if trainer.step % 20 == 0:
             report(
                 f"step {trainer.step}: loss {loss:.4f}, {trainer.step / max(seconds, 1e-9):.2f} steps a second",
-                seconds / budget,
+                share,
             )
         if time.monotonic() - checked > 60 * recipe.validation_minutes:
-            _check(trainer, checks, report)
+            _check(trainer, checks, report, share)
             checked = time.monotonic()
         if time.monotonic() - saved > 60 * recipe.checkpoint_minutes:
             trainer.save(_facts(trainer))
             saved = time.monotonic()
     trainer.seconds = time.monotonic() - began
-    _check(trainer, checks, report)
+    _check(trainer, checks, report, 1.0)
     correction = calibrate(trainer.average, checks)
     trainer.save({**_facts(trainer), "sigma_correction": correction.coefficients.tolist()})
     return out_dir / WEIGHTS
@@ -305,10 +310,10 @@ def _facts(trainer: Trainer) -> dict[str, object]:
     return {"steps": trainer.step, "minutes": trainer.seconds / 60, "seed": trainer.recipe.seed, "validation": last}
 
 
-def _check(trainer: Trainer, checks: Sequence[Validation], report: Report) -> None:
+def _check(trainer: Trainer, checks: Sequence[Validation], report: Report, share: float) -> None:
     errors = validate(trainer.average, checks)
     trainer.validations.append({"step": trainer.step, "errors_mm": errors})
     report(
         "validation, mm: " + ", ".join(f"{name} {value:.1f}" for name, value in errors.items()),
-        trainer.seconds / 60 / trainer.recipe.minutes,
+        share,
     )

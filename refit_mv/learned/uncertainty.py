@@ -15,7 +15,6 @@ from refit_mv.body.model import BodyParams
 from refit_mv.body.skin import pose_landmarks
 from refit_mv.errors import InputError
 from refit_mv.fitting.normal_equations import landmark_jacobian
-from refit_mv.fitting.uncertainty import joint_skin
 from refit_mv.learned.features import STATISTICS
 from refit_mv.learned.scene import JOINT_STREAMS, Scene
 from refit_mv.learned.system import pose_tangent
@@ -70,7 +69,7 @@ def raw_joint_covariance(
     scene: Scene, params: BodyParams, factor: Float[Tensor, "frame unknown unknown"]
 ) -> Float[Tensor, "frame joint 3 3"]:
     """Covariance of the joints' world positions (m²) from the Cholesky factor of the last normal matrix."""
-    skin = joint_skin(scene.skin)
+    skin = scene.joint_skin
     jacobian = landmark_jacobian(skin, pose_landmarks(skin, params), pose_tangent(scene, params), scene.with_shape)
     frames, joints = jacobian.shape[:2]
     columns = jacobian.flatten(1, 2).transpose(-1, -2)

@@ -1,5 +1,6 @@
 """The one loop that training and inference share: look, update, repeat; then solve with learned weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,17 +9,21 @@ from torch import Tensor
 
 from refit_mv.body.model import BodyParams
 from refit_mv.geometry import rotations as so3
+from refit_mv.kernels.compiling import array
+from refit_mv.kernels.moving import HoldingArrays, UpdateArrays, assembled_frames, held_frames
 from refit_mv.learned.evidence import Evidence
 from refit_mv.learned.features import iteration_features, observation_features, statistics
 from refit_mv.learned.fusion import fuse_params, fuse_streams, view_share
 from refit_mv.learned.network import SHAPE_STREAM, Holding, ReFitNetwork, Update
 from refit_mv.learned.scene import Scene
 from refit_mv.learned.system import (
+    LIMITS,
     Linearisation,
     Solution,
     Weights,
     classic_step,
     confidence_weight,
+    kernels_serve,
     limited,
     linearise,
     moved,
@@ -32,6 +37,7 @@ LAYER_KERNEL = 0.06
 # Stiffnesses an untrained network starts from: far below the evidence's.
 JOINT_STIFFNESS, ROOT_STIFFNESS, MOVE_STIFFNESS, BONE_STIFFNESS = 1.0, 0.1, 0.1, 10.0
 PRIOR_WEIGHT = 0.3
+UNTRAINED = (MOVE_STIFFNESS, ROOT_STIFFNESS, JOINT_STIFFNESS, BONE_STIFFNESS, PRIOR_WEIGHT)
 # Ridge of the map from log bone lengths to shape.
 BONE_RIDGE = 0.01
 # A frame has settled when a layer moves its pelvis by less than this (metres) and turns every joint by less (radians).
@@ -41,7 +47,7 @@ SETTLED_MOVE, SETTLED_TURN = 0.002, 0.03
 @dataclass(frozen=True, eq=False)
 class Unrolled:
     """Every prediction in order (iterations, then layers), how many were iterations, and where there were layers: the last one's solution and weights, the
-    parameters at which it was linearised, and what the evidence looked like from there.
+    parameters at which it was linearised, and what the evidence looked like from there. ``recurrence`` is where the iterations ended.
     """
 
     predictions: list[BodyParams]
@@ -50,6 +56,7 @@ class Unrolled:
     weights: Weights | None = None
     at: BodyParams | None = None
     facts: Float[Tensor, "frame statistic"] | None = None
+    recurrence: "Recurrence | None" = None
 
     @property
     def final(self) -> BodyParams:
@@ -71,6 +78,12 @@ def assembled_step(
     scene: Scene, here: Linearisation, proposal: Tensor, update: Update
 ) -> Float[Tensor, "frame unknown"]:
     """The iteration's step in the unknowns of the system."""
+    decided = (update.turn, update.turn_gate, update.move, update.move_gate, update.bone, update.shape_gate)
+    if kernels_serve(proposal, *decided):
+        given = map(array, (here.params.rotations, here.bone_slope, proposal))
+        words = UpdateArrays(*map(array, decided))
+        steps = assembled_frames(scene.arrays, scene.with_shape, LIMITS, BONE_RIDGE, *given, words)
+        return torch.from_numpy(steps)
     joints = scene.pose_mean.shape[0] + 1
     last = 3 + 3 * joints
     root = here.params.rotations[:, 0]
@@ -86,9 +99,24 @@ def assembled_step(
     return limited(scene, torch.cat(parts, dim=-1))
 
 
-def _weights(
+def layer_weights(
     scene: Scene, estimate: BodyParams, tangent: Tensor, bone: Tensor, holding: Holding, observation: Tensor
 ) -> Weights:
+    """A layer's weights in the system's units from what the network decided: ``estimate`` is what is held, with its tangent and log bone lengths."""
+    words = (
+        holding.turn, holding.turn_stiffness, holding.move, holding.move_stiffness,
+        holding.bone, holding.bone_stiffness, holding.pose_prior, holding.shape_prior,
+    )  # fmt: skip
+    if kernels_serve(estimate.pelvis, estimate.rotations, tangent, bone, *words):
+        given = map(array, (estimate.pelvis, estimate.rotations, tangent, bone))
+        found = held_frames(scene.arrays, UNTRAINED, *given, HoldingArrays(*map(array, words)))
+        move, turn, joint, stretch, pose, shape, pelvis, root, target_tangent, bone_target = map(
+            torch.from_numpy, found
+        )
+        rotations = estimate.rotations.clone()
+        rotations[:, 0] = root
+        target = BodyParams(pelvis, rotations, estimate.shape)
+        return Weights(observation, move, turn, joint, stretch, pose, shape, target, target_tangent, bone_target)
     joints = scene.pose_mean.shape[0] + 1
     present = scene.stream_present[:, None]
     frames = len(tangent)
@@ -129,6 +157,30 @@ class Recurrence:
     hidden: Float[Tensor, "stream frame hidden"]
     context: Float[Tensor, "frame context"]
     gaze: Float[Tensor, "frame 3"]
+
+    def ended(self) -> "Recurrence":
+        """Without all predictions but the last."""
+        return Recurrence(self.predictions[-1:], self.hidden, self.context, self.gaze)
+
+    def __getitem__(self, frames: slice | Int[Tensor, " chosen"]) -> "Recurrence":
+        return Recurrence(
+            [params[frames] for params in self.predictions],
+            self.hidden[:, frames],
+            self.context[frames],
+            self.gaze[frames],
+        )
+
+    @staticmethod
+    def concatenate(parts: Sequence["Recurrence"]) -> "Recurrence":
+        """Frames of several, one after the other; of predictions only the last."""
+        if len(parts) == 1:
+            return replace(parts[0], predictions=parts[0].predictions[-1:])
+        return Recurrence(
+            [BodyParams.concatenate([part.predictions[-1] for part in parts])],
+            torch.cat([part.hidden for part in parts], dim=1),
+            torch.cat([part.context for part in parts]),
+            torch.cat([part.gaze for part in parts]),
+        )
 
 
 def recur(network: ReFitNetwork, scene: Scene, evidence: Evidence, start: BodyParams, embedding: Tensor) -> Recurrence:
@@ -215,7 +267,7 @@ def _layer(
     holding = network.holding(estimate.hidden, estimate.context, estimate.gaze, facts, layer)
     scale = network.observation_scale(features, embedding, estimate.context, estimate.hidden[SHAPE_STREAM], layer)
     observation = base * scale.clamp(-10, 10).exp()
-    weights = _weights(scene, estimate.params, estimate.tangent, estimate.bone, holding, observation)
+    weights = layer_weights(scene, estimate.params, estimate.tangent, estimate.bone, holding, observation)
     solution = weighted_step(scene, here, weights)
     params = moved(scene, here.params, here.tangent, limited(scene, solution.step))
     return _Layer(params, solution, weights, here.params, facts)
@@ -246,8 +298,10 @@ def unroll(
     embedding = network.embed(scene.landmark_facts)
     recurrence = recur(network, scene, evidence, start, embedding)
     predictions = recurrence.predictions
+    # Without iterations the start is where they ended.
+    recurrence = replace(recurrence, predictions=predictions or [start])
     if not layers or options.layers == 0:
-        return Unrolled(predictions, options.iterations)
+        return Unrolled(predictions, options.iterations, recurrence=recurrence)
 
     params = predictions[-1] if predictions else start
     bone, _ = scene.bones(params.shape)
@@ -260,7 +314,7 @@ def unroll(
         params = done.params
         predictions = [*predictions, params]
     assert done is not None
-    unrolled = Unrolled(predictions, options.iterations, done.solution, done.weights, done.at, done.facts)
+    unrolled = Unrolled(predictions, options.iterations, done.solution, done.weights, done.at, done.facts, recurrence)
     for _ in range(extra_layers):
         assert unrolled.solution is not None
         rows = _unsettled(scene, unrolled.solution.step)

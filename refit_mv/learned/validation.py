@@ -53,16 +53,18 @@ def draw_validation(
     seed: int,
     noise: Sequence[str] = NOISE,
     view_counts: Sequence[int] = VIEWS,
+    keypoints: str = KEYPOINTS,
+    frames_per_rig: int = FRAMES_PER_RIG,
 ) -> tuple[Validation, ...]:
     """The benchmark's kinds of evidence on the given motions. Frames in which nearly nothing is seen are left out."""
     checks = []
-    names = keypoint_set(KEYPOINTS).keypoint_names
+    names = keypoint_set(keypoints).keypoint_names
     for kind in noise:
         for views in view_counts:
             problems, truths, starts = [], [], []
-            blocks = max(1, frames // FRAMES_PER_RIG)
+            blocks = max(1, frames // frames_per_rig)
             for session in independent_frames(
-                body, KEYPOINTS, motions, views, detector_noise(kind), frames, seed, blocks
+                body, keypoints, motions, views, detector_noise(kind), frames, seed, blocks
             ):
                 seen = session.observations
                 confidence = torch.from_numpy(seen.confidence[:, :, 0])
@@ -123,6 +125,11 @@ def calibrate(network: ReFitNetwork, checks: Sequence[Validation], steps: int = 
     runs = [_run(network, check) for check in checks]
     if any(len(covariance) == 0 for _, covariance, _ in runs):
         return SigmaCorrection.none()
+    return fitted_correction(runs, steps)
+
+
+def fitted_correction(runs: Sequence[tuple[Tensor, Tensor, Tensor]], steps: int = 800) -> SigmaCorrection:
+    """From joint errors (metres, world axes), raw joint covariances and statistics of the frames of every kind of evidence; each kind counts the same."""
     errors = torch.cat([errors[:, :JOINT_STREAMS].abs() for errors, _, _ in runs])
     covariance = torch.cat([covariance[:, :JOINT_STREAMS] for _, covariance, _ in runs])
     log_sigma = 0.5 * covariance.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-9).log()

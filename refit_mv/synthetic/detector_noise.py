@@ -9,19 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.signal import lfilter
+from scipy.special import ndtr
 
 from refit_mv.body.keypoint_sets import KeypointSet
+from refit_mv.body.limbs import limb_of
 from refit_mv.errors import InputError
 
 # The stature that stands for every person when noise is turned into pixels, metres.
 APPARENT_STATURE = 1.70
 # A detector's sigma at which its confidence has fallen to 1/e.
 CONFIDENCE_SIGMA = 0.012
-# Detectors take one arm (or leg) for the other as a whole: words in the names of the keypoints that then change places.
-_LIMB_WORDS = {
-    "legs": ("hip", "knee", "ankle", "toe", "heel", "foot", "thigh", "shin", "calf"),
-    "arms": ("shoulder", "elbow", "wrist", "hand", "index", "pinky", "thumb", "finger", "arm", "acromion", "deltoid"),
-}
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,8 @@ class DetectorNoise:
     ``sigma`` is multiplied, point by point, by U(``spread``). An outlier is displaced by ``outlier_sigma`` instead and
     its confidence multiplied by U(``outlier_confidence``). ``offset_sigma``: every keypoint has a constant image offset
     of its own, the same in all views and frames (a detector's habit). ``bystander_share``: views in which a second
-    person is seen. ``calibration_rotation`` (radians) and ``calibration_translation`` (metres): the error of the rig
+    person is seen. ``persistence``: how much everything random about a point resembles the frame before, 0 to below 1; at 0.9 an error, a
+    swap or a missing point lasts some 10 frames. ``calibration_rotation`` (radians) and ``calibration_translation`` (metres): the error of the rig
     that the session hands out.
     """
 
@@ -47,6 +46,7 @@ class DetectorNoise:
     outlier_confidence: tuple[float, float] = (0.1, 1.0)
     offset_sigma: float = 0.0
     bystander_share: float = 0.0
+    persistence: float = 0.0
     calibration_rotation: float = 0.0
     calibration_translation: float = 0.0
 
@@ -76,6 +76,36 @@ def detector_noise(name: str) -> DetectorNoise:
     return PRESETS[name]
 
 
+@dataclass(frozen=True)
+class _Draws:
+    """Random numbers whose first axis is time. With ``persistence`` they come from a Gaussian process of that correlation between neighbours, with the distribution of independent ones."""
+
+    rng: np.random.Generator
+    persistence: float
+
+    def normal(self, shape: tuple[int, ...]) -> np.ndarray:
+        fresh = self.rng.normal(size=shape)
+        if self.persistence == 0:
+            return fresh
+        innovation = (1 - self.persistence**2) ** 0.5
+        fresh[1:] *= innovation
+        return np.asarray(lfilter([1.0], [1.0, -self.persistence], fresh, axis=0))
+
+    def uniform(self, shape: tuple[int, ...], copies: int | None = None) -> np.ndarray:
+        """In [0, 1); ``copies`` stacks independent ones in front of the time axis."""
+        if self.persistence == 0:
+            return self.rng.uniform(size=shape if copies is None else (copies, *shape))
+        if copies is not None:
+            return np.stack([self.uniform(shape) for _ in range(copies)])
+        return ndtr(self.normal(shape))
+
+    def between(self, limits: tuple[float, float], shape: tuple[int, ...]) -> np.ndarray:
+        low, high = limits
+        if self.persistence == 0:
+            return self.rng.uniform(low, high, size=shape)
+        return low + (high - low) * self.uniform(shape)
+
+
 @dataclass(frozen=True, eq=False)
 class Detections:
     """What the detector reports (missing points: confidence 0 and pixel 0), and what went wrong where."""
@@ -93,10 +123,7 @@ def limb_mirror(keypoints: KeypointSet, limb: str) -> tuple[int, ...]:
     """
     order = list(range(len(keypoints.keypoint_names)))
     for left, right in keypoints.left_right_pairs:
-        # Legs are asked first: BlazePose's "left_foot_index" is no finger.
-        name = keypoints.keypoint_names[left]
-        found = next((limb for limb, words in _LIMB_WORDS.items() if any(word in name for word in words)), None)
-        if found == limb:
+        if limb_of(keypoints.keypoint_names[left]) == limb:
             order[left], order[right] = right, left
     return tuple(order)
 
@@ -138,23 +165,24 @@ def detect(
         rng: every number drawn comes from it, in an order that does not depend on the data.
     """
     frame_view, points = pixels.shape[:2], pixels.shape[:3]
+    draw = _Draws(rng, noise.persistence)
     last = sizes[:, None, :] - 1
     visible = visible & ((pixels >= 0) & (pixels <= last)).all(-1)
 
-    arms, legs = rng.uniform(size=(2, *frame_view)) < noise.swap_share
+    arms, legs = draw.uniform(frame_view, copies=2) < noise.swap_share
     pixels, visible = _swapped(pixels, visible, arms, limb_mirror(keypoints, "arms"))
     pixels, visible = _swapped(pixels, visible, legs, limb_mirror(keypoints, "legs"))
 
-    sigma = noise.sigma * rng.uniform(*noise.spread, size=points)
-    outlier = rng.uniform(size=points) < noise.outlier_share
+    sigma = noise.sigma * draw.between(noise.spread, points)
+    outlier = draw.uniform(points) < noise.outlier_share
     habit = noise.offset_sigma * rng.normal(size=(points[2], 2))
-    shift = rng.normal(size=(*points, 2)) * np.where(outlier, noise.outlier_sigma, sigma)[..., None] + habit
+    shift = draw.normal((*points, 2)) * np.where(outlier, noise.outlier_sigma, sigma)[..., None] + habit
     reported = np.clip(pixels + shift * height[..., None, None], 0, last)
 
-    confidence = np.exp(-sigma / CONFIDENCE_SIGMA) * rng.uniform(*noise.confidence, size=points)
-    confidence = np.where(outlier, confidence * rng.uniform(*noise.outlier_confidence, size=points), confidence)
-    visible = visible & (rng.uniform(size=points) >= noise.missing_points)
-    visible = visible & (rng.uniform(size=frame_view) >= noise.missing_views)[..., None]
+    confidence = np.exp(-sigma / CONFIDENCE_SIGMA) * draw.between(noise.confidence, points)
+    confidence = np.where(outlier, confidence * draw.between(noise.outlier_confidence, points), confidence)
+    visible = visible & (draw.uniform(points) >= noise.missing_points)
+    visible = visible & (draw.uniform(frame_view) >= noise.missing_views)[..., None]
     return Detections(
         pixels=np.where(visible[..., None], reported, 0.0),
         confidence=np.where(visible, confidence, 0.0),

@@ -12,6 +12,7 @@ from refit_mv.body.open_body import open_body
 from refit_mv.body.priors import load_pose_prior, tangent
 from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.errors import InputError
+from refit_mv.geometry import rotations
 from refit_mv.learned.block_store import BlockStore
 from refit_mv.learned.body_variants import body_variant
 from refit_mv.learned.evidence import Evidence
@@ -22,7 +23,7 @@ from refit_mv.synthetic.detector_noise import DetectorNoise
 from refit_mv.synthetic.motion import Motion, mirrored_joint_order
 from refit_mv.synthetic.motions import sampled_motion
 
-PLAIN = PoseMix(recombined=0.0, disturbed=0.0, sampled=0.0, extreme=0.0, tumbled=0.0)
+PLAIN = PoseMix(recombined=0.0, exchanged=0.0, disturbed=0.0, sampled=0.0, extreme=0.0, tumbled=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -139,18 +140,47 @@ def test_batches_mix_bodies_and_agree_with_single_skins(bank: PoseBank) -> None:
     bodies = [open_body(), body_variant(open_body(), 0.1, np.random.default_rng(0))]
     blocks = _blocks(bank, 4)
     assert len({block.body for block in blocks}) == 2
-    pool = SamplePool(bodies, blocks)
+    pool = SamplePool(bodies, blocks, bank, PoseMix())
     assert len(pool) > 12
     rng = np.random.default_rng(0)
-    batch = pool.draw(32, {2: 1.0}, rng, locked=0.0, fresh=0.0, dropout=0.0)
+    batch = pool.draw(32, {2: 1.0}, rng, locked=0.0, fresh=0.0, renewed=0.0, dropout=0.0)
     assert batch.views == 2
     residual = batch.evidence.feedback(pose_landmarks(batch.scene.skin, batch.truth)).residual.norm(dim=-1)
     assert float(residual[batch.evidence.confidence > 0].median()) < 0.06
-    locked = pool.draw(32, {2: 1.0}, rng, locked=1.0, fresh=1.0, dropout=0.5)
+    locked = pool.draw(32, {2: 1.0}, rng, locked=1.0, fresh=1.0, renewed=0.0, dropout=0.5)
     assert not locked.scene.with_shape
     # Shape is given with an error of 0.15.
     assert 0.05 < float((locked.start.shape - locked.truth.shape).std()) < 0.3
     assert set(keypoint_set("coco17").keypoint_names) >= set(batch.scene.skin.landmark_names)
+
+
+def test_renewed_people_strike_other_poses_that_explain_their_evidence(bank: PoseBank) -> None:
+    body = open_body()
+    mix = EvidenceMix(
+        views=((2, 1.0),), keypoint_sets=(("coco17", 1.0),), noise=(("clean", 1.0),), first_body=1.0, thinned=0.0
+    )
+    block = draw_block(bank, [body], PoseMix(), mix, 12, np.random.default_rng(5))
+    pool = SamplePool([body], [block], bank, PoseMix())
+    same = pool.draw(48, {2: 1.0}, np.random.default_rng(1), locked=0.0, fresh=1.0, renewed=0.0, dropout=0.0)
+    other = pool.draw(48, {2: 1.0}, np.random.default_rng(1), locked=0.0, fresh=1.0, renewed=1.0, dropout=0.0)
+    residual = other.evidence.feedback(pose_landmarks(other.scene.skin, other.truth)).residual.norm(dim=-1)
+    # "clean" errs by some 1 mm at the body.
+    assert float(residual[other.evidence.confidence > 0].median()) < 0.003
+
+    def angles(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return rotations.log(a.transpose(-1, -2) @ b).norm(dim=-1)
+
+    # Everybody moved, but no start is further off than it was: the same people come in the same order.
+    assert float(angles(same.truth.rotations, other.truth.rotations)[:, 1:].amax(1).min()) > 0.1
+    torch.testing.assert_close(
+        angles(other.truth.rotations, other.start.rotations),
+        angles(same.truth.rotations, same.start.rotations),
+        atol=2e-3,  # angles of float32 matrices near zero and π
+        rtol=0,
+    )
+    torch.testing.assert_close(
+        other.start.pelvis - other.truth.pelvis, same.start.pelvis - same.truth.pelvis, atol=1e-5, rtol=0
+    )
 
 
 def test_blocks_survive_the_disk(bank: PoseBank, tmp_path_factory: pytest.TempPathFactory) -> None:
