@@ -20,7 +20,7 @@ def table(rows: Sequence[BenchRow]) -> str:
         parts.append(
             f"{noise} noise, {views} {plural}, {frames} frames (errors in mm, rot in degrees, ms per person-frame)"
         )
-        parts.append(_aligned([_HEAD, *(_line(row) for row in members)]))
+        parts.append(aligned([_HEAD, *(_line(row) for row in members)]))
         parts.extend(cold_against_truth(members))
         parts.append("")
     return "\n".join(parts).rstrip() + "\n"
@@ -59,13 +59,13 @@ def _line(row: BenchRow) -> tuple[str, ...]:
     )
 
 
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Names to the left, numbers to the right."""
+def aligned(lines: Sequence[Sequence[str]], names: int = 2) -> str:
+    """Columns of text: the first ``names`` to the left, numbers to the right."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     rows = []
     for line in lines:
         cells = [
-            text.ljust(width) if column < 2 else text.rjust(width)
+            text.ljust(width) if column < names else text.rjust(width)
             for column, (text, width) in enumerate(zip(line, widths, strict=True))
         ]
         rows.append("  " + "  ".join(cells).rstrip())
