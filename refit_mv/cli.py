@@ -2,8 +2,6 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -15,10 +13,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import click
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from refit_mv import __version__
+from refit_mv.cli_bench import bench
+from refit_mv.cli_image import shape, train_image
+from refit_mv.cli_progress import progress_bars
 from refit_mv.errors import InputError
 
 FOLDER = click.Path(path_type=Path)
@@ -87,24 +86,10 @@ def _rate(_context: click.Context, _parameter: click.Parameter, value: float | N
     return value
 
 
-@contextmanager
-def _progress() -> Iterator:
-    """A callback that draws bars on a terminal and keeps quiet elsewhere."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description:>16}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        tasks = {}
-
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        yield report
-
-
 _session = click.argument("session", type=FOLDER)
-_calib = click.option("--calib", type=FILE, help="Calibration file; by default the one inside the session.")
+_calib = click.option(
+    "--calib", type=FILE, help="Calibration file; by default the one inside the session. One view alone may do without."
+)
 _units = click.option(
     "--units", help="Unit of the calibration's lengths where the file does not say: m, cm, mm, in, or metres per unit."
 )
@@ -130,24 +115,27 @@ _out = click.option("--out", type=FOLDER, help="Output folder [default: SESSION/
 @click.option("--fps", type=float, callback=_rate, help="Frame rate where neither videos nor time stamps say it.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same fit stopped.")
+@click.option("--smooth", help="Overrides the recipe's smoothing over time: off, default or strong.")
 @click.option("--no-overlay", is_flag=True, help="Do not draw overlay videos.")
 @_detector
 @_weights
-def fit(recipe: str, optimizer: str | None, no_overlay: bool, **options) -> None:
+def fit(recipe: str, optimizer: str | None, smooth: str | None, no_overlay: bool, **options) -> None:
     """Turn a recording of one person into the motion of a body.
 
     SESSION is a folder with keypoint files or videos of every view; see docs/formats.md for the layouts.
     """
     from refit_mv.pipeline import FitRequest
     from refit_mv.pipeline import fit as run
-    from refit_mv.recipe import FitRecipe, find_recipe, load_recipe, with_optimizer
+    from refit_mv.recipe import FitRecipe, find_recipe, load_recipe, with_optimizer, with_smoothing
 
     chosen = load_recipe(FitRecipe, find_recipe(recipe))
     if optimizer is not None:
         chosen = with_optimizer(chosen, optimizer)
+    if smooth is not None:
+        chosen = with_smoothing(chosen, smooth)
     if no_overlay:
         chosen = replace(chosen, overlay=False)
-    with _progress() as progress:
+    with progress_bars() as progress:
         delivery = run(FitRequest(recipe=chosen, **options), progress)
     _tell(delivery)
 
@@ -160,6 +148,8 @@ def _tell(delivery) -> None:
     figures = delivery.summary
     median, high = figures["median_reprojection_px"], figures["p95_reprojection_px"]
     counts = ", ".join(f"{count} {status}" for status, count in figures["status"].items() if count)
+    for warning in delivery.warnings:
+        click.echo(f"note: {warning}")
     click.echo(f"{figures['frames']} frames, {_plural(figures['views'], 'view')}: {counts}")
     if median is not None:
         click.echo(f"reprojection of confident keypoints: median {median:.1f} px, 95th percentile {high:.1f} px")
@@ -183,7 +173,7 @@ def detect(
 
     opened = open_session(session, calib, units)
     finder = find_detector(detector, detector_weights)
-    with _progress() as progress:
+    with progress_bars() as progress:
         folder = run_detection(
             opened, finder, out or session / "refit", lambda view, done, total: progress(view, done, total)
         )
@@ -251,71 +241,7 @@ def synthesise(folder: Path, **options) -> None:
     click.echo(f"{frames}, {_plural(len(session.rig), 'view')} in {folder}; fit it with: refit-mv fit {folder}")
 
 
-def _words(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in value.split(",") if word.strip())
-
-
-def _counts(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
-    words = _words(context, parameter, value)
-    if not words or not all(word.isdigit() for word in words):
-        raise InputError(f"--{parameter.name} {value}: expected whole numbers with commas between, for example 2,4,8")
-    return tuple(int(word) for word in words)
-
-
-@main.command()
-@click.option(
-    "--views", callback=_counts, default="4", show_default=True, help="Numbers of views, with commas between."
-)
-@click.option("--noise", callback=_words, default="standard", show_default=True, help="none, clean, standard, strong.")
-@click.option("--frames", default=512, show_default=True, help="Frames in each cell.")
-@click.option(
-    "--optimizers",
-    callback=_words,
-    default="refit,refit-no-layers,gauss-newton",
-    show_default=True,
-    help="refit, refit-no-layers, gauss-newton, scipy.",
-)
-@click.option("--starts", callback=_words, default="cold", show_default=True, help="cold, truth.")
-@click.option("--keypoints", default="coco23", show_default=True, help="Keypoint set of the evidence.")
-@click.option("--motion", type=FOLDER, help="Folder of BVH or AMASS files; by default poses are drawn from the prior.")
-@click.option("--body", default="open", show_default=True, help="Body that is seen and fitted.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--scipy-frames", type=int, help="So many frames for SciPy; the others are compared on these too.")
-@click.option("--weak-priors", is_flag=True, help="Priors at their weakest: what the evidence alone determines.")
-@click.option("--recipe", default="fit/default", show_default=True, help="Recipe with the optimizers' options.")
-@click.option("--csv", "csv_file", type=FILE, help="Write the rows here.")
-@click.option("--page", "page_file", type=FILE, help="Write a page with plots here.")
-def bench(
-    optimizers: tuple[str, ...],
-    body: str,
-    weak_priors: bool,
-    recipe: str,
-    csv_file: Path | None,
-    page_file: Path | None,
-    **options,
-) -> None:
-    """Compare optimizers on synthetic evidence with known truth: same evidence, same start, same body."""
-    from refit_mv.bench.motions import bench_motions
-    from refit_mv.bench.page import write_page
-    from refit_mv.bench.request import WEAKEST_PRIORS, BenchRequest
-    from refit_mv.bench.row import write_csv
-    from refit_mv.bench.run import run_bench
-    from refit_mv.bench.table import table
-    from refit_mv.body.files import load_body
-    from refit_mv.recipe import FitRecipe, find_recipe, load_recipe, with_optimizer
-
-    chosen = load_recipe(FitRecipe, find_recipe(recipe))
-    named = {name: with_optimizer(chosen, name).build_optimizer() for name in optimizers}
-    request = BenchRequest(cost=WEAKEST_PRIORS if weak_priors else chosen.cost, body=load_body(body), **options)
-    origin = bench_motions(request.motion, request.seed).origin
-    click.echo(f"{origin}; {request.keypoints}; body {request.body.name}")
-    with _progress() as progress:
-        rows = run_bench(request, named, progress)
-    click.echo(table(rows))
-    if csv_file is not None:
-        write_csv(rows, csv_file)
-    if page_file is not None:
-        write_page(rows, page_file, origin)
+main.add_command(bench)
 
 
 @main.group()
@@ -348,6 +274,64 @@ def train_keypoints(folders: tuple[Path, ...], recipe: str, out: Path, resume: b
     click.echo(f"weights are in {weights}")
 
 
+@train.command("sequences")
+@click.option("--motion", "folders", type=FOLDER, multiple=True, required=True, help="As in `train keypoints`.")
+@click.option("--recipe", default="train/sequences", show_default=True, help="Shipped recipe or YAML file.")
+@click.option("--out", type=FOLDER, required=True, help="Folder for checkpoints, loss picture and weights.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out.")
+def train_time(folders: tuple[Path, ...], recipe: str, out: Path, resume: bool) -> None:
+    """Train what the learned optimizer knows about time, on top of the keypoint network."""
+    from refit_mv.learned.sequence_training import SequenceRecipe, train_sequences
+    from refit_mv.recipe import find_recipe, load_recipe
+
+    def tell(line: str, share: float) -> None:
+        click.echo(f"{100 * share:5.1f} %  {line}")
+
+    weights = train_sequences(load_recipe(SequenceRecipe, find_recipe(recipe)), folders, out, resume, tell)
+    click.echo(f"weights are in {weights}")
+
+
+@train.command("ablations")
+@click.option("--motion", "folders", type=FOLDER, multiple=True, required=True, help="As in `train keypoints`.")
+@click.option("--recipe", default="train/ablations", show_default=True, help="Shipped recipe or YAML file.")
+@click.option(
+    "--out", type=FOLDER, required=True, help="Folder for the runs and ablations.csv; continued if it exists."
+)
+def train_ablations(folders: tuple[Path, ...], recipe: str, out: Path) -> None:
+    """Train variants of the keypoint network side by side and compare them."""
+    from refit_mv.learned.ablations import TABLE, ablate
+    from refit_mv.learned.training import TrainRecipe
+    from refit_mv.recipe import find_recipe, load_recipe
+
+    ablate(
+        load_recipe(TrainRecipe, find_recipe(recipe)),
+        folders,
+        out,
+        report=lambda line, share: click.echo(f"{100 * share:5.1f} %  {line}"),
+    )
+    click.echo(f"the table is in {out / TABLE}")
+
+
+train.add_command(train_image)
+main.add_command(shape)
+
+
+@main.group("weights")
+def weights_group() -> None:
+    """Bring networks' weights into the program's own format."""
+
+
+@weights_group.command("convert")
+@click.argument("file", type=FILE)
+@click.option("--points", type=FILE, help="The authors' smpl_ssm.npy [default: where their folders have it].")
+@click.option("--out", type=FILE, help="File to write [default: FILE's name with .safetensors].")
+def weights_convert(file: Path, points: Path | None, out: Path | None) -> None:
+    """Turn the released checkpoint of ReFit's image network, FILE, into safetensors."""
+    from refit_mv.image.conversion import convert
+
+    click.echo(f"weights are in {convert(file, points, out)}")
+
+
 @main.command()
 @click.option("--out", type=FOLDER, default=Path("demo"), show_default=True, help="Output folder.")
 @click.option("--cache", type=FOLDER, help="Where the recording is kept [default: the user's cache folder].")
@@ -371,7 +355,7 @@ def demo(out: Path, cache: Path | None, synthetic: bool) -> None:
         recording = synthetic_recording(out / "synthetic_session", write_rig)
     click.echo(recording.note)
     recipe = load_recipe(FitRecipe, find_recipe("fit/default"))
-    with _progress() as progress:
+    with progress_bars() as progress:
         delivery = run(
             FitRequest(
                 session=recording.session, calib=recording.calib, keypoints=recording.keypoints, out=out, recipe=recipe

@@ -42,11 +42,12 @@ LONGEST_BLANK_OVERLAY = 1000
 
 @dataclass(frozen=True)
 class Delivery:
-    """Where the results are, and the figures of ``summary.json``."""
+    """Where the results are, the figures of ``summary.json``, and what a person should know about them."""
 
     out: Path
     report: Path
     summary: dict[str, object]
+    warnings: tuple[str, ...] = ()
 
 
 def package_versions() -> dict[str, str]:
@@ -87,7 +88,7 @@ def deliver(
         pictures = _overlays(session, source_numbers, body, observations, store, report, out, progress)
     write_report(out / "report.html", report, pictures)
     write_summary(out / "summary.json", report)
-    return Delivery(out, out / "report.html", summary(report))
+    return Delivery(out, out / "report.html", summary(report), warnings)
 
 
 def _quality(
@@ -112,7 +113,14 @@ def _quality(
     if len(session.rig) >= FEWEST_VIEWS_TO_LEAVE_ONE_OUT:
         subject = read_subject(store)
         left_out = left_out_error(
-            body, session.rig, evidence, subject, recipe.build_optimizer(), recipe.cost, LEFT_OUT_FRAMES, device
+            body,
+            session.rig,
+            evidence,
+            subject,
+            recipe.build_keypoint_optimizer(),
+            recipe.cost,
+            LEFT_OUT_FRAMES,
+            device,
         )
     return QualityReport(
         title=session.path.resolve().name,
@@ -132,6 +140,7 @@ def _quality(
         joints_m=joints,
         joint_sigma_m=sigma.astype(np.float64),
         left_out_px=left_out,
+        swapped=store.read("swapped").astype(bool),
         person_height_m=stature(body, params),
         up=session.up,
         warnings=warnings,

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from refit_mv.body.files import load_body
-from refit_mv.body.model import BodyModel
+from refit_mv.body.model import BodyModel, BodyParams
 from refit_mv.delivery import Delivery, deliver
 from refit_mv.detect.detector import detector
 from refit_mv.detect.run_detection import run_detection
@@ -19,8 +21,12 @@ from refit_mv.fitting.association import Chosen, choose_person
 from refit_mv.fitting.evidence import Evidence, check_stature, evidence_on
 from refit_mv.fitting.initialise import initialise
 from refit_mv.fitting.result_store import describe, fields, read_params, read_subject, row_block
-from refit_mv.fitting.subject import meet
+from refit_mv.fitting.sequence_gaps import bridged_frames, seen_frames
+from refit_mv.fitting.subject import Start, meet
+from refit_mv.fitting.swaps import with_sides_exchanged
 from refit_mv.fitting.visible_error import pixel_error
+from refit_mv.image.crop_reading import crop_reader
+from refit_mv.image.fitting import picture_start
 from refit_mv.recipe import FitRecipe
 from refit_mv.session.observation_reading import LoadedObservations, read_observations
 from refit_mv.session.session import Session, open_session, with_keypoints
@@ -73,8 +79,12 @@ def fit(request: FitRequest, progress: Progress = _quiet) -> Delivery:
     check_stature(body, loaded.observations, session.rig)
     chosen = choose_person(loaded.observations, session.rig)
     evidence = evidence_on(body, chosen.observations)
-    store = _open_store(request, session, body, chosen, evidence, out / "fit.h5", progress)
-    _solve(request, session, body, chosen, evidence, store, progress)
+    start = None
+    if request.recipe.optimizer == "image":
+        reader = crop_reader(session, loaded.source_numbers, chosen.observations)
+        start = picture_start(body, reader, request.recipe.image, _device(request.device))
+    store = _open_store(request, session, body, chosen, evidence, start, out / "fit.h5", progress)
+    _solve(request, session, body, chosen, evidence, start, store, progress)
     return deliver(
         session=session,
         source_numbers=loaded.source_numbers,
@@ -156,6 +166,7 @@ def _open_store(
     body: BodyModel,
     chosen: Chosen,
     evidence: Evidence,
+    start: Start | None,
     path: Path,
     progress: Progress,
 ) -> ResultStore:
@@ -173,6 +184,7 @@ def _open_store(
         recipe.cost,
         recipe.subject_frames,
         _device(request.device),
+        start,
     )
     progress("person", 1, 1)
     static = {
@@ -197,25 +209,38 @@ def _solve(
     body: BodyModel,
     chosen: Chosen,
     evidence: Evidence,
+    start: Start | None,
     store: ResultStore,
     progress: Progress,
 ) -> None:
-    """Fit chunk after chunk. A chunk depends on nothing but its evidence, the subject and the last frames of the chunk before, all read from the store."""
+    """Fit chunk after chunk. A chunk depends on nothing but the evidence, the subject and the last frames of the chunk before, all read from the store."""
     recipe, device = request.recipe, _device(request.device)
     optimizer = recipe.build_optimizer()
     subject = read_subject(store)
     projector = session.rig.stacked()
+    step = 1 / chosen.observations.fps
+    seen = seen_frames(evidence.confidence)
+    bridged = bridged_frames(seen, step, recipe.cost.time.longest_gap)
+    present = seen | bridged
     for index in store.unfinished():
         chunk = store.chunk_rows(index)
-        part = evidence.frames(chunk)
-        problem = part.problem(body, session.rig, recipe.cost, "locked", 1 / chosen.observations.fps, device)
+        # Frames beyond the chunk are there to be looked at; their own results come with the next chunk.
+        wanted = slice(chunk.start, min(chunk.stop + recipe.lookahead, len(evidence)))
+        problem = evidence.frames(wanted).problem(body, session.rig, recipe.problem_cost, "locked", device=device)
         problem = subject.lock(problem)
-        if chunk.start > 0:
+        if recipe.smooth != "off":
+            before = _preceding(store, chunk.start, present)
             problem = replace(
                 problem,
-                preceding=read_params(store, slice(max(chunk.start - 2, 0), chunk.start)).to(torch.float64, device),
+                time_step=step,
+                bridged=bridged[wanted].to(device),
+                preceding=None if before is None else before.to(torch.float64, device),
             )
-        result = optimizer.solve(problem, subject.dress(initialise(problem)))
+        initial = initialise(problem) if start is None else start(problem, torch.arange(wanted.start, wanted.stop))
+        result = optimizer.solve(problem, subject.dress(initial))[: chunk.stop - chunk.start]
+        part = evidence.frames(chunk)
+        if result.swapped is not None:
+            part = with_sides_exchanged(part, result.swapped.cpu())
         error = pixel_error(problem.skin.to(torch.float64, "cpu"), projector, result.params.to(torch.float64), part)
         rows = row_block(
             result,
@@ -227,3 +252,11 @@ def _solve(
         )
         store.write_chunk(index, rows)
         progress("fit", chunk.stop, store.frame_count)
+
+
+def _preceding(store: ResultStore, first: int, present: Bool[Tensor, " frame"]) -> BodyParams | None:
+    """The two frames before the ``first``, or the one, whose motion goes on in it."""
+    count = 0
+    while count < min(2, first) and bool(present[first - 1 - count]):
+        count += 1
+    return read_params(store, slice(first - count, first)) if count else None

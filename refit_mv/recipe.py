@@ -8,52 +8,83 @@ import difflib
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from refit_mv.errors import InputError
 from refit_mv.fitting.gauss_newton import GaussNewton, GaussNewtonOptions
 from refit_mv.fitting.problem import CostOptions
 from refit_mv.fitting.result import Optimizer
 from refit_mv.fitting.scipy_optimizer import Scipy, ScipyOptions
+from refit_mv.fitting.sequence_options import STRONG, Smoothing
+from refit_mv.image.fitting import HeldStart, ImageFitOptions
 from refit_mv.learned.acceptance import AcceptingReFit
 from refit_mv.learned.optimizer import ReFit, ReFitOptions
+from refit_mv.learned.sequence_optimizer import SequenceReFit
 from refit_mv.ranges import require_positive
 
 T = TypeVar("T")
-OptimizerName = Literal["refit", "refit-no-layers", "gauss-newton", "scipy"]
+OptimizerName = Literal["refit", "refit-no-layers", "gauss-newton", "scipy", "image"]
+
+
+# YAML 1.1 reads a bare ``off`` as false.
+SmoothKey = Annotated[Smoothing, BeforeValidator(lambda value: "off" if value is False else value)]
 
 
 @dataclass(frozen=True)
 class FitRecipe:
-    """How ``fit`` fits. ``chunk_frames`` are solved and stored together; ``subject_frames`` are the spread of frames that shape is learned from."""
+    """How ``fit`` fits. ``chunk_frames`` are solved and stored together; ``subject_frames`` are the spread of frames that shape is learned from.
+    ``smooth``: how firmly neighbouring frames are tied."""
 
-    optimizer: OptimizerName = "gauss-newton"
+    optimizer: OptimizerName = "refit"
     chunk_frames: int = 256
     subject_frames: int = 64
     overlay: bool = True
+    smooth: SmoothKey = "default"
     cost: CostOptions = field(default_factory=CostOptions)
     gauss_newton: GaussNewtonOptions = field(default_factory=GaussNewtonOptions)
     scipy: ScipyOptions = field(default_factory=ScipyOptions)
     refit: ReFitOptions = field(default_factory=ReFitOptions)
+    image: ImageFitOptions = field(default_factory=ImageFitOptions)
 
     def __post_init__(self) -> None:
         require_positive(self, "chunk_frames", "subject_frames")
+
+    @property
+    def problem_cost(self) -> CostOptions:
+        """The cost, with time terms of the chosen strength."""
+        return replace(self.cost, time=self.cost.time.smoothed(self.smooth))
+
+    @property
+    def lookahead(self) -> int:
+        """How many frames beyond a chunk its last frames want to know."""
+        return 0 if self.smooth == "off" or self.optimizer == "scipy" else self.gauss_newton.sequence.halo_frames
 
     def build_optimizer(self) -> Optimizer:
         """The chosen optimizer with this recipe's options."""
         return self.optimizer_named(self.optimizer)
 
+    def build_keypoint_optimizer(self) -> Optimizer:
+        """The chosen optimizer where keypoints are all there is: the classic one in place of ``image``."""
+        return self.optimizer_named("gauss-newton" if self.optimizer == "image" else self.optimizer)
+
     def optimizer_named(self, name: OptimizerName) -> Optimizer:
-        """Any optimizer with this recipe's options."""
+        """Any optimizer with this recipe's options. ``image`` is what follows the image network's start."""
         classic = GaussNewton(self.gauss_newton)
+        if name == "image":
+            return GaussNewton(self.gauss_newton, "image") if self.image.refine else HeldStart()
         if name == "scipy":
             return Scipy(self.scipy)
         if name == "gauss-newton":
             return classic
-        return AcceptingReFit(ReFit(replace(self.refit, layers=name == "refit")), classic)
+        learned = AcceptingReFit(ReFit(replace(self.refit, layers=name == "refit")), classic)
+        # Without its layers the network has nothing that frames could be tied by.
+        if name == "refit-no-layers":
+            return learned
+        firmness = STRONG**2 if self.smooth == "strong" else 1.0
+        return SequenceReFit(learned, self.gauss_newton.sequence, firmness)
 
 
 def with_optimizer(recipe: FitRecipe, name: str) -> FitRecipe:
@@ -66,6 +97,18 @@ def with_optimizer(recipe: FitRecipe, name: str) -> FitRecipe:
         if name == known:
             return replace(recipe, optimizer=known)
     raise InputError(f"no optimizer '{name}': choose one of {', '.join(get_args(OptimizerName))}")
+
+
+def with_smoothing(recipe: FitRecipe, name: str) -> FitRecipe:
+    """The recipe with another strength of smoothing.
+
+    Raises:
+        InputError: no such strength.
+    """
+    for known in get_args(Smoothing):
+        if name == known:
+            return replace(recipe, smooth=known)
+    raise InputError(f"no smoothing '{name}': choose one of {', '.join(get_args(Smoothing))}")
 
 
 def shipped_recipes() -> Path:
@@ -123,8 +166,10 @@ def _forbid_extra(kind: type) -> None:
     """Make a dataclass and all those in it refuse unknown keys. The owners need not know of recipes."""
     kind.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
     for hint in get_type_hints(kind).values():
-        if is_dataclass(hint) and isinstance(hint, type):
-            _forbid_extra(hint)
+        # Lists of dataclasses as well: ``tuple[Part, ...]``.
+        for part in (hint, *get_args(hint)):
+            if is_dataclass(part) and isinstance(part, type):
+                _forbid_extra(part)
 
 
 def _explain(kind: type, location: tuple[int | str, ...], error_type: str, message: str) -> str:
@@ -135,7 +180,8 @@ def _explain(kind: type, location: tuple[int | str, ...], error_type: str, messa
         return f"{place}: {message[0].lower()}{message[1:]}"
     owner = kind
     for part in location[:-1]:
-        owner = get_type_hints(owner).get(str(part), owner)
+        hint = get_type_hints(owner).get(str(part), owner)
+        owner = next((each for each in get_args(hint) if is_dataclass(each)), hint)
     known = [item.name for item in fields(owner)]
     near = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f"unknown key '{place}', " + (f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}")

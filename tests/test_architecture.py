@@ -19,6 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"refit_mv"}),
     frozenset({"errors"}),
     frozenset({"ranges"}),
+    frozenset({"kernels"}),
     frozenset({"geometry"}),
     frozenset({"body"}),
     frozenset({"session"}),
@@ -26,13 +27,22 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"learned", "image", "synthetic", "export", "report", "bench", "detect"}),
     frozenset({"recipe"}),
     frozenset({"delivery"}),
-    frozenset({"pipeline"}),
+    frozenset({"pipeline", "shape_request"}),
     frozenset({"demo"}),
+    frozenset({"cli_progress"}),
+    frozenset({"cli_bench", "cli_image"}),
     frozenset({"cli"}),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-# Training and the benchmark need made-up sessions, and the benchmark measures the learned optimizer too.
-SIDEWAYS = {("learned", "synthetic"), ("bench", "synthetic"), ("bench", "learned")}
+# Training and the benchmark need made-up sessions, and the benchmark measures the learned optimizer too. Rendered people strike the poses that keypoint training draws, and the image network is judged as the benchmark judges.
+SIDEWAYS = {
+    ("learned", "synthetic"),
+    ("bench", "synthetic"),
+    ("bench", "learned"),
+    ("image", "synthetic"),
+    ("image", "learned"),
+    ("image", "bench"),
+}
 CALIB_MAY_USE = {"geometry", "errors"}
 MAY_USE_CALIB = {"session", "cli"}
 
@@ -44,6 +54,7 @@ FENCES = {
     "open3d": ("refit_mv.report", "refit_mv.export"),
     "click": ("refit_mv.cli",),
     "anny": ("refit_mv.body",),
+    "numba": ("refit_mv.kernels",),
     "mediapipe": ("refit_mv.detect",),
     "rtmlib": ("refit_mv.detect",),
     "onnxruntime": ("refit_mv.detect",),

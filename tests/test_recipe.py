@@ -8,7 +8,8 @@ import pytest
 from refit_mv.errors import InputError
 from refit_mv.fitting.gauss_newton import GaussNewton
 from refit_mv.fitting.scipy_optimizer import Scipy
-from refit_mv.recipe import FitRecipe, find_recipe, load_recipe, shipped_recipes, with_optimizer
+from refit_mv.learned.sequence_optimizer import SequenceReFit
+from refit_mv.recipe import FitRecipe, find_recipe, load_recipe, shipped_recipes, with_optimizer, with_smoothing
 
 
 def read(tmp_path: Path, text: str) -> FitRecipe:
@@ -127,7 +128,24 @@ def test_shipped_recipes_load_and_are_found_by_name() -> None:
 
 
 def test_optimizers_by_name() -> None:
-    assert isinstance(FitRecipe().build_optimizer(), GaussNewton)
+    assert isinstance(FitRecipe().build_optimizer(), SequenceReFit)
+    assert isinstance(with_optimizer(FitRecipe(), "gauss-newton").build_optimizer(), GaussNewton)
     assert isinstance(with_optimizer(FitRecipe(), "scipy").build_optimizer(), Scipy)
     with pytest.raises(InputError, match="gauss-newton, scipy"):
         with_optimizer(FitRecipe(), "adam")
+
+
+def test_a_bare_off_is_no_false(tmp_path: Path) -> None:
+    """YAML 1.1 reads it as a truth value."""
+    recipe = read(tmp_path, "smooth: off\n")
+    assert recipe.smooth == "off"
+    assert recipe.lookahead == 0
+    assert "smooth" in refused(tmp_path, "smooth: yes\n")
+
+
+def test_strong_smoothing_holds_accelerations_tighter() -> None:
+    default, strong = FitRecipe(), with_smoothing(FitRecipe(), "strong")
+    assert strong.problem_cost.time.joint_acceleration < default.problem_cost.time.joint_acceleration
+    assert default.lookahead > 0
+    with pytest.raises(InputError, match="choose one of off, default, strong"):
+        with_smoothing(FitRecipe(), "soft")

@@ -220,7 +220,7 @@ def _posed_frames(path: Path, params: BodyParams, status: Sequence[str]) -> Bool
         & torch.isfinite(params.shape).all(-1)
     ).numpy()
     states = np.array(list(status), dtype=object)
-    broken = np.flatnonzero(~finite & np.isin(states, ("fitted", "classic", "uncertain")))
+    broken = np.flatnonzero(~finite & np.isin(states, ("fitted", "classic", "bridged", "uncertain")))
     if len(broken):
         raise InputError(
             f"{path.name}: frame {broken[0]} is marked '{states[broken[0]]}' but its parameters are not finite"
@@ -316,5 +316,5 @@ def _description(
             else f"; they belong to body '{body.name}' alone: use zeros or a shape of your own on an SMPL body"
         ),
         "joints": "world positions of joint_names in metres; NaN where nothing was fitted",
-        "status": "one word a frame: fitted, uncertain, failed or absent; frames without a pose of their own hold the nearest pose",
+        "status": "one word a frame: fitted, classic, bridged, uncertain, failed or absent; frames without a pose of their own hold the nearest pose",
     }

@@ -18,7 +18,7 @@ from refit_mv.report.quality import STATUSES, QualityReport
 MOST_BINS = 480
 WIDTH, HEIGHT = 1000.0, 200.0
 # A strip column shows the worst that happened in it.
-WORST_FIRST = ("failed", "uncertain", "absent", "classic", "fitted")
+WORST_FIRST = ("failed", "uncertain", "absent", "bridged", "classic", "fitted")
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,12 +27,13 @@ BODY_COLOURS = ((86, 180, 233), (230, 159, 0), (0, 178, 130), (204, 121, 167))
 STATUS_COLOURS = {
     "fitted": (90, 200, 120),
     "classic": (90, 190, 180),
+    "bridged": (130, 160, 235),
     "uncertain": (240, 185, 60),
     "failed": (235, 90, 80),
     "absent": (150, 150, 150),
 }
 # Statuses whose body is drawn. A failed fit is drawn too: seeing how it failed is what the overlay is for.
-DRAWN = ("fitted", "classic", "uncertain", "failed")
+DRAWN = ("fitted", "classic", "bridged", "uncertain", "failed")
 SNAPSHOT_SIDE = 320
 
 

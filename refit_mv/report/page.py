@@ -24,7 +24,7 @@ DEFINITIONS = (
     ("Seen", "Share of frames with a person in which there is a confident keypoint (tables of points: share of all frames and views)."),
     ("Trust", "The weight between 0 and 1 that the optimizer left to the keypoints after it had seen how well they agree with everything else."),
     ("Uncertainty (sigma)", "One standard deviation of a joint's position, from how much the evidence pins it down. It knows nothing of a wrong calibration."),
-    ("fitted · uncertain · failed · absent", "Fitted: the body explains the evidence. Uncertain: there is too little evidence to be sure. Failed: no body explains it. Absent: nobody was found, and no body is made up."),
+    ("fitted · bridged · uncertain · failed · absent", "Fitted: the body explains the evidence. Bridged: no view saw the person, the motion before and after carries the body. Uncertain: there is too little evidence to be sure. Failed: no body explains it. Absent: nobody was found, and no body is made up."),
     ("Speed, acceleration", "Speed of the pelvis and mean acceleration of all joints by finite differences, unsmoothed. Spikes are jitter, swapped limbs, or real impacts."),
 )  # fmt: skip
 
@@ -96,7 +96,7 @@ def _verdict(judgement: Verdict) -> str:
 def _tiles(report: QualityReport) -> str:
     error, millimetres = measures.overall(report), measures.median_mm(report)
     counts = measures.status_counts(report)
-    present = len(report) - counts["absent"]
+    present = len(report) - counts["absent"] - counts["bridged"]
     sigma = measures.frame_sigma(report)
     tiles = [
         ("Frames fitted", f"{counts['fitted']:,}", f"of {present:,} with a person"),

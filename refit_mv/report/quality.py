@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from refit_mv.body.limbs import LIMBS
 from refit_mv.geometry.camera import CameraRig
 
-STATUSES = ("fitted", "classic", "uncertain", "failed", "absent")
+STATUSES = ("fitted", "classic", "bridged", "uncertain", "failed", "absent")
 # Keypoints above this confidence count in every figure: below it, detectors of the OpenPose and RTMPose families are guessing.
 CONFIDENT = 0.3
 
@@ -20,7 +21,8 @@ class QualityReport:
     ``pixel_error`` is the distance between a detected keypoint and the projected landmark, NaN where there is no evidence or no fit;
     ``confidence`` the detector's. ``joints_m`` are world positions in metres (NaN rows where absent), ``joint_sigma_m`` the 1-sigma uncertainty of
     each joint. ``trust`` is the weight in [0, 1] that the optimizer left to each keypoint. ``left_out_px`` maps a view to the median
-    pixel error of what the *other* cameras predict for it. ``up`` is the world's up direction. Optional parts that are None are left out of the page.
+    pixel error of what the *other* cameras predict for it. ``swapped`` tells which views had arms or legs
+    (``body.limbs.LIMBS``) on the wrong sides before the fit exchanged them. ``up`` is the world's up direction. Optional parts that are None are left out of the page.
 
     Raises:
         ValueError: arrays that do not fit together.
@@ -47,6 +49,7 @@ class QualityReport:
     person_height_m: float | int | None = None
     up: tuple[float, float, float] | None = None
     people: int = 1
+    swapped: Bool[np.ndarray, "frame view limb"] | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     _confident: Bool[np.ndarray, "frame view landmark"] = field(init=False, repr=False)
@@ -58,6 +61,7 @@ class QualityReport:
             "confidence": (self.confidence, (frames, views, landmarks)),
             "trust": (self.trust, (frames, views, landmarks)),
             "joints_m": (self.joints_m, (frames, len(self.joint_names), 3)),
+            "swapped": (self.swapped, (frames, views, len(LIMBS))),
             "joint_sigma_m": (self.joint_sigma_m, (frames, len(self.joint_names))),
         }
         for name, (array, shape) in expected.items():

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from refit_mv.body.limbs import LIMBS
 from refit_mv.report import measures
 from refit_mv.report.quality import QualityReport
 
@@ -28,6 +29,8 @@ SEEN_GOOD = 0.5
 OUTLYING_RATIO = 2.5
 # Jumps: mean joint acceleration beyond this many robust deviations, and beyond what a jump or a punch reaches on average over the body (m/s²).
 JUMP_DEVIATIONS, JUMP_FLOOR = 8.0, 60.0
+# A view that exchanges sides in more than this share of its frames deserves a look.
+SWAPPED_OFTEN = 0.10
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def verdict(report: QualityReport) -> Verdict:
         *_uncertainty(report),
         *_height(report),
         *_jumps(report),
+        *_swaps(report),
     ]
     order = {"bad": 0, "check": 1, "good": 2}
     findings.sort(key=lambda finding: order[finding.level])
@@ -95,7 +99,7 @@ def verdict(report: QualityReport) -> Verdict:
 
 def _coverage(report: QualityReport) -> list[Finding]:
     counts = measures.status_counts(report)
-    present = len(report) - counts["absent"]
+    present = len(report) - counts["absent"] - counts["bridged"]
     if not present:
         return [
             Finding(
@@ -116,9 +120,35 @@ def _coverage(report: QualityReport) -> list[Finding]:
             level, text, "" if level == "good" else "See the timeline for where, and the frames to look at for why."
         )
     ]
+    if counts["bridged"]:
+        found.append(
+            Finding(
+                "good",
+                f"In {counts['bridged']:,} frames no view saw the person; the motion before and after carries the body.",
+            )
+        )
     if counts["absent"]:
         found.append(Finding("good", f"In {counts['absent']:,} frames nobody was found; no body is made up for them."))
     return found
+
+
+def _swaps(report: QualityReport) -> list[Finding]:
+    """What was on the wrong sides before the fit exchanged it."""
+    if report.swapped is None or not report.swapped.any():
+        return []
+    share = report.swapped.any(-1).mean(0)
+    worst = int(share.argmax())
+    counts = [f"{limb} in {int(report.swapped[..., place].sum()):,}" for place, limb in enumerate(LIMBS)]
+    level: Level = "good" if share[worst] < SWAPPED_OFTEN else "check"
+    return [
+        Finding(
+            level,
+            f"Left was taken for right and exchanged back: {' and '.join(counts)} single pictures, most often in {report.view_names[worst]} ({_percent(share[worst])} of its frames).",
+            ""
+            if level == "good"
+            else f"Look at the overlay of {report.view_names[worst]}: a detector that confuses sides so often may err elsewhere.",
+        )
+    ]
 
 
 def _error(report: QualityReport) -> list[Finding]:

@@ -24,15 +24,23 @@ def _candidates(folder: Path) -> list[Path]:
     return sorted({path for place in places for pattern in PATTERNS for path in place.glob(pattern) if path.is_file()})
 
 
+def _levels(session: Path) -> list[Path]:
+    here = session.resolve()
+    return [here, *here.parents][: LEVELS_UP + 1]
+
+
+def has_calibration(session: Path) -> bool:
+    """Whether :func:`find_calibration` finds any file at all."""
+    return any(_candidates(level) for level in _levels(session))
+
+
 def find_calibration(session: Path) -> Path:
     """The one calibration file of a session, nearest level first.
 
     Raises:
         InputError: none found, or several on the nearest level that has any.
     """
-    here = session.resolve()
-    levels = [here, *here.parents][: LEVELS_UP + 1]
-    for level in levels:
+    for level in _levels(session):
         found = _candidates(level)
         if len(found) > 1:
             listed = ", ".join(str(path.relative_to(level)) for path in found[:5])

@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from calib import estimate_up, examine, read_rig
+from calib import LoadedRig, estimate_up, examine, read_rig
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
-from refit_mv.session.calibration_file import find_calibration
+from refit_mv.session.approximate_camera import approximate_rig, what_was_assumed
+from refit_mv.session.calibration_file import find_calibration, has_calibration
 from refit_mv.session.detection_record import read_record
 from refit_mv.session.image_size import compare_sizes
 from refit_mv.session.images import open_images
 from refit_mv.session.keypoint_files import KeypointSource, open_keypoints
-from refit_mv.session.layouts import find_files, view_folders
+from refit_mv.session.layouts import FoundFiles, find_files, view_folders
 from refit_mv.session.name_matching import match_names
 from refit_mv.session.timestamps import Timestamps, read_timestamps
 from refit_mv.session.video import FrameSource, open_video
@@ -83,16 +84,14 @@ def open_session(path: Path, calib: Path | None = None, units: str | None = None
     """Open a recording folder: recognise its layout, read its calibration, pair views with cameras by name.
 
     ``calib`` None looks for the calibration inside the folder and up to two levels above. ``units`` is the unit of the
-    calibration's lengths where its file does not say. Cameras without a view are left out with a warning.
+    calibration's lengths where its file does not say. Cameras without a view are left out with a warning. A single view
+    with pictures and no calibration anywhere gets an approximate camera, with a warning.
 
     Raises:
         InputError: anything missing, unreadable or contradictory.
     """
     found = find_files(path)
-    calibration = calib if calib is not None else find_calibration(path)
-    if not calibration.exists():
-        raise InputError(f"no calibration {calibration}; check --calib")
-    loaded = read_rig(calibration, units)
+    calibration, loaded = _cameras(path, found, calib, units)
     warnings = [*found.warnings, *loaded.warnings, *examine(loaded.rig)]
 
     def by_camera(folders: Mapping[str, Path], what: str) -> dict[str, Path]:
@@ -138,6 +137,18 @@ def open_session(path: Path, calib: Path | None = None, units: str | None = None
         up=_up(loaded.rig),
         warnings=tuple(warnings),
     )
+
+
+def _cameras(path: Path, found: FoundFiles, calib: Path | None, units: str | None) -> tuple[Path, LoadedRig]:
+    """The calibration and where it is from, the session itself where it is a guess."""
+    if calib is None and not has_calibration(path):
+        guessed = approximate_rig(found)
+        if guessed is not None:
+            return path, LoadedRig(guessed, "approximate", "m", (what_was_assumed(guessed),))
+    calibration = calib if calib is not None else find_calibration(path)
+    if not calibration.exists():
+        raise InputError(f"no calibration {calibration}; check --calib")
+    return calibration, read_rig(calibration, units)
 
 
 def _up(rig: CameraRig) -> tuple[float, float, float] | None:

@@ -136,7 +136,7 @@ def test_summary_has_exactly_its_keys_and_known_values() -> None:
         "a": {"median_px": 1.5, "p95_px": 2.0, "keypoints": 6, "left_out_px": 5.0},
         "b": {"median_px": 10.0, "p95_px": 10.0, "keypoints": 3, "left_out_px": None},
     }
-    assert result["status"] == {"fitted": 1, "classic": 0, "uncertain": 1, "failed": 1, "absent": 1}
+    assert result["status"] == {"fitted": 1, "classic": 0, "bridged": 0, "uncertain": 1, "failed": 1, "absent": 1}
     assert result["versions"] == {"refit-mv": "0.1.0"}
 
 
