@@ -339,7 +339,7 @@ def weights_convert(file: Path, points: Path | None, out: Path | None) -> None:
 def demo(out: Path, cache: Path | None, synthetic: bool) -> None:
     """Fetch a real four-camera recording and fit it."""
     from calib import write_rig
-    from refit_mv.demo import fetch_recording, synthetic_recording
+    from refit_mv.demo import fetch_recording, synthetic_recording, user_cache
     from refit_mv.pipeline import FitRequest
     from refit_mv.pipeline import fit as run
     from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
@@ -348,7 +348,7 @@ def demo(out: Path, cache: Path | None, synthetic: bool) -> None:
     if not synthetic:
         click.echo("fetching the demo recording (28 MB, once) ...")
         try:
-            recording = fetch_recording(cache or _cache())
+            recording = fetch_recording(cache or user_cache())
         except InputError as error:
             click.echo(f"note: {error}; fitting a synthetic session instead", err=True)
     if recording is None:
@@ -363,7 +363,3 @@ def demo(out: Path, cache: Path | None, synthetic: bool) -> None:
             progress,
         )
     _tell(delivery)
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "refit-mv"

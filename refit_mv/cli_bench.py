@@ -10,6 +10,7 @@ from refit_mv.errors import InputError
 
 if TYPE_CHECKING:
     from refit_mv.body.model import BodyModel
+    from refit_mv.fitting.result import Optimizer
     from refit_mv.recipe import FitRecipe
 
 FOLDER = click.Path(path_type=Path)
@@ -48,10 +49,14 @@ def _counts(context: click.Context, parameter: click.Parameter, value: str) -> t
     callback=_words,
     default="refit,refit-no-layers,gauss-newton",
     show_default=True,
-    help="refit, refit-no-layers, gauss-newton, scipy.",
+    help="refit, refit-no-layers, gauss-newton, scipy, and smplfitter where it is installed.",
 )
+@click.option("--session", type=FOLDER, help="Measure on this recording instead of made-up evidence.")
+@click.option("--demo", is_flag=True, help="Measure on the demo recording.")
+@click.option("--calib", type=FILE, help="Calibration of --session [default: the one inside].")
+@click.option("--units", help="Unit of that calibration's lengths where the file does not say.")
 @click.option("--starts", callback=_words, default="cold", show_default=True, help="cold, truth.")
-@click.option("--keypoints", default="coco23", show_default=True, help="Keypoint set of the evidence.")
+@click.option("--keypoints", help="Keypoint set of the evidence [default: coco23; of a recording what its files say].")
 @click.option("--motion", type=FOLDER, help="Folder of BVH or AMASS files; by default poses are drawn from the prior.")
 @click.option("--body", default="open", show_default=True, help="Body that is seen and fitted.")
 @click.option("--seed", default=0, show_default=True)
@@ -69,6 +74,11 @@ def bench(
     page_file: Path | None,
     sequences: bool,
     meet_subject: bool,
+    session: Path | None,
+    demo: bool,
+    calib: Path | None,
+    units: str | None,
+    keypoints: str | None,
     **options,
 ) -> None:
     """Compare optimizers on synthetic evidence with known truth: same evidence, same start, same body."""
@@ -79,9 +89,18 @@ def bench(
     from refit_mv.bench.run import run_bench
     from refit_mv.bench.table import table
     from refit_mv.body.files import load_body
-    from refit_mv.recipe import FitRecipe, find_recipe, load_recipe, with_optimizer
+    from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
 
     chosen = load_recipe(FitRecipe, find_recipe(recipe))
+    if session is not None or demo:
+        if sequences or meet_subject or weak_priors or page_file is not None or (session is not None and demo):
+            raise InputError(
+                "a recording has no truth and no page: --session or --demo goes with --optimizers, --keypoints, --body, --recipe and --csv alone"
+            )
+        return _bench_recording(chosen, optimizers, load_body(body), csv_file, (session, calib, units, keypoints))
+    if calib is not None or units is not None:
+        raise InputError("--calib and --units belong to a recording: give its --session too")
+    options["keypoints"] = keypoints or "coco23"
     if sequences:
         if weak_priors or page_file is not None or options["starts"] != ("cold",) or options["scipy_frames"]:
             raise InputError(
@@ -92,7 +111,7 @@ def bench(
         raise InputError(
             "--meet-subject is about sequences: frames that have nothing to do with one another each have a shape of their own; add --sequences"
         )
-    named = {name: with_optimizer(chosen, name).build_optimizer() for name in optimizers}
+    named = _named(chosen, optimizers)
     request = BenchRequest(cost=WEAKEST_PRIORS if weak_priors else chosen.cost, body=load_body(body), **options)
     origin = bench_motions(request.motion, request.seed).origin
     click.echo(f"{origin}; {request.keypoints}; body {request.body.name}")
@@ -103,6 +122,38 @@ def bench(
         write_csv(rows, csv_file)
     if page_file is not None:
         write_page(rows, page_file, origin)
+
+
+def _named(recipe: "FitRecipe", names: tuple[str, ...]) -> "dict[str, Optimizer]":
+    """Our own optimizers with the recipe's options, and peers."""
+    from refit_mv.bench.peer import PACKAGE, SmplFitter
+    from refit_mv.recipe import with_optimizer
+
+    return {name: SmplFitter() if name == PACKAGE else with_optimizer(recipe, name).build_optimizer() for name in names}
+
+
+def _bench_recording(
+    recipe: "FitRecipe",
+    optimizers: tuple[str, ...],
+    body: "BodyModel",
+    csv_file: Path | None,
+    given: tuple[Path | None, Path | None, str | None, str | None],
+) -> None:
+    from refit_mv.bench.recording import RecordingRequest, recording_table, run_recording_bench, write_recording_csv
+    from refit_mv.demo import fetch_recording, user_cache
+
+    session, calib, units, keypoints = given
+    if session is None:
+        recording = fetch_recording(user_cache())
+        session, calib, keypoints = recording.session, recording.calib, recording.keypoints
+        click.echo(recording.note)
+    request = RecordingRequest(session, calib, keypoints, units, recipe.subject_frames, recipe.problem_cost, body)
+    with progress_bars() as progress:
+        rows = run_recording_bench(request, _named(recipe, optimizers), progress)
+    click.echo(f"{rows[0].frames} frames (errors in px, accel in m/s², ms per person-frame)")
+    click.echo(recording_table(rows))
+    if csv_file is not None:
+        write_recording_csv(rows, csv_file)
 
 
 def _bench_sequences(
@@ -116,9 +167,8 @@ def _bench_sequences(
     from refit_mv.bench.motions import bench_motions
     from refit_mv.bench.sequence_row import sequence_table, write_sequence_csv
     from refit_mv.bench.sequence_run import SequenceRequest, run_sequence_bench
-    from refit_mv.recipe import with_optimizer
 
-    named = {name: with_optimizer(recipe, name).build_optimizer() for name in optimizers}
+    named = _named(recipe, optimizers)
     length = SequenceRequest().frames
     request = SequenceRequest(
         views=options["views"],

@@ -1,5 +1,6 @@
 """The demo: a real four-camera recording, fetched once, or a synthetic one where there is no network."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,11 @@ class DemoSession:
     calib: Path
     keypoints: str | None
     note: str
+
+
+def user_cache() -> Path:
+    """Where the recording is kept unless somebody says otherwise."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "refit-mv"
 
 
 def fetch_recording(cache: Path) -> DemoSession:

@@ -39,7 +39,7 @@ class FitRecipe:
     ``smooth``: how firmly neighbouring frames are tied."""
 
     optimizer: OptimizerName = "refit"
-    chunk_frames: int = 256
+    chunk_frames: int = 512
     subject_frames: int = 64
     overlay: bool = True
     smooth: SmoothKey = "default"

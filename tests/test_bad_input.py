@@ -622,6 +622,21 @@ def bench_keypoints_are_unknown(scene: Scene) -> list[object]:
     return bench("--keypoints", "coco99")
 
 
+@mistake("has no truth")
+def bench_sequences_of_a_recording(scene: Scene) -> list[object]:
+    return bench("--session", scene.session, "--sequences")
+
+
+@mistake("--session")
+def bench_calibration_without_a_recording(scene: Scene) -> list[object]:
+    return bench("--calib", scene.session / "calibration" / "Calib.toml")
+
+
+@mistake("no session folder")
+def bench_recording_is_missing(scene: Scene) -> list[object]:
+    return bench("--session", scene.place / "nowhere")
+
+
 @mistake("no such folder")
 def training_motions_are_missing(scene: Scene) -> list[object]:
     return ["train", "keypoints", "--motion", scene.place / "motions", "--out", scene.out]

@@ -19,6 +19,8 @@ from refit_mv.synthetic.session import SyntheticSession, independent_frames
 
 # One more frame is drawn for every four, to replace those in which no view saw anybody: a lost view of one, 4 %, leaves nothing to measure.
 SPARE = 0.25
+# The start's time is the best of so many.
+TIMED_STARTS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +50,16 @@ class Cell:
         return sum(len(block) for block in self.blocks)
 
 
-def _block(request: BenchRequest, session: SyntheticSession, frames: int) -> Block:
+def _block(request: BenchRequest, session: SyntheticSession, frames: int, runs: int = 1) -> Block:
     evidence = evidence_on(request.body, session.observations)
     visible = ((evidence.confidence > 0).any(1).sum(-1) >= FEWEST_LANDMARKS).nonzero()[:frames, 0]
     problem = evidence.frames(visible).problem(request.body, session.rig, request.cost, "free")
-    began = time.perf_counter()
-    start = initialise(problem)
-    return Block(problem, session.truth[visible], start, time.perf_counter() - began, session)
+    seconds = math.inf
+    for _ in range(runs):
+        began = time.perf_counter()
+        start = initialise(problem)
+        seconds = min(seconds, time.perf_counter() - began)
+    return Block(problem, session.truth[visible], start, seconds, session)
 
 
 def draw_cell(request: BenchRequest, motions: Sequence[Motion], views: int, noise: DetectorNoise) -> Cell:
@@ -74,4 +79,4 @@ def draw_cell(request: BenchRequest, motions: Sequence[Motion], views: int, nois
         blocks=1,
     )[0]
     measured = tuple(_block(request, session, size) for session, size in zip(sessions, sizes, strict=True))
-    return Cell(views, noise, measured, _block(request, timed, request.timed_frames))
+    return Cell(views, noise, measured, _block(request, timed, request.timed_frames, TIMED_STARTS))

@@ -22,10 +22,10 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class BenchRow:
-    """An optimizer in a cell. The first fields are the CSV's columns, the last four further figures of the printed table.
+    """An optimizer in a cell. The first fields are the CSV's columns, the last five further figures of the printed table.
 
     ``accel_mm_s2`` and ``ms_per_person_frame`` are None where they mean nothing (independent frames; the bound). ``start_ms`` is the part of the time that the
-    cold start takes. ``*_share`` are shares of frames whose mean joint error, mean landmark error, and largest landmark error stay under 1 mm.
+    cold start takes, ``live_ms`` the time of a frame that comes alone. ``*_share`` are shares of frames whose mean joint error, mean landmark error, and largest landmark error stay under 1 mm.
     """
 
     optimizer: str
@@ -46,6 +46,7 @@ class BenchRow:
     joint_share: float
     landmark_share: float
     every_landmark_share: float
+    live_ms: float | None = None
 
 
 def summarise(

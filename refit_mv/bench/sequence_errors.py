@@ -7,12 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel, BodyParams, posed_joints
+from refit_mv.synthetic.impacts import IMPACT_INDEX, impact_peaks
 
-# Feet that strike the floor, hands that meet, the pelvis that lands.
-IMPACT_JOINTS = ("pelvis", "left_ankle", "right_ankle", "left_wrist", "right_wrist")
-# A peak of acceleration (m/s²) counts as an impact from here on, and must be the highest within so many seconds on either side. Landings and heel strikes
-# of walking reach 30 to 100 at 60 Hz; arms swing at 10 to 20.
-IMPACT, IMPACT_SECONDS = 40.0, 0.1
 # A fitted peak may come so many frames early or late.
 PEAK_SLACK = 2
 # Joints that can be on the wrong side, and how far apart (metres) the two sides must truly be for that to mean anything.
@@ -42,23 +38,19 @@ def accelerations(places: Float[Tensor, "frame joint 3"], fps: float) -> Float[T
     return (places[2:] - 2 * places[1:-1] + places[:-2]) * fps**2
 
 
-def impact_peaks(truth: Float[Tensor, "inner joint 3"], fps: float) -> tuple[Tensor, Tensor]:
-    """Frames (counted from the first inner one) and joints at which the true acceleration peaks."""
-    size = truth.norm(dim=-1)
-    reach = max(1, round(IMPACT_SECONDS * fps))
-    highest = torch.nn.functional.max_pool1d(size.T[None], 2 * reach + 1, stride=1, padding=reach)[0].T
-    chosen = torch.tensor([SMPL_JOINT_NAMES.index(name) for name in IMPACT_JOINTS])
-    peak = (size == highest) & (size > IMPACT)
+def peak_places(truth: Float[Tensor, "inner joint 3"], fps: float) -> tuple[Tensor, Tensor]:
+    """Frames (counted from the first inner one) and joints at which the true acceleration peaks, the outermost frames left out."""
+    peak = impact_peaks(truth, 1 / fps)
     peak[:PEAK_SLACK], peak[-PEAK_SLACK:] = False, False
-    frame, index = peak[:, chosen].nonzero().unbind(-1)
-    return frame, chosen[index]
+    frame, index = peak.nonzero().unbind(-1)
+    return frame, torch.tensor(IMPACT_INDEX)[index]
 
 
 def kept_peaks(
     fitted: Float[Tensor, "inner joint 3"], truth: Float[Tensor, "inner joint 3"], fps: float
 ) -> Float[Tensor, " impact"]:
     """The fitted acceleration along each impact's true direction over the true peak: the best within the slack. Errors across it do not count, so jitter is no merit."""
-    frame, joint = impact_peaks(truth, fps)
+    frame, joint = peak_places(truth, fps)
     peak = truth[frame, joint]
     along = [
         (fitted[frame + shift, joint] * peak).sum(-1) / (peak**2).sum(-1)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from refit_mv.bench.row import BOUND, BenchRow
 
 _HEAD = (
-    "optimizer", "start", "mpjpe", "rel", "pa", "pve", "rot", "p95", "ms", "of it start", "failed", "joints<1", "marks<1", "all marks<1",
+    "optimizer", "start", "mpjpe", "rel", "pa", "pve", "rot", "p95", "ms", "of it start", "alone", "failed", "joints<1", "marks<1", "all marks<1",
 )  # fmt: skip
 
 
@@ -52,6 +52,7 @@ def _line(row: BenchRow) -> tuple[str, ...]:
         ),
         number(row.ms_per_person_frame),
         number(row.start_ms),
+        number(row.live_ms),
         "-" if row.optimizer == BOUND else str(row.failures),
         percent(row.joint_share),
         percent(row.landmark_share),

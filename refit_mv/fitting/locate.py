@@ -5,6 +5,8 @@ a measured angle, so distance is at most length over angle, and the least foresh
 3×3 information matrices.
 """
 
+from functools import lru_cache
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -23,6 +25,7 @@ ACROSS, ALONG = 0.10, 0.25
 USUAL_DISTANCE = 3.5
 
 
+@lru_cache(maxsize=16)
 def limb_pairs(skin: LandmarkSkin) -> tuple[Tensor, Tensor, Tensor]:
     """Pairs of landmarks on one bone or two neighbouring joints, and their distance in the rest pose: (first, second, metres)."""
     count = skin.landmark_count

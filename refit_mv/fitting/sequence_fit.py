@@ -25,11 +25,11 @@ SHARED_SIGMA = 0.0035
 
 @dataclass(frozen=True)
 class SequenceOptions:
-    """How chains are solved. Windows own ``core_frames``, look ``halo_frames`` further on both sides, and are cross-faded over ``fade_frames`` on each side of a
+    """How chains are solved. Windows own about ``core_frames``, look ``halo_frames`` further on both sides, and are cross-faded over ``fade_frames`` on each side of a
     border. ``iterations`` at most, the first ``annealing`` of them narrowing the kernel from ``widest_kernel`` (metres at the body) to the problem's own.
     """
 
-    core_frames: int = 128
+    core_frames: int = 256
     halo_frames: int = 32
     fade_frames: int = 8
     iterations: int = 12

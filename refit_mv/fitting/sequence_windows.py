@@ -1,7 +1,6 @@
 """A long sequence as windows of equal length that overlap, and one motion from the windows' answers.
 
-A window owns its core; the halo on both sides is there so that its core knows what comes before and after, and is thrown away. Cores begin at multiples of their
-length, counted from the sequence's first frame: a recording solved in pieces that begin at such multiples gives the same windows, and so the same motion.
+A window owns its core; the halo on both sides is there so that its core knows what comes before and after, and is thrown away.
 """
 
 from dataclasses import dataclass
@@ -46,11 +45,12 @@ class Windows:
 
 
 def windows_over(frames: int, core: int, halo: int, fade: int) -> Windows:
-    """Windows over so many frames, ``fade`` (at most the halo) frames being cross-faded on each side of a border."""
+    """Windows over so many frames with cores of about ``core`` frames, all alike, ``fade`` (at most the halo) frames being cross-faded on each side of a border."""
+    count = max(1, round(frames / core))
+    core = -(-frames // count)
     fade = min(fade, halo, core // 2)
-    count = -(-frames // core)
     # A short sequence needs no padding to a full window.
-    length = min(core + 2 * halo, frames) if count == 1 else core + 2 * halo
+    length = frames if count == 1 else core + 2 * halo
     begin = torch.arange(count) * core - (0 if count == 1 else halo)
     place = begin[:, None] + torch.arange(length)
     present = (place >= 0) & (place < frames)

@@ -5,6 +5,7 @@ Axes are OpenCV's (x right, y down, z forward), pixel centres lie at integer coo
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -146,19 +147,24 @@ class CameraRig:
         )
 
     def stacked(self, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu") -> StackedRig:
-        """All cameras as tensors with a leading view axis."""
-        coefficients = np.zeros((len(self), 8))
-        for row, camera in zip(coefficients, self.cameras, strict=True):
-            row[: camera.distortion.size] = camera.distortion
-        rotation = torch.stack([camera.cam_from_world.rotation for camera in self.cameras])
-        translation = torch.stack([camera.cam_from_world.translation for camera in self.cameras])
-        cam_from_world = RigidTransform(rotation.to(device, dtype), translation.to(device, dtype))
-        return StackedRig(
-            matrix=torch.from_numpy(np.stack([camera.matrix for camera in self.cameras])).to(device, dtype),
-            distortion=torch.from_numpy(coefficients).to(device, dtype),
-            is_fisheye=torch.tensor(
-                [float(camera.lens == "fisheye") for camera in self.cameras], dtype=dtype, device=device
-            ),
-            cam_from_world=cam_from_world,
-            center=torch.stack([camera.center for camera in self.cameras]).to(device, dtype),
-        )
+        """All cameras as tensors with a leading view axis; made once for each precision and device."""
+        return _stacked(self, dtype, torch.device(device))
+
+
+@lru_cache(maxsize=16)
+def _stacked(rig: CameraRig, dtype: torch.dtype, device: torch.device) -> StackedRig:
+    coefficients = np.zeros((len(rig), 8))
+    for row, camera in zip(coefficients, rig.cameras, strict=True):
+        row[: camera.distortion.size] = camera.distortion
+    rotation = torch.stack([camera.cam_from_world.rotation for camera in rig.cameras])
+    translation = torch.stack([camera.cam_from_world.translation for camera in rig.cameras])
+    cam_from_world = RigidTransform(rotation.to(device, dtype), translation.to(device, dtype))
+    return StackedRig(
+        matrix=torch.from_numpy(np.stack([camera.matrix for camera in rig.cameras])).to(device, dtype),
+        distortion=torch.from_numpy(coefficients).to(device, dtype),
+        is_fisheye=torch.tensor(
+            [float(camera.lens == "fisheye") for camera in rig.cameras], dtype=dtype, device=device
+        ),
+        cam_from_world=cam_from_world,
+        center=torch.stack([camera.center for camera in rig.cameras]).to(device, dtype),
+    )

@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from refit_mv.geometry.camera import StackedRig
+from refit_mv.kernels.compiling import array, serves
+from refit_mv.kernels.lens import pixel_bearings
 
 NEWTON_STEPS = 12
 # A pixel whose undistorted point does not map back to it within this many focal lengths lies outside the lens polynomial's valid range.
@@ -86,6 +88,13 @@ def camera_bearings(
     rig: StackedRig, pixels: Float[Tensor, "*batch view point 2"]
 ) -> tuple[Float[Tensor, "*batch view point 3"], Bool[Tensor, "*batch view point"]]:
     """Unit viewing directions in each camera's frame, lens distortion removed, and where the lens model could be inverted."""
+    if serves(pixels, rig.matrix, rig.distortion, rig.is_fisheye):
+        views, points = pixels.shape[-3:-1]
+        direction, valid = pixel_bearings(
+            array(torch.linalg.inv(rig.matrix[:, :2, :2])), array(rig.matrix[:, :2, 2]), array(rig.distortion), array(rig.is_fisheye),
+            array(pixels.reshape(-1, views, points, 2)), NEWTON_STEPS, ROUND_TRIP_TOLERANCE,
+        )  # fmt: skip
+        return torch.from_numpy(direction).view(*pixels.shape[:-1], 3), torch.from_numpy(valid).view(pixels.shape[:-1])
     distortion = rig.distortion[:, None, :]
     centred = pixels - rig.matrix[:, None, :2, 2]
     target = centred @ torch.linalg.inv(rig.matrix[:, :2, :2]).transpose(-1, -2)

@@ -116,7 +116,7 @@ def _priors_frame(scene, tangent, shape, pose_prior, shape_prior, limit_weight, 
 
 
 @compiled
-def _factor_frame(matrix):
+def factor_frame(matrix):
     """Upper Cholesky factor in place, four rows at a time; False where there is none."""
     size = len(matrix)
     for begin in range(0, size, PANEL):
@@ -153,7 +153,7 @@ def _solve_frame(hessian, gradient, damping, step):
         # The pelvis is damped alike in all directions: anything else would depend on how the world's axes lie.
         hessian[i, i] += damping * (mean if i < 3 else hessian[i, i]) + LEAST_DAMPING
         step[i] = -gradient[i]
-    good = _factor_frame(hessian)
+    good = factor_frame(hessian)
     for i in range(size):
         row = hessian[i]
         for c in range(size if not good else i):

@@ -43,10 +43,12 @@ class AcceptingReFit:
         """Fit all frames from ``initial``; frames that the classic optimizer took over say so in their status."""
         return self.solve_keeping_states(problem, initial)[0]
 
-    def solve_keeping_states(self, problem: FitProblem, initial: BodyParams) -> tuple[FitResult, Recurrence]:
+    def solve_keeping_states(
+        self, problem: FitProblem, initial: BodyParams, with_covariance: bool = True
+    ) -> tuple[FitResult, Recurrence]:
         """As ``solve``; with it where the recurrent iterations of every frame ended. What the classic optimizer took over ends where it put it."""
         began = time.perf_counter()
-        result, states = self.learned.solve_keeping_states(problem, initial)
+        result, states = self.learned.solve_keeping_states(problem, initial, with_covariance)
         if problem.shape_mode == "shared":
             return result, states
         doubtful = doubtful_frames(problem, result)

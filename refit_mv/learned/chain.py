@@ -10,6 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from refit_mv.kernels.chain import backward_chains, factor_chains, forward_chains
+from refit_mv.kernels.compiling import array, serves
+
 # The frame interval in which velocities and accelerations are measured, seconds: weights then mean the same at any rate.
 REFERENCE_STEP = 1 / 60
 
@@ -61,76 +64,98 @@ def _padded(frames: Tensor, before: int, after: int) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class ChainFactor:
-    """Cholesky factor by block columns: ``own[t]`` the lower triangle of frame t, ``first[t]`` and ``second[t]`` the blocks below it, of the next frame and the one after."""
+    """Cholesky factor by block columns: of every frame the inverse ``L⁻¹`` of its own lower triangle, and the (transposed) blocks below it, of the next frame and of the one after."""
 
-    own: list[Float[Tensor, "window unknown unknown"]]
-    first: list[Float[Tensor, "window unknown unknown"]]
-    second: list[Float[Tensor, "window unknown unknown"]]
+    inverse: Float[Tensor, "window frame unknown unknown"]
+    first: Float[Tensor, "window frame unknown unknown"]
+    second: Float[Tensor, "window frame unknown unknown"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Curvature:
+    """What the ties add: to every frame's own diagonal, between neighbours, and between frames two apart."""
+
+    own: Float[Tensor, "window frame unknown"]
+    beside: Float[Tensor, "window interval unknown"]
+    beyond: Float[Tensor, "window interior unknown"]
+
+    @staticmethod
+    def of(ties: TimeTies) -> "_Curvature":
+        before, middle, after = ties.stencil
+        velocity, bent = ties.velocity * ties.rate**2, ties.acceleration
+        own = (
+            _padded(velocity, 0, 1) + _padded(velocity, 1, 0)
+            + _padded(bent * before**2, 0, 2) + _padded(bent * middle**2, 1, 1) + _padded(bent * after**2, 2, 0)
+        )  # fmt: skip
+        beside = _padded(bent * before * middle, 0, 1) + _padded(bent * middle * after, 1, 0) - velocity
+        return _Curvature(own, beside, bent * before * after)
 
 
 @torch.no_grad()
 def factorise(blocks: Float[Tensor, "window frame unknown unknown"], ties: TimeTies) -> ChainFactor:
-    """Factor of ``blocks`` (every frame's own normal matrix, together with the ties positive definite) plus the ties' curvature."""
+    """Factor of ``blocks`` (every frame's own normal matrix, together with the ties positive definite) plus the ties' curvature. A window without a factor solves to nothing finite."""
+    curvature = _Curvature.of(ties)
+    if serves(blocks, curvature.own):
+        found = factor_chains(*map(array, (blocks, curvature.own, curvature.beside, curvature.beyond)))
+        return ChainFactor(*map(torch.from_numpy, found))
     frames, size = blocks.shape[1], blocks.shape[-1]
-    before, middle, after = ties.stencil
-    velocity, bent = ties.velocity * ties.rate**2, ties.acceleration
-    diagonal = (
-        _padded(velocity, 0, 1) + _padded(velocity, 1, 0)
-        + _padded(bent * before**2, 0, 2) + _padded(bent * middle**2, 1, 1) + _padded(bent * after**2, 2, 0)
-    )  # fmt: skip
-    beside = _padded(bent * before * middle, 0, 1) + _padded(bent * middle * after, 1, 0) - velocity
-    beyond = bent * before * after
-    factor = ChainFactor([], [], [])
+    eye = torch.eye(size, dtype=blocks.dtype, device=blocks.device)
+    inverse, first, second = [], [], []
     for frame in range(frames):
-        block = blocks[:, frame] + torch.diag_embed(diagonal[:, frame])
-        for earlier, column in ((frame - 1, factor.first), (frame - 2, factor.second)):
-            if earlier >= 0:
-                block = torch.baddbmm(block, column[earlier], column[earlier].transpose(-1, -2), alpha=-1)
-        own, _ = torch.linalg.cholesky_ex(block)
-        factor.own.append(own)
-        if frame + 1 == frames:
-            break
-        below = torch.diag_embed(beside[:, frame])
-        if frame > 0:
-            # What the frame before already settles between this one and the next.
-            below = torch.baddbmm(below, factor.first[-1], factor.second[-1].transpose(-1, -2), alpha=-1)
+        block = blocks[:, frame] + torch.diag_embed(curvature.own[:, frame])
+        for back, column in ((1, first), (2, second)):
+            if frame >= back:
+                block = block - column[frame - back].mT @ column[frame - back]
+        own, failed = torch.linalg.cholesky_ex(block)
+        own = torch.where((failed == 0)[:, None, None], own, torch.nan)
+        inverse.append(torch.linalg.solve_triangular(own, eye.expand_as(own), upper=False))
+        below, beyond = torch.zeros_like(own), torch.zeros_like(own)
+        if frame + 1 < frames:
+            below = torch.diag_embed(curvature.beside[:, frame])
+            if frame > 0:
+                # What the frame before already settles between this one and the next.
+                below = below - first[-1].mT @ second[-1]
         if frame + 2 < frames:
-            below = torch.cat([below, torch.diag_embed(beyond[:, frame])], dim=-1)
-        below = torch.linalg.solve_triangular(own, below, upper=False).transpose(-1, -2)
-        factor.first.append(below[:, :size])
-        if frame + 2 < frames:
-            factor.second.append(below[:, size:])
-    return factor
+            beyond = inverse[-1] * curvature.beyond[:, frame, None]
+        first.append(inverse[-1] @ below)
+        second.append(beyond)
+    return ChainFactor(*(torch.stack(parts, dim=1) for parts in (inverse, first, second)))
 
 
 @torch.no_grad()
-def forward_pass(factor: ChainFactor, right: Float[Tensor, "window frame unknown column"]) -> list[Tensor]:
+def forward_pass(
+    factor: ChainFactor, right: Float[Tensor, "window frame unknown column"]
+) -> Float[Tensor, "window frame unknown column"]:
     """``L⁻¹ b``."""
+    if serves(factor.inverse, right):
+        given = (factor.inverse, factor.first, factor.second, right)
+        return torch.from_numpy(forward_chains(*map(array, given)))
     solved: list[Tensor] = []
-    for frame, own in enumerate(factor.own):
+    for frame in range(right.shape[1]):
         value = right[:, frame]
-        if frame > 0:
-            value = torch.baddbmm(value, factor.first[frame - 1], solved[-1], alpha=-1)
-        if frame > 1:
-            value = torch.baddbmm(value, factor.second[frame - 2], solved[-2], alpha=-1)
-        solved.append(torch.linalg.solve_triangular(own, value, upper=False))
-    return solved
+        for back, column in ((1, factor.first), (2, factor.second)):
+            if frame >= back:
+                value = value - column[:, frame - back].mT @ solved[frame - back]
+        solved.append(factor.inverse[:, frame] @ value)
+    return torch.stack(solved, dim=1)
 
 
 @torch.no_grad()
 def backward_pass(
-    factor: ChainFactor, right: list[Float[Tensor, "window unknown column"]]
+    factor: ChainFactor, right: Float[Tensor, "window frame unknown column"]
 ) -> Float[Tensor, "window frame unknown column"]:
     """``L⁻ᵀ b``. Of standard normal numbers it makes draws from the Gaussian whose precision the chain is."""
-    frames = len(factor.own)
-    solved: list[Tensor] = [right[-1]] * frames
+    if serves(factor.inverse, right):
+        given = (factor.inverse, factor.first, factor.second, right)
+        return torch.from_numpy(backward_chains(*map(array, given)))
+    frames = right.shape[1]
+    solved: list[Tensor] = [right[:, -1]] * frames
     for frame in reversed(range(frames)):
-        value = right[frame]
-        if frame + 1 < frames:
-            value = torch.baddbmm(value, factor.first[frame].transpose(-1, -2), solved[frame + 1], alpha=-1)
-        if frame + 2 < frames:
-            value = torch.baddbmm(value, factor.second[frame].transpose(-1, -2), solved[frame + 2], alpha=-1)
-        solved[frame] = torch.linalg.solve_triangular(factor.own[frame].transpose(-1, -2), value, upper=True)
+        value = right[:, frame]
+        for ahead, column in ((1, factor.first), (2, factor.second)):
+            if frame + ahead < frames:
+                value = value - column[:, frame] @ solved[frame + ahead]
+        solved[frame] = factor.inverse[:, frame].mT @ value
     return torch.stack(solved, dim=1)
 
 

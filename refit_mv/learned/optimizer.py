@@ -21,7 +21,7 @@ from refit_mv.learned.network import ReFitNetwork
 from refit_mv.learned.scene import Scene
 from refit_mv.learned.system import classic_step, linearise
 from refit_mv.learned.uncertainty import SigmaCorrection, corrected_covariance, raw_joint_covariance
-from refit_mv.learned.unroll import LAYER_KERNEL, Recurrence, unroll
+from refit_mv.learned.unroll import LAYER_KERNEL, Recurrence, Unrolled, unroll
 from refit_mv.ranges import require_not_negative, require_positive
 
 
@@ -72,14 +72,16 @@ class ReFit:
         """
         return self.solve_keeping_states(problem, initial)[0]
 
-    def solve_keeping_states(self, problem: FitProblem, initial: BodyParams) -> tuple[FitResult, Recurrence]:
-        """As ``solve``; with it where the recurrent iterations of every frame ended, for those who tie frames together."""
+    def solve_keeping_states(
+        self, problem: FitProblem, initial: BodyParams, with_covariance: bool = True
+    ) -> tuple[FitResult, Recurrence]:
+        """As ``solve``; with it where the recurrent iterations of every frame ended, for those who tie frames together. They find their own covariances; without, all are 0."""
         began = time.perf_counter()
         if problem.shape_mode == "shared":
             problem, initial = self._share(problem, initial)
         scene = Scene.of_problem(problem)
         parts = over_cores(
-            lambda chosen: self._solve_batch(problem.frames(chosen), initial[chosen], scene),
+            lambda chosen: self._solve_batch(problem.frames(chosen), initial[chosen], scene, with_covariance),
             len(problem),
             self.options.batch_frames,
             problem.bearing.device,
@@ -121,21 +123,18 @@ class ReFit:
             ]
         return _cleaned(BodyParams.concatenate(parts), initial)
 
-    def _solve_batch(self, problem: FitProblem, initial: BodyParams, scene: Scene) -> tuple[FitResult, Recurrence]:
-        network, correction = shipped_network(self.weights)
+    def _solve_batch(
+        self, problem: FitProblem, initial: BodyParams, scene: Scene, with_covariance: bool
+    ) -> tuple[FitResult, Recurrence]:
+        network, _ = shipped_network(self.weights)
         evidence = Evidence.of(problem).to(torch.float32)
         start = initial.to(torch.float32)
         with torch.inference_mode():
             unrolled = unroll(network, scene, evidence, start, self.options.layers, self.options.extra_layers)
-            if unrolled.solution is None or unrolled.at is None or unrolled.facts is None:
-                here = linearise(scene, evidence, unrolled.final)
-                factor = classic_step(scene, here, LAYER_KERNEL, keep_factor=True).factor
-                assert factor is not None
-                at, facts = here.params, statistics(here, evidence.distance)
+            if with_covariance:
+                covariance = self._covariance(scene, evidence, unrolled)
             else:
-                factor, at, facts = unrolled.solution.factor, unrolled.at, unrolled.facts
-            raw = raw_joint_covariance(scene, at, factor)
-            covariance = corrected_covariance(scene, raw, facts, correction)
+                covariance = torch.zeros(len(problem), len(problem.skin.parents), 3, 3)
         params = _cleaned(unrolled.final, initial)
         covariance = torch.nan_to_num(covariance.clone(), nan=1.0, posinf=1.0).to(problem.bearing.dtype)
         feedback = problem.feedback(params)
@@ -154,6 +153,18 @@ class ReFit:
         )
         assert unrolled.recurrence is not None
         return result, unrolled.recurrence.ended()
+
+    def _covariance(self, scene: Scene, evidence: Evidence, unrolled: Unrolled) -> Tensor:
+        """Of the joints, from the last layer's system, or without layers from the one that the classic would solve."""
+        _, correction = shipped_network(self.weights)
+        if unrolled.solution is None or unrolled.at is None or unrolled.facts is None:
+            here = linearise(scene, evidence, unrolled.final)
+            factor = classic_step(scene, here, LAYER_KERNEL, keep_factor=True).factor
+            assert factor is not None
+            at, facts = here.params, statistics(here, evidence.distance)
+        else:
+            factor, at, facts = unrolled.solution.factor, unrolled.at, unrolled.facts
+        return corrected_covariance(scene, raw_joint_covariance(scene, at, factor), facts, correction)
 
 
 def _cost(problem: FitProblem, params: BodyParams, feedback: Feedback) -> Tensor:

@@ -11,12 +11,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from refit_mv.body.model import SMPL_JOINT_NAMES
 from refit_mv.learned.features import OBSERVATION_FEATURES, STATISTICS
 from refit_mv.learned.network import MOVE_STREAM, STREAMS, NetworkOptions, StreamLinear
 
 Mixing = Literal["convolution", "gru", "attention"]
-# Per stream: velocities before and after the frame and its acceleration.
-KINEMATIC_FEATURES = 9
+# Per stream: of its turning and of its travelling velocities before and after the frame and the acceleration, and where the evidence pulls it.
+KINEMATIC_FEATURES = 9 + 9 + 3
+# What the whole body is told of them: how feet and hands travel and where the evidence pulls them, for impacts begin there.
+EXTREMITIES = tuple(
+    SMPL_JOINT_NAMES.index(f"{side}_{name}") for name in ("ankle", "wrist") for side in ("left", "right")
+)
+EXTREMITY_FEATURES = len(EXTREMITIES) * (KINEMATIC_FEATURES - 9)
 # Neighbours' residuals of the same observation, before and after.
 NEIGHBOUR_FEATURES = 4
 # Weights of the time terms that an untrained network uses, per reference step of 1/60 s: 1/rad² for rotations, 1/m² for the pelvis.
@@ -105,7 +111,7 @@ class SequenceNetwork(nn.Module):
         channels = options.channels
         self.identity = nn.Parameter(torch.zeros(STREAMS, 1, 8).normal_(0, 0.1))
         self.inward = nn.Linear(frame.hidden + KINEMATIC_FEATURES + 3 + 8, channels)
-        self.whole = nn.Linear(frame.context + STATISTICS, channels)
+        self.whole = nn.Linear(frame.context + STATISTICS + EXTREMITY_FEATURES, channels)
         if options.mixing == "convolution":
             self.mixing: nn.Module = Convolutions(channels, options.width)
         elif options.mixing == "gru":
@@ -140,7 +146,8 @@ class SequenceNetwork(nn.Module):
         own = torch.cat(
             [hidden, kinematics, moment.expand(STREAMS, -1, -1), self.identity.expand(-1, frames, -1)], dim=-1
         )
-        rows = self.inward(own) + self.whole(torch.cat([context, statistics], -1))
+        ends = kinematics[list(EXTREMITIES), :, 9:].transpose(0, 1).flatten(1)
+        rows = self.inward(own) + self.whole(torch.cat([context, statistics, ends], -1))
         rows = rows.view(STREAMS * window, frames // window, -1)
         valid = moment[:, :1].view(1, window, -1, 1).expand(STREAMS, -1, -1, -1).flatten(0, 1)
         mixed = nn.functional.silu(self.mixing(rows, valid)).view(STREAMS, frames, -1)

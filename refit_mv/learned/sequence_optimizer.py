@@ -66,9 +66,9 @@ class SequenceReFit:
             InputError: weights are missing or of another design.
         """
         began = time.perf_counter()
-        alone, states = self.alone.solve_keeping_states(problem, initial)
         if problem.time_step is None or len(problem) < 2 or problem.shape_mode != "locked":
-            return alone
+            return self.alone.solve(problem, initial)
+        alone, states = self.alone.solve_keeping_states(problem, initial, with_covariance=False)
         return replace(self._over_time(problem, alone, states, problem.time_step), seconds=time.perf_counter() - began)
 
     def _over_time(self, problem: FitProblem, alone: FitResult, states: Recurrence, step: float) -> FitResult:
@@ -95,10 +95,7 @@ class SequenceReFit:
         return replace(
             alone,
             params=params,
-            status=tuple(
-                FrameStatus.BRIDGED if carried else status
-                for carried, status in zip(bridged.tolist(), statuses, strict=True)
-            ),
+            status=tuple(map(_status, statuses, alone.status, bridged.tolist())),
             cost=frame_cost(problem, params, problem.feedback(params), problem.options.kernel),
             joint_covariance=covariance,
             explained=explained,
@@ -156,6 +153,13 @@ class SequenceReFit:
         finite = torch.isfinite(final.pelvis).all(-1) & torch.isfinite(final.rotations).flatten(1).all(-1)
         params = _chosen(finite, final, estimate)
         return params[slice(count, None)], torch.nan_to_num(covariance[count:], nan=1.0, posinf=1.0)
+
+
+def _status(found: FrameStatus, alone: FrameStatus, bridged: bool) -> FrameStatus:
+    """What a frame is called in the end: where the classic optimizer stood in for it alone, it says so as long as the motion is as good."""
+    if bridged:
+        return FrameStatus.BRIDGED
+    return FrameStatus.CLASSIC if alone is FrameStatus.CLASSIC and found is FrameStatus.FITTED else found
 
 
 def _chosen(which: Bool[Tensor, " frame"], one: BodyParams, other: BodyParams) -> BodyParams:

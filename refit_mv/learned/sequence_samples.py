@@ -26,7 +26,7 @@ from refit_mv.synthetic.plausibility import plausible_frames
 from refit_mv.synthetic.rigs import random_rig
 from refit_mv.synthetic.session import motion_params, observe
 
-# How far from the truth the given shape is, in standard deviations of people: what a session's shape is known to.
+# How far from the truth the given shape is at most, in standard deviations of people: from measured people to what a short session tells.
 SHAPE_ERROR = 0.15
 
 
@@ -216,7 +216,7 @@ def draw_window(takes: Takes, bodies: Sequence[BodyModel], mix: WindowMix, rng: 
         valid[int(rng.integers(mix.frames // 2, mix.frames)) :] = False
         evidence = replace(evidence, confidence=evidence.confidence * valid[:, None, None])
     start = initialise(replace(problem, confidence=evidence.confidence.to(problem.confidence.dtype))).to(torch.float32)
-    given = truth.shape[:1] + SHAPE_ERROR * torch.from_numpy(rng.normal(size=(1, body.shape_count)))
+    given = truth.shape[:1] + SHAPE_ERROR * rng.uniform() * torch.from_numpy(rng.normal(size=(1, body.shape_count)))
     start = replace(start, shape=given.to(torch.float32).expand(mix.frames, -1).clone())
     return SampleWindow(names, keypoints.name, kind, index, evidence, truth.to(torch.float32), start, step, valid)
 

@@ -29,6 +29,7 @@ from refit_mv.learned.sequence_unroll import Timeline, unroll_sequence
 from refit_mv.learned.sequence_validation import SequenceCheck, calibrate_sequences, draw_checks, validate_sequences
 from refit_mv.learned.training import LOG, PICTURE, STATE, Report, quiet, read_people
 from refit_mv.learned.unroll import Recurrence
+from refit_mv.synthetic.impacts import IMPACT_INDEX, impact_peaks
 from refit_mv.synthetic.prior_builder import HELD_OUT_SUBJECTS
 
 WEIGHTS = "sequences.safetensors"
@@ -51,7 +52,7 @@ class SequenceDataOptions:
 @dataclass(frozen=True)
 class SequenceRecipe:
     """Everything a run depends on besides its motions. ``frame_weights`` is the network for single frames (a path; empty for the shipped one), ``begin_with`` a time network to start from.
-    ``acceleration`` is what an error of acceleration costs beside errors of position, both in metres (per squared reference step of 1/60 s).
+    ``acceleration`` is what an error of acceleration costs beside errors of position, both in metres (per squared reference step of 1/60 s); ``impact`` what is missing of the peak of an impact costs.
     """
 
     seed: int = 1
@@ -63,10 +64,31 @@ class SequenceRecipe:
     frame_weights: str = ""
     begin_with: str = ""
     acceleration: float = 0.5
+    impact: float = 1.0
     network: SequenceOptions = field(default_factory=SequenceOptions)
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     data: SequenceDataOptions = field(default_factory=SequenceDataOptions)
+
+
+def missing_peaks(
+    fitted: Float[Tensor, "window inner joint 3"],
+    truth: Float[Tensor, "window inner joint 3"],
+    time: Timeline,
+) -> Float[Tensor, " window"]:
+    """What accelerations (metres per squared reference step) lack of the true peaks at impacts, along their directions, a frame early or late allowed; summed over a window's impacts, per frame."""
+    seconds = REFERENCE_STEP**2
+    rows = []
+    for ours, theirs, step, valid in zip(fitted, truth, time.step, time.valid, strict=True):
+        peak = impact_peaks(theirs / seconds, float(step[0])) & (valid[2:] & valid[1:-1] & valid[:-2])[:, None]
+        peak[:1], peak[-1:] = False, False
+        frame, place = peak.nonzero().unbind(-1)
+        joint = torch.tensor(IMPACT_INDEX)[place]
+        height = theirs[frame, joint].norm(dim=-1)
+        along = [(ours[frame + shift, joint] * theirs[frame, joint]).sum(-1) / height for shift in (-1, 0, 1)]
+        best = torch.stack(along).amax(0) if len(frame) else height
+        rows.append((height - best).clamp_min(0).sum() / valid.sum())
+    return torch.stack(rows)
 
 
 def sequence_losses(
@@ -74,23 +96,27 @@ def sequence_losses(
     predictions: list[BodyParams],
     truth: BodyParams,
     time: Timeline,
-    options: LossOptions,
-    acceleration: float,
+    recipe: SequenceRecipe,
     one_view: bool,
 ) -> Float[Tensor, "prediction window"]:
-    """Loss per prediction and window, metres: positions and rotations frame by frame, accelerations over neighbours."""
-    by_frame = joint_losses(scene, predictions, truth, options, one_view)
+    """Loss per prediction and window, metres: positions and rotations frame by frame, accelerations over neighbours, what is missing of impacts."""
+    by_frame = joint_losses(scene, predictions, truth, recipe.loss, one_view)
     valid = time.valid.float()
     rate = (REFERENCE_STEP / time.step)[..., None, None]
-    target = scene_joints(scene, truth)
     tied = (time.tied[:, 1:] * time.tied[:, :-1])[..., 0]
+
+    def bend(params: BodyParams) -> Tensor:
+        velocity = time.apart(scene_joints(scene, params)).diff(dim=1) * rate
+        return velocity.diff(dim=1) * (rate[:, 1:] + rate[:, :-1]) / 2
+
+    target = bend(truth)
     rows = []
     for losses, params in zip(by_frame, predictions, strict=True):
-        gap = time.apart(scene_joints(scene, params) - target)
-        velocity = gap.diff(dim=1) * rate
-        bend = smooth_length(velocity.diff(dim=1) * (rate[:, 1:] + rate[:, :-1]) / 2).mean(-1)
-        bend = (bend * tied).sum(1) / tied.sum(1).clamp_min(1)
-        rows.append((time.apart(losses) * valid).sum(1) / valid.sum(1) + acceleration * bend)
+        bent = bend(params)
+        shaken = smooth_length(bent - target).mean(-1)
+        row = (time.apart(losses) * valid).sum(1) / valid.sum(1)
+        row = row + recipe.acceleration * (shaken * tied).sum(1) / tied.sum(1).clamp_min(1)
+        rows.append(row + recipe.impact * missing_peaks(bent, target, time))
     return torch.stack(rows)
 
 
@@ -154,8 +180,7 @@ class SequenceTrainer:
             unrolled.predictions,
             batch.truth,
             batch.time,
-            recipe.loss,
-            recipe.acceleration,
+            recipe,
             batch.views == 1,
         )
         final = losses[-1].detach()

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from refit_mv.body.model import BodyParams
+from refit_mv.fitting.normal_equations import fuse_views
 from refit_mv.fitting.result import FEWEST_LANDMARKS
 from refit_mv.geometry import rotations as so3
 from refit_mv.learned.chain import REFERENCE_STEP, ChainFactor, ImplicitStep, TimeTies, factorise, solve, time_gradient
@@ -93,6 +94,8 @@ def seen_frames(evidence: Evidence) -> Bool[Tensor, " frame"]:
 def bridged(params: BodyParams, seen: Bool[Tensor, " frame"], time: Timeline) -> BodyParams:
     """Frames that saw nothing, put between their neighbours in time that did: positions linearly, rotations along geodesics. Beyond the last seen frame it is kept."""
     usable = time.apart(seen) & time.valid
+    if bool(usable.all()):
+        return params
     frames = usable.shape[1]
     place = torch.arange(frames).expand_as(usable)
     before = torch.where(usable, place, -1).cummax(1).values
@@ -131,23 +134,43 @@ def differences(params: BodyParams, tangent: Tensor, time: Timeline) -> Float[Te
 
 
 def kinematics(
-    scene: Scene, root: Tensor, difference: Float[Tensor, "window interval unknown"], time: Timeline
+    scene: Scene,
+    here: Linearisation,
+    weight: Float[Tensor, "frame view landmark"],
+    difference: Float[Tensor, "window interval unknown"],
+    time: Timeline,
 ) -> Float[Tensor, "stream frame kinematic"]:
-    """Velocities before and after each frame and its acceleration, per stream and reference step; the pelvis's in the root's frame."""
-    velocity = difference * (REFERENCE_STEP / time.step)[..., None] * time.tied
-    before = torch.nn.functional.pad(velocity, (0, 0, 1, 0)).flatten(0, 1)
-    after = torch.nn.functional.pad(velocity, (0, 0, 0, 1)).flatten(0, 1)
+    """How every stream moves and where the evidence (with ``weight``, 1/m²) pulls it, in the root's frame: velocities before and after each frame and its acceleration, per reference step, of turning
+    and of travelling, and the correction of the landmarks that it carries.
+    """
+    root_from_world = here.params.rotations[:, 0].transpose(-1, -2)
+    rate = (REFERENCE_STEP / time.step)[..., None] * time.tied
     both = torch.nn.functional.pad(time.tied, (0, 0, 1, 0)) * torch.nn.functional.pad(time.tied, (0, 0, 0, 1))
-    bend = (after - before) * both.flatten(0, 1)
 
-    def streams(flat: Tensor, turn_size: float, move_size: float) -> Tensor:
-        turns = flat[:, 3:].unflatten(-1, (-1, 3))[:, scene.stream_joint] * scene.stream_present[:, None]
-        move = (root.transpose(-1, -2) @ flat[:, :3, None])[..., 0]
-        rows = torch.cat([turn_size * turns, torch.zeros_like(turns[:, :1]), move_size * move[:, None]], dim=1)
-        return torch.asinh(rows)
+    def rates(change: Tensor, slow: float, sharp: float) -> list[Tensor]:
+        velocity = change * rate
+        before = torch.nn.functional.pad(velocity, (0, 0, 1, 0)).flatten(0, 1)
+        after = torch.nn.functional.pad(velocity, (0, 0, 0, 1)).flatten(0, 1)
+        return [slow * before, slow * after, sharp * ((after - before) * both.flatten(0, 1))]
 
-    parts = [streams(before, 20.0, 50.0), streams(after, 20.0, 50.0), streams(bend, 50.0, 200.0)]
-    return torch.cat(parts, dim=-1).transpose(0, 1)
+    def local(flat: Tensor) -> Tensor:
+        return flat.unflatten(-1, (-1, 3)) @ root_from_world.transpose(-1, -2)
+
+    present = scene.stream_present[:, None]
+    nothing = here.tangent.new_zeros(len(here.tangent), 1, 3)
+    move = [local(part) for part in rates(difference[..., :3], 50.0, 200.0)]
+    turn = [
+        part.unflatten(-1, (-1, 3))[:, scene.stream_joint] * present for part in rates(difference[..., 3:], 20.0, 50.0)
+    ]
+    joints = here.feedback.posed.skeleton.positions[:, scene.stream_joint].flatten(1)
+    travel = [local(part) * present for part in rates(time.apart(joints).diff(dim=1), 50.0, 200.0)]
+    information, pull = fuse_views(here.feedback, weight)
+    trace = information.diagonal(dim1=-2, dim2=-1).sum(-1)
+    correction = local((-pull / (trace / 2 + 100.0)[..., None]).flatten(1))
+    pulled = 20 * torch.cat([scene.pooling @ correction, nothing, correction.mean(1, keepdim=True)], dim=1)
+    parts = [torch.cat([own, nothing, whole], dim=1) for own, whole in zip(turn, move, strict=True)]
+    parts += [torch.cat([own, nothing, whole], dim=1) for own, whole in zip(travel, move, strict=True)]
+    return torch.asinh(torch.cat([*parts, pulled], dim=-1)).transpose(0, 1)
 
 
 def _ties(scene: Scene, decision: TimeDecision, time: Timeline, firmness: float) -> TimeTies:
@@ -227,11 +250,14 @@ def unroll_sequence(
     recurrence: Recurrence | None = None,
     held: Bool[Tensor, " frame"] | None = None,
     firmness: float = 1.0,
+    begin: BodyParams | None = None,
+    embedding: Tensor | None = None,
 ) -> UnrolledSequence:
     """Fit windows. ``scene`` must have its shape given. ``recurrence`` saves the recurrent iterations where they were run before (streams, training). ``held`` frames stay where
-    its predictions have them: what was already decided before a window begins. ``firmness`` multiplies what accelerations cost.
+    its predictions have them: what was already decided before a window begins. ``firmness`` multiplies what accelerations cost. ``begin`` is where all layers but the last would lead, for those who know (streams): only
+    the last is run. ``embedding`` saves the landmarks' own where it is at hand.
     """
-    embedding = frame_network.embed(scene.landmark_facts)
+    embedding = frame_network.embed(scene.landmark_facts) if embedding is None else embedding
     if recurrence is None:
         with torch.no_grad():
             recurrence = recur(frame_network, scene, evidence, start, embedding)
@@ -240,8 +266,9 @@ def unroll_sequence(
     estimate = bridged(recurrence.predictions[-1] if recurrence.predictions else start, seen, time)
     held_tangent, held_bone = pose_tangent(scene, estimate), scene.bones(estimate.shape)[0]
     moments = time.moments(seen)
-    params, predictions = estimate, []
-    for layer in range(network.options.layers):
+    params, predictions = (estimate, []) if begin is None else (begin, [])
+    layers = network.options.layers
+    for layer in range(layers) if begin is None else (layers - 1,):
         here = linearise(scene, evidence, BodyParams(params.pelvis.detach(), params.rotations.detach(), params.shape))
         with torch.no_grad():
             squared = (here.feedback.residual**2).sum(-1)
@@ -249,7 +276,7 @@ def unroll_sequence(
             features = observation_features(scene, here, evidence.distance)
             facts = statistics(here, evidence.distance)
             difference = differences(here.params, here.tangent, time)
-            moving = kinematics(scene, here.params.rotations[:, 0], difference, time)
+            moving = kinematics(scene, here, base, difference, time)
         decision, summary = network.decide(
             recurrence.hidden, recurrence.context, facts, moving, moments, time.windows, layer
         )

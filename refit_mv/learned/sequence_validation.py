@@ -19,6 +19,7 @@ from refit_mv.learned.sequence_unroll import UnrolledSequence, seen_frames, unro
 from refit_mv.learned.uncertainty import SigmaCorrection
 from refit_mv.learned.unroll import unroll
 from refit_mv.learned.validation import fitted_correction
+from refit_mv.synthetic.impacts import IMPACT_INDEX, impact_peaks
 
 # Views and noise of the windows judged on; with COCO's 23 points, at 60 Hz, nothing changed about the movement.
 KINDS = ((4, "standard"), (2, "standard"), (8, "standard"), (4, "strong"), (2, "strong"))
@@ -60,6 +61,7 @@ class _Judged:
     facts: Tensor
     bend: Tensor
     bend_alone: Tensor
+    kept: Tensor
 
 
 @torch.no_grad()
@@ -78,6 +80,16 @@ def _judge(frame_network: ReFitNetwork, network: SequenceNetwork, batch: WindowB
         second = (batch.time.apart(error).diff(dim=1) * rate[..., None, None]).diff(dim=1)
         return second.norm(dim=-1).mean(-1).flatten() / REFERENCE_STEP**2
 
+    def second(params: BodyParams) -> Tensor:
+        rate = (REFERENCE_STEP / batch.time.step)[..., None, None]
+        joints = batch.time.apart(scene_joints(batch.scene, params))
+        return (joints.diff(dim=1) * rate).diff(dim=1) * rate[:, 1:] / REFERENCE_STEP**2
+
+    true = second(batch.truth)
+    frame, place = impact_peaks(true, REFERENCE_STEP).flatten(0, 1).nonzero().unbind(-1)
+    joint = torch.tensor(IMPACT_INDEX)[place]
+    peaks = true.flatten(0, 1)[frame, joint]
+    kept = (second(unrolled.final).flatten(0, 1)[frame, joint] * peaks).sum(-1) / (peaks**2).sum(-1)
     error, error_alone = gap(unrolled.final), gap(alone)
     return _Judged(
         error,
@@ -87,6 +99,7 @@ def _judge(frame_network: ReFitNetwork, network: SequenceNetwork, batch: WindowB
         unrolled.facts,
         bend(error),
         bend(error_alone),
+        kept,
     )
 
 
@@ -103,7 +116,7 @@ def _judged(
 def validate_sequences(
     frame_network: ReFitNetwork, network: SequenceNetwork, checks: Sequence[SequenceCheck], bodies: Sequence[BodyModel]
 ) -> dict[str, float]:
-    """By kind: mean joint error where something was seen, of windows and of single frames (mm), inside gaps, and acceleration errors (m/s²)."""
+    """By kind: mean joint error where something was seen, of windows and of single frames (mm), inside gaps, acceleration errors (m/s²), and how much is left of impacts' peaks (%)."""
     result: dict[str, float] = {}
     for check in checks:
         judged = _judged(frame_network, network, check, bodies)
@@ -114,6 +127,8 @@ def validate_sequences(
             result[f"{check.name} gaps"] = 1000 * float(size[~judged.seen].mean())
         result[f"{check.name} m/s2"] = float(judged.bend.mean())
         result[f"{check.name} m/s2 alone"] = float(judged.bend_alone.mean())
+        if len(judged.kept):
+            result[f"{check.name} peaks"] = 100 * float(judged.kept.median())
     return result
 
 

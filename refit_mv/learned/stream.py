@@ -35,6 +35,8 @@ from refit_mv.learned.uncertainty import corrected_covariance
 from refit_mv.learned.unroll import Recurrence, recur
 from refit_mv.ranges import require_not_negative, require_positive
 
+# Where the motion is heading is nearly right: the iteration with the widest kernel would only loosen it.
+WARM_SKIPPED = 1
 # What a source calls its people: numbers or names.
 Key = TypeVar("Key", bound=Hashable)
 
@@ -45,7 +47,7 @@ class StreamOptions:
     A person not seen for ``longest_gap`` seconds is absent, and begins anew.
     """
 
-    memory_frames: int = 12
+    memory_frames: int = 8
     meeting_frames: int = 24
     longest_gap: float = 0.5
 
@@ -118,6 +120,7 @@ class FitStream:
         self._sequence, self._correction = sequence_network(sequence_weights, weights)
         self._clock = float("-inf")
         self._scene: Scene | None = None
+        self._embedding: Tensor | None = None
 
     def push(self, time: float, people: Mapping[Key, FrameObservations]) -> dict[Key, FitResult]:
         """The next moment, ``time`` in seconds. Returns everybody's result, one frame each; those remembered but not among ``people`` are taken for unseen.
@@ -209,9 +212,12 @@ class FitStream:
     ) -> FitResult:
         evidence, begin = Evidence.of(problem).to(torch.float32), start.to(torch.float32)
         with torch.no_grad():
+            if self._embedding is None:
+                self._embedding = self._network.embed(scene.landmark_facts)
+            embedding = self._embedding
             if seen or not person.moments:
-                embedding = self._network.embed(scene.landmark_facts)
-                state = recur(self._network, scene, evidence, begin, embedding).ended()
+                skipped = WARM_SKIPPED if person.moments else 0
+                state = recur(self._network, scene, evidence, begin, embedding, skipped).ended()
             else:
                 # Nothing to look at: the streams keep the state they had.
                 state = replace(person.moments[-1].state, predictions=[begin])
@@ -227,12 +233,22 @@ class FitStream:
             states = Recurrence.concatenate([m.state for m in moments])
             steps = torch.tensor([[later.time - earlier.time for earlier, later in pairwise(moments)]]).view(1, -1)
             line = Timeline(steps, torch.ones(1, len(moments), dtype=torch.bool))
+            # Earlier frames stand where they were answered, the new one where its iterations ended.
+            begin = BodyParams.concatenate([*(m.answer.to(torch.float32) for m in moments[:-1]), state.predictions[-1]])
             unrolled = unroll_sequence(
-                self._network, self._sequence, scene, together, states.predictions[-1], line, states
+                self._network,
+                self._sequence,
+                scene,
+                together,
+                states.predictions[-1],
+                line,
+                states,
+                begin=begin,
+                embedding=embedding,
             )
-            raw = drawn_joint_covariance(scene, unrolled)
-            covariance = corrected_covariance(scene, raw, unrolled.facts, self._correction)[-1:]
-        last = slice(len(moments) - 1, len(moments))
+            last = slice(len(moments) - 1, len(moments))
+            raw = drawn_joint_covariance(scene, unrolled, last)
+            covariance = corrected_covariance(scene, raw, unrolled.facts[last], self._correction)
         params = unrolled.final[last].to(torch.float64)
         if not bool(torch.isfinite(params.rotations).all() and torch.isfinite(params.pelvis).all()):
             params = start

@@ -183,8 +183,12 @@ class Recurrence:
         )
 
 
-def recur(network: ReFitNetwork, scene: Scene, evidence: Evidence, start: BodyParams, embedding: Tensor) -> Recurrence:
-    """Look, update, repeat: all views fused first, or each view on its own and their updates fused."""
+def recur(
+    network: ReFitNetwork, scene: Scene, evidence: Evidence, start: BodyParams, embedding: Tensor, skipped: int = 0
+) -> Recurrence:
+    """Look, update, repeat: all views fused first, or each view on its own and their updates fused. The first iterations, whose kernels are wide, may be ``skipped`` from a start that is nearly
+    right.
+    """
     options = network.options
     views = 1 if options.fusion == "feedback" else evidence.bearing.shape[1]
     lanes = evidence if options.fusion == "feedback" else evidence.per_view()
@@ -196,7 +200,7 @@ def recur(network: ReFitNetwork, scene: Scene, evidence: Evidence, start: BodyPa
     share = None
     params = start
     predictions: list[BodyParams] = []
-    for iteration in range(options.iterations):
+    for iteration in range(min(skipped, options.iterations - 1), options.iterations):
         here = linearise(lane_scene, lanes, _repeated(_detached(params), views) if views > 1 else _detached(params))
         classic = classic_step(lane_scene, here, KERNELS[min(iteration, len(KERNELS) - 1)])
         features = iteration_features(lane_scene, here, classic, lanes.distance)

@@ -61,6 +61,7 @@ def test_a_known_shift_is_measured_to_the_micrometre(small: BenchRequest) -> Non
         assert value == pytest.approx(0, abs=1e-3)
     assert row.accel_mm_s2 is None
     assert row.start_ms == 0
+    assert row.live_ms is not None and row.live_ms > 0
 
 
 def test_failures_are_what_is_said_what_is_far_off_and_what_is_no_number(small: BenchRequest) -> None:

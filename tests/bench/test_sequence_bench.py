@@ -9,7 +9,7 @@ from torch import Tensor
 
 from refit_mv.bench.filtered import Filtered
 from refit_mv.bench.sequence_cell import SCENARIOS, middle, plausible_clips, scenario, take_of
-from refit_mv.bench.sequence_errors import accelerations, impact_peaks, kept_peaks, sequence_errors, wrong_sides
+from refit_mv.bench.sequence_errors import accelerations, kept_peaks, peak_places, sequence_errors, wrong_sides
 from refit_mv.bench.sequence_row import COLUMNS, sequence_table, write_sequence_csv
 from refit_mv.bench.sequence_run import SequenceRequest, run_sequence_bench, variants
 from refit_mv.bench.sequence_tuning import TimeGrid, tune_time
@@ -56,7 +56,7 @@ def struck(frames: int = 40, at: int = 20) -> Tensor:
 
 def test_an_impact_is_found_and_its_loss_measured() -> None:
     truth = accelerations(struck(), FPS)
-    frame, joint = impact_peaks(truth, FPS)
+    frame, joint = peak_places(truth, FPS)
     assert frame.tolist() == [19]
     assert joint.tolist() == [ANKLE]
     assert float(truth[19, ANKLE].norm()) == pytest.approx(90)

@@ -11,7 +11,9 @@ from refit_mv.body.open_body import open_body
 from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.fitting.initialise import initialise
 from refit_mv.geometry import rotations as so3
+from refit_mv.geometry.projection import bearings
 from refit_mv.geometry.triangulation import intersect, triangulate
+from refit_mv.synthetic.rigs import random_rig
 from tests.learned.conftest import known
 
 
@@ -45,6 +47,23 @@ def test_triangulation(both: Callable, views: int) -> None:
     prior = center.mean(0).expand(6, 11, 3)
     kernels, tensors = both(lambda: intersect(center, direction, weight, prior, 0.01))
     assert torch.allclose(kernels, tensors, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_bearings(both: Callable, seed: int) -> None:
+    """Pinhole and fisheye lenses side by side, pixels far outside the picture among them."""
+    generator = torch.Generator().manual_seed(seed)
+    rig = random_rig(seed, 4, distortion=True).stacked()
+    rig = replace(
+        rig,
+        is_fisheye=torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=torch.float64),
+        distortion=rig.distortion * torch.tensor([1.0, 0.2, 3.0, 0.2], dtype=torch.float64)[:, None],
+    )
+    pixels = 900 + 900 * torch.randn(5, 4, 30, 2, generator=generator, dtype=torch.float64)
+    (direction, valid), (expected, known) = both(lambda: bearings(rig, pixels))
+    assert torch.equal(valid, known)
+    assert float(valid.double().mean()) > 0.3
+    assert torch.allclose(direction[valid], expected[valid], atol=1e-9)
 
 
 def test_nearest_rotation(both: Callable) -> None:

@@ -4,12 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from refit_mv.kernels.compiling import tensors_only
 from refit_mv.learned.chain import (
     REFERENCE_STEP,
     ImplicitStep,
     TimeTies,
     backward_pass,
     factorise,
+    forward_pass,
     solve,
     time_gradient,
 )
@@ -55,6 +57,38 @@ def test_solution_is_that_of_the_dense_system(frames: int) -> None:
     right = torch.randn(WINDOWS, frames, SIZE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     expected = torch.linalg.solve(_dense(blocks, ties), right.flatten(1)).view_as(right)
     torch.testing.assert_close(solve(factorise(blocks, ties), right), expected, rtol=1e-9, atol=1e-9)
+    with tensors_only():
+        torch.testing.assert_close(solve(factorise(blocks, ties), right), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_kernels_do_what_tensors_do_at_the_size_of_a_body() -> None:
+    """75 unknowns: panels of four and what is left over, several columns at once."""
+    generator = torch.Generator().manual_seed(5)
+    root = torch.randn(1, 6, 90, 75, generator=generator)
+    blocks = root.mT @ root + 10 * torch.eye(75)
+    step = torch.full((1, 5), 1.3 * REFERENCE_STEP)
+    ties = TimeTies(step, torch.rand(1, 5, 75, generator=generator), 1e3 * torch.rand(1, 4, 75, generator=generator))
+    right = torch.randn(1, 6, 75, 3, generator=generator)
+    fast = factorise(blocks, ties)
+    with tensors_only():
+        slow = factorise(blocks, ties)
+        forward, backward = forward_pass(slow, right), backward_pass(slow, right)
+    for name in ("inverse", "first", "second"):
+        torch.testing.assert_close(getattr(fast, name), getattr(slow, name), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(forward_pass(fast, right), forward, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(backward_pass(fast, right), backward, rtol=1e-3, atol=1e-4)
+
+
+def test_a_window_without_a_factor_solves_to_nothing_finite() -> None:
+    blocks, ties = _chain()
+    blocks[0, 2] = -torch.eye(SIZE, dtype=torch.float64) * 1e3
+    right = torch.ones(WINDOWS, FRAMES, SIZE, dtype=torch.float64)
+    found = [solve(factorise(blocks, ties), right)]
+    with tensors_only():
+        found.append(solve(factorise(blocks, ties), right))
+    for solution in found:
+        assert not bool(torch.isfinite(solution[0]).any())
+        assert bool(torch.isfinite(solution[1]).all())
 
 
 def test_gradient_of_the_ties_is_that_of_their_cost() -> None:
@@ -70,7 +104,7 @@ def test_draws_have_the_inverse_as_covariance() -> None:
     blocks, ties = _chain()
     factor = factorise(blocks, ties)
     columns = torch.eye(FRAMES * SIZE, dtype=torch.float64).view(FRAMES, SIZE, -1)
-    root = backward_pass(factor, [column.expand(WINDOWS, -1, -1) for column in columns]).flatten(1, 2)
+    root = backward_pass(factor, columns.expand(WINDOWS, -1, -1, -1)).flatten(1, 2)
     torch.testing.assert_close(
         root @ root.transpose(-1, -2), torch.linalg.inv(_dense(blocks, ties)), rtol=1e-8, atol=1e-10
     )
