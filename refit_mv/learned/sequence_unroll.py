@@ -257,10 +257,10 @@ def unroll_sequence(
     its predictions have them: what was already decided before a window begins. ``firmness`` multiplies what accelerations cost. ``begin`` is where all layers but the last would lead, for those who know (streams): only
     the last is run. ``embedding`` saves the landmarks' own where it is at hand.
     """
-    embedding = frame_network.embed(scene.landmark_facts) if embedding is None else embedding
+    known: Tensor = frame_network.embed(scene.landmark_facts) if embedding is None else embedding
     if recurrence is None:
         with torch.no_grad():
-            recurrence = recur(frame_network, scene, evidence, start, embedding)
+            recurrence = recur(frame_network, scene, evidence, start, known)
     held = torch.zeros(len(evidence), dtype=torch.bool) if held is None else held
     seen = seen_frames(evidence) | held
     estimate = bridged(recurrence.predictions[-1] if recurrence.predictions else start, seen, time)
@@ -282,9 +282,7 @@ def unroll_sequence(
         )
         last = frame_network.options.layers - 1
         holding = frame_network.holding(decision.hidden, decision.context, recurrence.gaze, facts, last)
-        scale = frame_network.observation_scale(
-            features, embedding, decision.context, decision.hidden[SHAPE_STREAM], last
-        )
+        scale = frame_network.observation_scale(features, known, decision.context, decision.hidden[SHAPE_STREAM], last)
         around = torch.cat([features, _neighbour_features(here, time)], dim=-1)
         scale = scale + network.observation_scale(around, summary, layer)
         observation = base * scale.clamp(-10, 10).exp()

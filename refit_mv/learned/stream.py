@@ -212,9 +212,10 @@ class FitStream:
     ) -> FitResult:
         evidence, begin = Evidence.of(problem).to(torch.float32), start.to(torch.float32)
         with torch.no_grad():
-            if self._embedding is None:
-                self._embedding = self._network.embed(scene.landmark_facts)
-            embedding = self._embedding
+            embedding: Tensor = (
+                self._network.embed(scene.landmark_facts) if self._embedding is None else self._embedding
+            )
+            self._embedding = embedding
             if seen or not person.moments:
                 skipped = WARM_SKIPPED if person.moments else 0
                 state = recur(self._network, scene, evidence, begin, embedding, skipped).ended()
