@@ -30,7 +30,7 @@ from refit_mv.image.posed import PosedReFit, held_at
 from refit_mv.image.processes import Processes, join_processes
 from refit_mv.image.training_log import TrainingLog
 from refit_mv.image.weights import load_image_network, save_image_network
-from refit_mv.learned.checkpoint import load_state, optimizer_tensors, restore_optimizer, save_state
+from refit_mv.learned.checkpoint import load_state, optimizer_tensors, restore_networks, restore_optimizer, save_state
 from refit_mv.learned.pose_bank import PoseMix, pose_bank
 from refit_mv.learned.training import Report, quiet, read_people
 from refit_mv.ranges import require_not_negative, require_positive
@@ -233,14 +233,7 @@ class ImageTrainer:
         """
         path = self.out_dir / STATE
         tensors, plain = load_state(path)
-        for prefix, network in (("network.", self.network), ("average.", self.average)):
-            own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-            try:
-                network.load_state_dict(own)
-            except RuntimeError:
-                raise InputError(
-                    f"{path}: belongs to a network of other sizes; resume with the recipe it was begun with"
-                ) from None
+        restore_networks({"network": self.network, "average": self.average}, tensors, str(path))
         restore_optimizer(self.optimiser, tensors)
         self.step, self.seconds = int(plain["step"]), float(plain["seconds"])
         if self.scaler.is_enabled():

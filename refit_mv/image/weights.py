@@ -6,13 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import safetensors
-from safetensors.torch import load_file
-
 from refit_mv.errors import InputError
 from refit_mv.image.network import ImageReFit
 from refit_mv.image.options import ImageNetworkOptions
-from refit_mv.learned.checkpoint import save_tensors
+from refit_mv.learned.checkpoint import load_weights, save_tensors
 
 FORMAT = "refit-mv image 1"
 HOW_TO_GET = "train one (refit-mv train image) or convert the released checkpoint (refit-mv weights convert)"
@@ -36,13 +33,8 @@ def load_image_network(path: Path) -> tuple[ImageReFit, dict[str, Any]]:
     """
     if not path.is_file():
         raise InputError(f"no weights of an image network at {path}: {HOW_TO_GET}")
-    try:
-        with safetensors.safe_open(str(path), "pt") as file:
-            metadata = file.metadata() or {}
-        if metadata.get("format") != FORMAT:
-            raise InputError(
-                f"{path}: expected weights of format '{FORMAT}', found '{metadata.get('format')}'; {HOW_TO_GET}"
-            )
+
+    def build(metadata: dict[str, str]) -> ImageReFit:
         stored = json.loads(metadata["network"])
         unknown = set(stored) - {field.name for field in fields(ImageNetworkOptions)}
         if unknown:
@@ -50,14 +42,9 @@ def load_image_network(path: Path) -> tuple[ImageReFit, dict[str, Any]]:
                 f"{path}: this version does not know its network's options {', '.join(sorted(unknown))}; {HOW_TO_GET}"
             )
         stored["point_vertices"] = tuple(stored.get("point_vertices", ()))
-        network = ImageReFit(ImageNetworkOptions(**stored))
-        network.load_state_dict(load_file(str(path)), strict=True)
-        facts = json.loads(metadata.get("facts", "{}"))
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, safetensors.SafetensorError) as error:
-        raise InputError(f"{path}: cannot read network weights ({str(error).splitlines()[0]})") from None
-    return network.eval().requires_grad_(False), facts
+        return ImageReFit(ImageNetworkOptions(**stored))
+
+    return load_weights(path, FORMAT, build, HOW_TO_GET)
 
 
 @cache

@@ -3,15 +3,12 @@
 import copy
 import math
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from refit_mv.errors import InputError
-from refit_mv.learned.checkpoint import optimizer_tensors, restore_optimizer
-
-Network = TypeVar("Network", bound=nn.Module)
+from refit_mv.learned.checkpoint import Network, optimizer_tensors, restore_networks, restore_optimizer
 
 
 @dataclass(frozen=True)
@@ -66,12 +63,5 @@ class AveragedAdam(Generic[Network]):
         Raises:
             InputError: they belong to a network of other sizes; ``origin`` is named.
         """
-        for prefix, network in (("network.", self.network), ("average.", self.average)):
-            own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-            try:
-                network.load_state_dict(own)
-            except RuntimeError:
-                raise InputError(
-                    f"{origin}: belongs to a network of other sizes; resume with the recipe it was begun with"
-                ) from None
+        restore_networks({"network": self.network, "average": self.average}, tensors, origin)
         restore_optimizer(self.optimiser, tensors)
