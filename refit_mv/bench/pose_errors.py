@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel, BodyParams, posed_joints, vertices
+from refit_mv.body.model import BodyModel, BodyParams, posed_joints, vertices
 from refit_mv.body.skin import LandmarkSkin, pose_landmarks
 from refit_mv.geometry.rotations import angle_between, nearest_rotation
 
@@ -70,7 +70,7 @@ def procrustes(
 
 def pose_errors(body: BodyModel, skin: LandmarkSkin, fitted: BodyParams, truth: BodyParams) -> PoseErrors:
     """Compare two parameter sets of one body. Joints beyond SMPL's 24 (fingers, jaw, eyes) do not count."""
-    chosen = [body.joint_names.index(name) for name in SMPL_JOINT_NAMES if name in body.joint_names]
+    chosen = body.smpl_joints
     ours, theirs = (posed_joints(body, params).positions[:, chosen] for params in (fitted, truth))
     shift = theirs[:, :1] - ours[:, :1]
     surface = [

@@ -3,20 +3,19 @@
 All get the same person (shape and landmark offsets, met once by the classic optimizer), the same evidence and the same start; with their time terms, and each frame alone.
 """
 
-import csv
-import io
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from refit_mv.bench.csv_file import csv_of, write_csv_text
 from refit_mv.bench.sequence_errors import accelerations
 from refit_mv.bench.sequence_run import variants
 from refit_mv.bench.table import aligned
-from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel, posed_joints
+from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.body.open_body import open_body
 from refit_mv.fitting.association import choose_person
 from refit_mv.fitting.evidence import Evidence, evidence_on
@@ -27,7 +26,6 @@ from refit_mv.fitting.result import FitResult, FrameStatus, Optimizer
 from refit_mv.fitting.subject import meet
 from refit_mv.fitting.visible_error import CONFIDENT, pixel_error
 from refit_mv.geometry.camera import StackedRig
-from refit_mv.session.atomic_file import complete_or_absent
 from refit_mv.session.observation_reading import read_observations
 from refit_mv.session.session import open_session
 
@@ -110,8 +108,7 @@ def _row(
     error = pixel_error(problem.skin.to(torch.float64, "cpu"), rig, params, evidence)
     known = (evidence.confidence > CONFIDENT) & torch.isfinite(error)
     by_frame = torch.where(known, error, 0.0).sum((1, 2)) / known.sum((1, 2)).clamp_min(1)
-    joints = posed_joints(problem.body, params).positions
-    chosen = [problem.body.joint_names.index(joint) for joint in SMPL_JOINT_NAMES if joint in problem.body.joint_names]
+    joints = posed_joints(problem.body, params).positions[:, problem.body.smpl_joints]
     pixels = error[known]
     return RecordingRow(
         optimizer=name,
@@ -121,7 +118,7 @@ def _row(
         # numpy's, because torch.quantile refuses more than 16 million numbers.
         p95_px=float(np.quantile(pixels.numpy(), 0.95)),
         worst_frame_px=float(by_frame.max()),
-        accel_m_s2=float(accelerations(joints[:, chosen], fps).norm(dim=-1).mean()),
+        accel_m_s2=float(accelerations(joints, fps).norm(dim=-1).mean()),
         ms_per_person_frame=1000 * seconds / len(problem),
         failures=result.status.count(FrameStatus.FAILED),
     )
@@ -143,10 +140,4 @@ def recording_table(rows: Sequence[RecordingRow]) -> str:
 
 def write_recording_csv(rows: Sequence[RecordingRow], path: Path) -> None:
     """All rows under the fixed columns, all or nothing."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow([f"{value:.4f}" if isinstance(value, float) else str(value) for value in astuple(row)])
-    with complete_or_absent(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    write_csv_text(csv_of(COLUMNS, rows), path)

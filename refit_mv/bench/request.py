@@ -18,6 +18,15 @@ MOST_VIEWS = 16
 WEAKEST_PRIORS = CostOptions(pose_prior=1e-3, shape_prior=1e-3)
 
 
+def check_views(views: tuple[int, ...]) -> None:
+    """Refuse numbers of views that no rig is made for."""
+    for count in views:
+        if not 1 <= count <= MOST_VIEWS:
+            raise InputError(
+                f"cannot measure with {count} views: expected 1 to {MOST_VIEWS}, for example --views 1,2,4,8"
+            )
+
+
 @dataclass(frozen=True)
 class BenchRequest:
     """The cells of a benchmark, every combination of ``views`` and ``noise``, and what their frames are made of.
@@ -46,11 +55,7 @@ class BenchRequest:
     body: BodyModel = field(default_factory=open_body)
 
     def __post_init__(self) -> None:
-        for count in self.views:
-            if not 1 <= count <= MOST_VIEWS:
-                raise InputError(
-                    f"cannot measure with {count} views: expected 1 to {MOST_VIEWS}, for example --views 1,2,4,8"
-                )
+        check_views(self.views)
         for name in self.noise:
             detector_noise(name)
         for name in self.starts:

@@ -1,15 +1,13 @@
 """One line of the benchmark's table, and the table as CSV."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from refit_mv.bench.csv_file import csv_of, write_csv_text
 from refit_mv.bench.pose_errors import PoseErrors
-from refit_mv.session.atomic_file import complete_or_absent
 
 # The name under which the limit of the evidence stands among the optimizers.
 BOUND = "bound"
@@ -86,22 +84,9 @@ def summarise(
 
 def csv_text(rows: Sequence[BenchRow]) -> str:
     """The optimizers' rows under the fixed columns; the bound, which is no optimizer, is left to the printed table and the page."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        if row.optimizer != BOUND:
-            writer.writerow([_cell(getattr(row, column)) for column in COLUMNS])
-    return text.getvalue()
-
-
-def _cell(value: str | int | float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return csv_of(COLUMNS, [row for row in rows if row.optimizer != BOUND])
 
 
 def write_csv(rows: Sequence[BenchRow], path: Path) -> None:
     """Write :func:`csv_text` to a file, all or nothing."""
-    with complete_or_absent(path) as temporary:
-        temporary.write_text(csv_text(rows), encoding="utf-8")
+    write_csv_text(csv_text(rows), path)

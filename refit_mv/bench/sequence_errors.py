@@ -82,7 +82,7 @@ def sequence_errors(
     lost: slice,
 ) -> SequenceErrors:
     """Compare a sequence with its truth. ``covariance`` of the fitted joints in m²."""
-    chosen = [body.joint_names.index(name) for name in SMPL_JOINT_NAMES if name in body.joint_names]
+    chosen = body.smpl_joints
     ours, theirs = (posed_joints(body, params).positions[:, chosen] for params in (fitted, truth))
     inside = torch.zeros(len(truth), dtype=torch.bool)
     inside[lost] = True

@@ -1,19 +1,17 @@
 """One line of the table of sequences, and the table as text and CSV."""
 
-import csv
-import io
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from refit_mv.bench.csv_file import csv_of, write_csv_text
 from refit_mv.bench.pose_errors import PoseErrors
 from refit_mv.bench.sequence_errors import SequenceErrors
 from refit_mv.bench.table import aligned
-from refit_mv.session.atomic_file import complete_or_absent
 
 _HEAD = (
     "optimizer", "mpjpe", "rel", "pa", "pve", "rot", "p95", "accel", "peaks", "in gap", "wrong side", "1σ", "2σ", "gap 1σ", "gap 2σ", "ms", "bridged", "failed",
@@ -152,22 +150,6 @@ def _line(row: SequenceRow) -> tuple[str, ...]:
     )
 
 
-def sequence_csv(rows: Sequence[SequenceRow]) -> str:
-    """All rows under the fixed columns; empty where a measure means nothing."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow(
-            [
-                "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
-                for value in astuple(row)
-            ]
-        )
-    return text.getvalue()
-
-
 def write_sequence_csv(rows: Sequence[SequenceRow], path: Path) -> None:
-    """Write :func:`sequence_csv` to a file, all or nothing."""
-    with complete_or_absent(path) as temporary:
-        temporary.write_text(sequence_csv(rows), encoding="utf-8")
+    """All rows under the fixed columns, all or nothing."""
+    write_csv_text(csv_of(COLUMNS, rows), path)

@@ -10,7 +10,7 @@ import torch
 from refit_mv.bench.filtered import Filtered, PerFrame
 from refit_mv.bench.motions import bench_motions
 from refit_mv.bench.pose_errors import PoseErrors, pose_errors
-from refit_mv.bench.request import MOST_VIEWS
+from refit_mv.bench.request import check_views
 from refit_mv.bench.sequence_cell import Take, draw_takes, scenario
 from refit_mv.bench.sequence_errors import SequenceErrors, sequence_errors
 from refit_mv.bench.sequence_row import SequenceRow, summarise_sequences
@@ -50,11 +50,7 @@ class SequenceRequest:
     body: BodyModel = field(default_factory=open_body)
 
     def __post_init__(self) -> None:
-        for count in self.views:
-            if not 1 <= count <= MOST_VIEWS:
-                raise InputError(
-                    f"cannot measure with {count} views: expected 1 to {MOST_VIEWS}, for example --views 2,4"
-                )
+        check_views(self.views)
         for name in self.noise:
             scenario(name)
         if not (self.views and self.noise):

@@ -11,7 +11,7 @@ import torch
 
 from refit_mv.bench.filtered import PerFrame
 from refit_mv.bench.sequence_cell import Take
-from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel, posed_joints
+from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.fitting.gauss_newton import GaussNewton
 from refit_mv.fitting.result import FitResult
 from refit_mv.fitting.sequence_fit import SequenceOptions, fit_over_time
@@ -90,7 +90,7 @@ def _error(
     body: BodyModel, takes: Sequence[Take], alone: Sequence[FitResult], setting: TimeOptions, options: SequenceOptions
 ) -> float:
     """Mean joint error of a cell, metres, frames that nobody saw included."""
-    chosen = [body.joint_names.index(name) for name in SMPL_JOINT_NAMES if name in body.joint_names]
+    chosen = body.smpl_joints
     errors = []
     for take, start in zip(takes, alone, strict=True):
         problem = replace(take.problem, options=replace(take.problem.options, time=setting))

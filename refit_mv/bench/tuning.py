@@ -15,7 +15,7 @@ import torch
 from refit_mv.bench.cell import Block, draw_cell
 from refit_mv.bench.motions import BenchMotions
 from refit_mv.bench.request import BenchRequest
-from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel, posed_joints
+from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.body.priors import prior_for
 from refit_mv.fitting.gauss_newton import GaussNewtonOptions, descend
 from refit_mv.fitting.problem import CostOptions, PoseTerm
@@ -101,7 +101,7 @@ def _errors(
 ) -> tuple[float, ...]:
     """Mean joint error of every cell, metres."""
     term = PoseTerm.of(prior_for(body), cost.pose_prior)
-    chosen = [body.joint_names.index(name) for name in SMPL_JOINT_NAMES if name in body.joint_names]
+    chosen = body.smpl_joints
     found = []
     for _, blocks in cells:
         errors = []

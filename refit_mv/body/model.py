@@ -71,6 +71,11 @@ class BodyModel:
     def joint_count(self) -> int:
         return len(self.parents)
 
+    @property
+    def smpl_joints(self) -> list[int]:
+        """Which of the joints are SMPL's, in SMPL's order; those that the body lacks are left out."""
+        return [self.joint_names.index(name) for name in SMPL_JOINT_NAMES if name in self.joint_names]
+
     def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "BodyModel":
         """The same body with its floating-point tensors converted and moved."""
         pose_directions = None if self.pose_directions is None else self.pose_directions.to(device, dtype)
