@@ -102,17 +102,11 @@ def sequence_losses(
     """Loss per prediction and window, metres: positions and rotations frame by frame, accelerations over neighbours, what is missing of impacts."""
     by_frame = joint_losses(scene, predictions, truth, recipe.loss, one_view)
     valid = time.valid.float()
-    rate = (REFERENCE_STEP / time.step)[..., None, None]
     tied = (time.tied[:, 1:] * time.tied[:, :-1])[..., 0]
-
-    def bend(params: BodyParams) -> Tensor:
-        velocity = time.apart(scene_joints(scene, params)).diff(dim=1) * rate
-        return velocity.diff(dim=1) * (rate[:, 1:] + rate[:, :-1]) / 2
-
-    target = bend(truth)
+    target = time.bend(scene_joints(scene, truth))
     rows = []
     for losses, params in zip(by_frame, predictions, strict=True):
-        bent = bend(params)
+        bent = time.bend(scene_joints(scene, params))
         shaken = smooth_length(bent - target).mean(-1)
         row = (time.apart(losses) * valid).sum(1) / valid.sum(1)
         row = row + recipe.acceleration * (shaken * tied).sum(1) / tied.sum(1).clamp_min(1)

@@ -62,6 +62,12 @@ class Timeline:
         """``(frame, ...)`` to ``(window, frame, ...)``."""
         return flat.view(*self.valid.shape, *flat.shape[1:])
 
+    def bend(self, points: Float[Tensor, "frame joint 3"]) -> Float[Tensor, "window inner joint 3"]:
+        """Accelerations of points per squared reference step."""
+        rate = (REFERENCE_STEP / self.step)[..., None, None]
+        velocity = self.apart(points).diff(dim=1) * rate
+        return velocity.diff(dim=1) * (rate[:, 1:] + rate[:, :-1]) / 2
+
     def moments(self, seen: Bool[Tensor, " frame"]) -> Float[Tensor, "frame 3"]:
         """Whether each frame is real, whether it saw something, and the logarithm of its mean time step in reference steps."""
         step = torch.nn.functional.pad(self.step, (1, 1), mode="replicate") if self.step.shape[1] else None

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
 from refit_mv.learned.chain import REFERENCE_STEP
 from refit_mv.learned.losses import scene_joints
 from refit_mv.learned.network import ReFitNetwork
@@ -70,35 +70,24 @@ def _judge(frame_network: ReFitNetwork, network: SequenceNetwork, batch: WindowB
         frame_network, network, batch.scene, batch.evidence, batch.start, batch.time
     )
     alone = unroll(frame_network, batch.scene, batch.evidence, batch.start).final
-    target = scene_joints(batch.scene, batch.truth)
+    found, single, target = (scene_joints(batch.scene, params) for params in (unrolled.final, alone, batch.truth))
+    bent, bent_alone, true = (batch.time.bend(joints) / REFERENCE_STEP**2 for joints in (found, single, target))
 
-    def gap(params: BodyParams) -> Tensor:
-        return scene_joints(batch.scene, params) - target
+    def shaken(accelerations: Tensor) -> Tensor:
+        return (accelerations - true).norm(dim=-1).mean(-1).flatten()
 
-    def bend(error: Tensor) -> Tensor:
-        rate = REFERENCE_STEP / batch.time.step
-        second = (batch.time.apart(error).diff(dim=1) * rate[..., None, None]).diff(dim=1)
-        return second.norm(dim=-1).mean(-1).flatten() / REFERENCE_STEP**2
-
-    def second(params: BodyParams) -> Tensor:
-        rate = (REFERENCE_STEP / batch.time.step)[..., None, None]
-        joints = batch.time.apart(scene_joints(batch.scene, params))
-        return (joints.diff(dim=1) * rate).diff(dim=1) * rate[:, 1:] / REFERENCE_STEP**2
-
-    true = second(batch.truth)
     frame, place = impact_peaks(true, REFERENCE_STEP).flatten(0, 1).nonzero().unbind(-1)
     joint = torch.tensor(IMPACT_INDEX)[place]
     peaks = true.flatten(0, 1)[frame, joint]
-    kept = (second(unrolled.final).flatten(0, 1)[frame, joint] * peaks).sum(-1) / (peaks**2).sum(-1)
-    error, error_alone = gap(unrolled.final), gap(alone)
+    kept = (bent.flatten(0, 1)[frame, joint] * peaks).sum(-1) / (peaks**2).sum(-1)
     return _Judged(
-        error,
-        error_alone,
+        found - target,
+        single - target,
         seen_frames(batch.evidence),
         drawn_joint_covariance(batch.scene, unrolled),
         unrolled.facts,
-        bend(error),
-        bend(error_alone),
+        shaken(bent),
+        shaken(bent_alone),
         kept,
     )
 
