@@ -32,11 +32,12 @@ from refit_mv.image.training_log import TrainingLog
 from refit_mv.image.weights import load_image_network, save_image_network
 from refit_mv.learned.checkpoint import load_state, optimizer_tensors, restore_networks, restore_optimizer, save_state
 from refit_mv.learned.pose_bank import PoseMix, pose_bank
-from refit_mv.learned.training import Report, quiet, read_people
+from refit_mv.learned.training import read_people
+from refit_mv.learned.training_loop import STATE, Report, begin_run, quiet
 from refit_mv.ranges import require_not_negative, require_positive
 from refit_mv.synthetic.prior_builder import HELD_OUT_SUBJECTS
 
-WEIGHTS, STATE = "image.safetensors", "state.safetensors"
+WEIGHTS = "image.safetensors"
 PEOPLE, VALIDATION = "people", "validation"
 # Losses are logged as means over so many steps.
 LOG_STEPS = 10
@@ -312,9 +313,7 @@ def train_image(
     Raises:
         InputError: unusable motions or datasets, an ``out_dir`` that holds another run, nothing to resume.
     """
-    if not resume and (out_dir / STATE).exists():
-        raise InputError(f"{out_dir}: already holds a training run; continue it with --resume or choose another folder")
-    out_dir.mkdir(parents=True, exist_ok=True)
+    begin_run(out_dir, resume)
     processes = join_processes(device)
     sources, judged = _sources(recipe, body, motion_folders, people_dir or out_dir, processes, report)
     trainer = ImageTrainer(recipe, body, out_dir, processes)

@@ -12,7 +12,8 @@ from refit_mv.errors import InputError
 from refit_mv.learned.checkpoint import load_network
 from refit_mv.learned.network import Fusion
 from refit_mv.learned.optimizer import ReFit
-from refit_mv.learned.training import STATE, WEIGHTS, Report, TrainRecipe, quiet, read_people, train
+from refit_mv.learned.training import WEIGHTS, TrainRecipe, read_people, train
+from refit_mv.learned.training_loop import STATE, Report, quiet
 from refit_mv.learned.validation import Validation, draw_validation
 
 TABLE = "ablations.csv"

@@ -1,7 +1,6 @@
 """Training the time network: windows that never were, on top of a trained network for single frames, which stays as it is."""
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +12,6 @@ from torch import Tensor
 
 from refit_mv.body.model import BodyParams
 from refit_mv.body.open_body import open_body
-from refit_mv.errors import InputError
 from refit_mv.learned.averaged_adam import AveragedAdam, OptimiserOptions
 from refit_mv.learned.body_variants import body_variant
 from refit_mv.learned.chain import REFERENCE_STEP
@@ -26,8 +24,9 @@ from refit_mv.learned.sequence_checkpoint import load_sequence_network, save_seq
 from refit_mv.learned.sequence_network import SequenceNetwork, SequenceOptions
 from refit_mv.learned.sequence_samples import SampleWindow, Takes, WindowMix, draw_window
 from refit_mv.learned.sequence_unroll import Timeline, unroll_sequence
-from refit_mv.learned.sequence_validation import SequenceCheck, calibrate_sequences, draw_checks, validate_sequences
-from refit_mv.learned.training import LOG, PICTURE, STATE, Report, quiet, read_people
+from refit_mv.learned.sequence_validation import calibrate_sequences, draw_checks, validate_sequences
+from refit_mv.learned.training import LOG, PICTURE, read_people
+from refit_mv.learned.training_loop import STATE, Report, begin_run, quiet, run_steps
 from refit_mv.learned.unroll import Recurrence
 from refit_mv.synthetic.impacts import IMPACT_INDEX, impact_peaks
 from refit_mv.synthetic.prior_builder import HELD_OUT_SUBJECTS
@@ -230,9 +229,7 @@ def train_sequences(
     Raises:
         InputError: unusable motions, an ``out_dir`` that holds another run, nothing to resume, frame weights of another design.
     """
-    if not resume and (out_dir / STATE).exists():
-        raise InputError(f"{out_dir}: already holds a training run; continue it with --resume or choose another folder")
-    out_dir.mkdir(parents=True, exist_ok=True)
+    begin_run(out_dir, resume)
     data = recipe.data
     training, held_out = read_people(motion_folders, data.validation_subjects, data.excluded_subjects)
     trainer = SequenceTrainer(recipe, Takes.of(training, data.mix.frames))
@@ -245,32 +242,13 @@ def train_sequences(
     checks = draw_checks(
         Takes.of(held_out, data.mix.frames), trainer.bodies[:1], data.mix, data.validation_windows, recipe.seed
     )
-    budget, began = 60 * recipe.minutes, time.monotonic() - trainer.seconds
-    saved = checked = time.monotonic()
-    while True:
-        trainer.seconds = time.monotonic() - began
-        share = trainer.step / recipe.steps if recipe.steps else trainer.seconds / budget
-        if share >= 1:
-            break
-        loss = trainer.advance(share)
-        if trainer.step % 20 == 0:
-            report(
-                f"step {trainer.step}: loss {loss:.4f}, {trainer.step / max(trainer.seconds, 1e-9):.2f} steps a second",
-                share,
-            )
-        if time.monotonic() - checked > 60 * recipe.validation_minutes:
-            _check(trainer, checks, report, share)
-            checked = time.monotonic()
-        if time.monotonic() - saved > 60 * recipe.checkpoint_minutes:
-            trainer.save(out_dir, {})
-            saved = time.monotonic()
-    _check(trainer, checks, report, 1.0)
+    run_steps(
+        trainer,
+        recipe,
+        lambda: validate_sequences(trainer.frame_network, trainer.adam.average, checks, trainer.bodies),
+        lambda: trainer.save(out_dir, {}),
+        report,
+    )
     correction = calibrate_sequences(trainer.frame_network, trainer.adam.average, checks, trainer.bodies)
     trainer.save(out_dir, {"sigma_correction": correction.coefficients.tolist()})
     return out_dir / WEIGHTS
-
-
-def _check(trainer: SequenceTrainer, checks: Sequence[SequenceCheck], report: Report, share: float) -> None:
-    errors = validate_sequences(trainer.frame_network, trainer.adam.average, checks, trainer.bodies)
-    trainer.validations.append({"step": trainer.step, "errors_mm": errors})
-    report("validation, mm: " + ", ".join(f"{name} {value:.1f}" for name, value in errors.items()), share)

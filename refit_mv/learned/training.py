@@ -5,8 +5,7 @@ Plain PyTorch on one core. The schedule runs over wall-clock time, because that 
 
 import json
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -32,13 +31,14 @@ from refit_mv.learned.network import NetworkOptions, ReFitNetwork
 from refit_mv.learned.pose_bank import PoseBank, PoseMix, pose_bank
 from refit_mv.learned.sample_blocks import EvidenceMix, SampleBlock, draw_block
 from refit_mv.learned.sample_pool import NOISE_KINDS, Batch, SamplePool
+from refit_mv.learned.training_loop import STATE, Report, begin_run, quiet, run_steps
 from refit_mv.learned.unroll import unroll
-from refit_mv.learned.validation import KEYPOINTS, NOISE, VIEWS, Validation, calibrate, draw_validation, validate
+from refit_mv.learned.validation import KEYPOINTS, NOISE, VIEWS, calibrate, draw_validation, validate
 from refit_mv.synthetic.motion import Motion
 from refit_mv.synthetic.motions import read_motions
 from refit_mv.synthetic.prior_builder import HELD_OUT_SUBJECTS
 
-WEIGHTS, STATE, LOG, PICTURE = "keypoints.safetensors", "state.safetensors", "log.json", "loss.png"
+WEIGHTS, LOG, PICTURE = "keypoints.safetensors", "log.json", "loss.png"
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,6 @@ class TrainRecipe:
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     data: DataOptions = field(default_factory=DataOptions)
-
-
-# Called with a line worth showing and the finished share of the run.
-Report = Callable[[str, float], None]
-
-
-def quiet(_line: str, _share: float) -> None:
-    """A report that says nothing."""
 
 
 def _subject(name: str) -> str:
@@ -259,9 +251,7 @@ def train(
     Raises:
         InputError: unusable motions, an ``out_dir`` that holds another run, nothing to resume.
     """
-    if not resume and (out_dir / STATE).exists():
-        raise InputError(f"{out_dir}: already holds a training run; continue it with --resume or choose another folder")
-    out_dir.mkdir(parents=True, exist_ok=True)
+    begin_run(out_dir, resume)
     training, held_out = read_people(motion_folders, recipe.data.validation_subjects, recipe.data.excluded_subjects)
     trainer = Trainer(recipe, pose_bank(training), out_dir, blocks_dir)
     if resume:
@@ -277,29 +267,7 @@ def train(
         data.validation_views,
         data.validation_keypoints,
     )
-    budget = 60 * recipe.minutes
-    began = time.monotonic() - trainer.seconds
-    saved = checked = time.monotonic()
-    while True:
-        seconds = time.monotonic() - began
-        share = trainer.step / recipe.steps if recipe.steps else seconds / budget
-        if share >= 1:
-            break
-        loss = trainer.advance(share)
-        trainer.seconds = seconds
-        if trainer.step % 20 == 0:
-            report(
-                f"step {trainer.step}: loss {loss:.4f}, {trainer.step / max(seconds, 1e-9):.2f} steps a second",
-                share,
-            )
-        if time.monotonic() - checked > 60 * recipe.validation_minutes:
-            _check(trainer, checks, report, share)
-            checked = time.monotonic()
-        if time.monotonic() - saved > 60 * recipe.checkpoint_minutes:
-            trainer.save(_facts(trainer))
-            saved = time.monotonic()
-    trainer.seconds = time.monotonic() - began
-    _check(trainer, checks, report, 1.0)
+    run_steps(trainer, recipe, lambda: validate(trainer.average, checks), lambda: trainer.save(_facts(trainer)), report)
     correction = calibrate(trainer.average, checks)
     trainer.save({**_facts(trainer), "sigma_correction": correction.coefficients.tolist()})
     return out_dir / WEIGHTS
@@ -308,12 +276,3 @@ def train(
 def _facts(trainer: Trainer) -> dict[str, object]:
     last = trainer.validations[-1] if trainer.validations else {}
     return {"steps": trainer.step, "minutes": trainer.seconds / 60, "seed": trainer.recipe.seed, "validation": last}
-
-
-def _check(trainer: Trainer, checks: Sequence[Validation], report: Report, share: float) -> None:
-    errors = validate(trainer.average, checks)
-    trainer.validations.append({"step": trainer.step, "errors_mm": errors})
-    report(
-        "validation, mm: " + ", ".join(f"{name} {value:.1f}" for name, value in errors.items()),
-        share,
-    )
