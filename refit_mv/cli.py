@@ -17,7 +17,7 @@ import torch
 from refit_mv import __version__
 from refit_mv.cli_bench import bench
 from refit_mv.cli_image import shape, train_image
-from refit_mv.cli_progress import progress_bars
+from refit_mv.cli_progress import progress_bars, tell_share
 from refit_mv.errors import InputError
 
 FOLDER = click.Path(path_type=Path)
@@ -267,10 +267,7 @@ def train_keypoints(folders: tuple[Path, ...], recipe: str, out: Path, resume: b
     from refit_mv.learned.training import train as run
     from refit_mv.recipe import find_recipe, load_recipe
 
-    def tell(line: str, share: float) -> None:
-        click.echo(f"{100 * share:5.1f} %  {line}")
-
-    weights = run(load_recipe(TrainRecipe, find_recipe(recipe)), folders, out, resume, tell)
+    weights = run(load_recipe(TrainRecipe, find_recipe(recipe)), folders, out, resume, tell_share)
     click.echo(f"weights are in {weights}")
 
 
@@ -284,10 +281,7 @@ def train_time(folders: tuple[Path, ...], recipe: str, out: Path, resume: bool) 
     from refit_mv.learned.sequence_training import SequenceRecipe, train_sequences
     from refit_mv.recipe import find_recipe, load_recipe
 
-    def tell(line: str, share: float) -> None:
-        click.echo(f"{100 * share:5.1f} %  {line}")
-
-    weights = train_sequences(load_recipe(SequenceRecipe, find_recipe(recipe)), folders, out, resume, tell)
+    weights = train_sequences(load_recipe(SequenceRecipe, find_recipe(recipe)), folders, out, resume, tell_share)
     click.echo(f"weights are in {weights}")
 
 
@@ -307,7 +301,7 @@ def train_ablations(folders: tuple[Path, ...], recipe: str, out: Path) -> None:
         load_recipe(TrainRecipe, find_recipe(recipe)),
         folders,
         out,
-        report=lambda line, share: click.echo(f"{100 * share:5.1f} %  {line}"),
+        report=tell_share,
     )
     click.echo(f"the table is in {out / TABLE}")
 

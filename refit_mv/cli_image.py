@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from refit_mv.cli_progress import tell_share
+
 FOLDER = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path)
 
@@ -30,11 +32,8 @@ def train_image(
     from refit_mv.image.training import train_image as run
     from refit_mv.recipe import find_recipe, load_recipe
 
-    def tell(line: str, share: float) -> None:
-        click.echo(f"{100 * share:5.1f} %  {line}")
-
     chosen = load_recipe(ImageTrainRecipe, find_recipe(recipe))
-    weights = run(chosen, load_body(body), folders, out, resume, people, device, tell)
+    weights = run(chosen, load_body(body), folders, out, resume, people, device, tell_share)
     click.echo(f"weights are in {weights}")
 
 

@@ -1,8 +1,9 @@
-"""Progress bars for commands that take a while."""
+"""What commands that take a while show of it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -21,3 +22,8 @@ def progress_bars() -> Iterator:
             bars.update(tasks[stage], completed=done, total=total)
 
         yield report
+
+
+def tell_share(line: str, share: float) -> None:
+    """A line of a long run, after the share of it that is over."""
+    click.echo(f"{100 * share:5.1f} %  {line}")
