@@ -16,11 +16,9 @@ from torch import Tensor
 from refit_mv import __version__
 from refit_mv.body.model import BodyModel, posed_joints, vertices
 from refit_mv.errors import InputError
-from refit_mv.export.amass import write_amass
-from refit_mv.fitting.evidence import Evidence, stature
-from refit_mv.fitting.result import FrameStatus
-from refit_mv.fitting.result_store import read_params, read_status, read_subject
-from refit_mv.fitting.visible_error import left_out_error
+from refit_mv.motion.amass import write_amass
+from refit_mv.people.evidence import Evidence, stature
+from refit_mv.people.visible_error import left_out_error
 from refit_mv.recipe import FitRecipe
 from refit_mv.report.overlay import OverlayBody, blank_source, positions_by_number, render_overlay
 from refit_mv.report.quality import QualityReport
@@ -28,8 +26,10 @@ from refit_mv.report.report import summary, write_report, write_summary
 from refit_mv.report.verdict import frames_to_check
 from refit_mv.session.observations import Observations
 from refit_mv.session.session import Session, View, frame_source
-from refit_mv.session.store import ResultStore
 from refit_mv.session.video import FrameSource
+from refit_mv.solve.result import FrameStatus
+from refit_mv.take.layout import read_params, read_status, read_subject
+from refit_mv.take.store import ResultStore
 
 # Left-out errors need a few frames only, and two views to stand on.
 LEFT_OUT_FRAMES = 32

@@ -17,20 +17,19 @@ from refit_mv.delivery import Delivery, deliver
 from refit_mv.detect.detector import detector
 from refit_mv.detect.run_detection import run_detection
 from refit_mv.errors import InputError
-from refit_mv.fitting.association import Chosen, choose_person
-from refit_mv.fitting.evidence import Evidence, check_stature, evidence_on
-from refit_mv.fitting.initialise import initialise
-from refit_mv.fitting.result_store import describe, fields, read_params, read_subject, row_block
-from refit_mv.fitting.sequence_gaps import bridged_frames, seen_frames
-from refit_mv.fitting.subject import Start, meet
-from refit_mv.fitting.swaps import with_sides_exchanged
-from refit_mv.fitting.visible_error import pixel_error
 from refit_mv.image.crop_reading import crop_reader
-from refit_mv.image.fitting import picture_start
+from refit_mv.optimizers.image import picture_start
+from refit_mv.people.association import Chosen, choose_person
+from refit_mv.people.evidence import Evidence, check_stature, evidence_on
+from refit_mv.people.subject import Start, meet
+from refit_mv.people.visible_error import pixel_error
 from refit_mv.recipe import FitRecipe
 from refit_mv.session.observation_reading import LoadedObservations, read_observations
 from refit_mv.session.session import Session, open_session, with_keypoints
-from refit_mv.session.store import ResultStore
+from refit_mv.solve.gaps import bridged_frames, seen_frames
+from refit_mv.solve.initialise import initialise
+from refit_mv.take.layout import describe, fields, read_params, read_subject, row_block
+from refit_mv.take.store import ResultStore
 
 # Called with what is being done, how far, and of how much.
 Progress = Callable[[str, int, int], None]
@@ -240,7 +239,7 @@ def _solve(
         result = optimizer.solve(problem, subject.dress(initial))[: chunk.stop - chunk.start]
         part = evidence.frames(chunk)
         if result.swapped is not None:
-            part = with_sides_exchanged(part, result.swapped.cpu())
+            part = part.with_sides_exchanged(result.swapped.cpu())
         error = pixel_error(problem.skin.to(torch.float64, "cpu"), projector, result.params.to(torch.float64), part)
         rows = row_block(
             result,

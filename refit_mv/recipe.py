@@ -14,16 +14,16 @@ import yaml
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from refit_mv.errors import InputError
-from refit_mv.fitting.gauss_newton import GaussNewton, GaussNewtonOptions
-from refit_mv.fitting.problem import CostOptions
-from refit_mv.fitting.result import Optimizer
-from refit_mv.fitting.scipy_optimizer import Scipy, ScipyOptions
-from refit_mv.fitting.sequence_options import STRONG, Smoothing
-from refit_mv.image.fitting import HeldStart, ImageFitOptions
-from refit_mv.learned.acceptance import AcceptingReFit
-from refit_mv.learned.optimizer import ReFit, ReFitOptions
-from refit_mv.learned.sequence_optimizer import SequenceReFit
+from refit_mv.optimizers.accepting_refit import AcceptingReFit
+from refit_mv.optimizers.image import HeldStart, ImageFitOptions
+from refit_mv.optimizers.refit import ReFit, ReFitOptions
+from refit_mv.optimizers.refit_over_time import SequenceReFit
+from refit_mv.optimizers.scipy_optimizer import Scipy, ScipyOptions
 from refit_mv.ranges import require_positive
+from refit_mv.solve.gauss_newton import GaussNewton, GaussNewtonOptions
+from refit_mv.solve.problem import CostOptions
+from refit_mv.solve.result import Optimizer
+from refit_mv.solve.sequence_options import STRONG, Smoothing
 
 T = TypeVar("T")
 OptimizerName = Literal["refit", "refit-no-layers", "gauss-newton", "scipy", "image"]

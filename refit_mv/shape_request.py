@@ -11,9 +11,7 @@ from jaxtyping import Bool, Float, Int
 from refit_mv.body.files import load_body
 from refit_mv.body.model import BodyModel, BodyParams
 from refit_mv.errors import InputError
-from refit_mv.export.amass import read_amass
-from refit_mv.fitting.association import choose_person
-from refit_mv.fitting.evidence import evidence_on, stature
+from refit_mv.files import complete_or_absent
 from refit_mv.geometry.camera import Camera
 from refit_mv.image.crop_reading import crop_reader
 from refit_mv.image.crops import normalised
@@ -21,7 +19,9 @@ from refit_mv.image.points import feedback_body
 from refit_mv.image.posed import PosedReFit, fit_shapes
 from refit_mv.image.shape_fit import ShapeEvidence, ShapeOptions, fit_shape
 from refit_mv.image.weights import load_image_network
-from refit_mv.session.atomic_file import complete_or_absent
+from refit_mv.motion.amass import read_amass
+from refit_mv.people.association import choose_person
+from refit_mv.people.evidence import evidence_on, stature
 from refit_mv.session.images import open_images
 from refit_mv.session.observation_reading import LoadedObservations, read_observations
 from refit_mv.session.observations import Observations

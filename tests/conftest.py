@@ -24,18 +24,20 @@ from calib import write_rig
 from refit_mv.body.model import BodyModel
 from refit_mv.body.open_body import open_body
 from refit_mv.body.priors import load_pose_prior
-from refit_mv.cli import main
-from refit_mv.demo import DemoSession, fetch_recording
+from refit_mv.cli.main import main
 from refit_mv.errors import InputError
-from refit_mv.synthetic.detector_noise import detector_noise
-from refit_mv.synthetic.motions import sampled_motion
-from refit_mv.synthetic.rigs import random_rig
-from refit_mv.synthetic.session import SyntheticSession, synthesise
-from refit_mv.synthetic.session_files import write_session
+from refit_mv.workshop.demo import DemoSession, fetch_recording
+from refit_mv.workshop.synthetic.detector_noise import detector_noise
+from refit_mv.workshop.synthetic.motions import sampled_motion
+from refit_mv.workshop.synthetic.rigs import random_rig
+from refit_mv.workshop.synthetic.session import SyntheticSession, synthesise
+from refit_mv.workshop.synthetic.session_files import write_session
 
 torch.set_num_threads(1)
 
 FRAMES = 40
+# Fixtures that tests of several packages share.
+pytest_plugins = ["tests.known", "tests.problems"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

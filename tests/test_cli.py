@@ -14,10 +14,10 @@ import pytest
 
 from refit_mv import __version__
 from refit_mv.body.open_body import OPEN_BODY_FILE
-from refit_mv.demo import DemoSession
 from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
-from refit_mv.session.store import ResultStore
-from refit_mv.synthetic.session import SyntheticSession
+from refit_mv.take.store import ResultStore
+from refit_mv.workshop.demo import DemoSession
+from refit_mv.workshop.synthetic.session import SyntheticSession
 
 SUMMARY_KEYS = {
     "frames",
@@ -230,7 +230,7 @@ def test_version_and_help(cli: Callable) -> None:
 def test_installed_program_runs_as_a_process(session_copy: Callable, isolated: Path, tmp_path: Path) -> None:
     """Once for real: another process, another working directory, exit code and both streams."""
     session = session_copy()
-    command = [sys.executable, "-c", "from refit_mv.cli import main; main()", "fit", str(session), *QUICK]
+    command = [sys.executable, "-c", "from refit_mv.cli.main import main; main()", "fit", str(session), *QUICK]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "out")], capture_output=True, text=True, env=environment, cwd=isolated
@@ -253,7 +253,7 @@ def test_installed_program_runs_as_a_process(session_copy: Callable, isolated: P
 def test_demo_without_a_network_fits_a_synthetic_session(
     cli: Callable, tmp_path: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from refit_mv import demo
+    from refit_mv.workshop import demo
 
     monkeypatch.setattr(demo, "SYNTHETIC_SECONDS", 6 / 60)
     monkeypatch.setattr(demo, "PACKAGE", "no-such-package-of-ours==0.0.0")

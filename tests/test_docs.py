@@ -23,24 +23,25 @@ from refit_mv.body import keypoint_sets
 from refit_mv.body.landmarks import LANDMARK_NAMES
 from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.body.priors import load_pose_prior
-from refit_mv.cli import main
+from refit_mv.cli.main import main
 from refit_mv.detect.detector import DETECTORS, Detector, detector
 from refit_mv.detect.run_detection import run_detection
-from refit_mv.fitting import association, evidence, result
-from refit_mv.fitting.evidence import evidence_on
-from refit_mv.fitting.gauss_newton import GaussNewton
-from refit_mv.fitting.initialise import initialise
-from refit_mv.fitting.problem import CostOptions, FitProblem
-from refit_mv.fitting.result import Optimizer
+from refit_mv.people import association, evidence
+from refit_mv.people.evidence import evidence_on
 from refit_mv.recipe import FitRecipe, load_recipe, shipped_recipes
 from refit_mv.session import keypoint_files, layouts
 from refit_mv.session.observation_reading import read_observations
 from refit_mv.session.session import open_session
 from refit_mv.session.video import write_video
-from refit_mv.synthetic.detector_noise import detector_noise
-from refit_mv.synthetic.motions import sampled_motion
-from refit_mv.synthetic.rigs import ring_rig
-from refit_mv.synthetic.session import SyntheticSession, synthesise
+from refit_mv.solve import result
+from refit_mv.solve.gauss_newton import GaussNewton
+from refit_mv.solve.initialise import initialise
+from refit_mv.solve.problem import CostOptions, FitProblem
+from refit_mv.solve.result import Optimizer
+from refit_mv.workshop.synthetic.detector_noise import detector_noise
+from refit_mv.workshop.synthetic.motions import sampled_motion
+from refit_mv.workshop.synthetic.rigs import ring_rig
+from refit_mv.workshop.synthetic.session import SyntheticSession, synthesise
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "THIRD_PARTY.md", *(ROOT / "docs").glob("*.md")])
@@ -336,7 +337,7 @@ def test_example_detector_fills_a_session(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_example_optimizer_lowers_the_cost(body: BodyModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    adam = run_example("refit_mv/fitting/adam.py", monkeypatch).Adam()
+    adam = run_example("refit_mv/optimizers/adam.py", monkeypatch).Adam()
     assert isinstance(adam, Optimizer)
     problem = problem_of(body, short_session(body))
     start = initialise(problem)
@@ -349,7 +350,7 @@ def test_example_optimizer_lowers_the_cost(body: BodyModel, monkeypatch: pytest.
 
 def test_example_exporter(body: BodyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = short_session(body).truth
-    path = run_example("refit_mv/export/joint_table.py", monkeypatch).write_joint_table(
+    path = run_example("refit_mv/motion/joint_table.py", monkeypatch).write_joint_table(
         tmp_path / "t.csv", body, params
     )
     with path.open(newline="") as file:

@@ -13,18 +13,18 @@ from refit_mv import pipeline
 from refit_mv.body.keypoint_sets import KeypointSet
 from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.body.priors import load_pose_prior
-from refit_mv.fitting.result import PRESENCE_CODES, Presence
-from refit_mv.fitting.result_store import read_params, read_status
-from refit_mv.fitting.sequence_options import TimeOptions
 from refit_mv.pipeline import FitRequest, fit
 from refit_mv.recipe import FitRecipe, with_smoothing
-from refit_mv.session.store import ResultStore
 from refit_mv.session.video import write_video
-from refit_mv.synthetic.detector_noise import detector_noise
-from refit_mv.synthetic.motions import sampled_motion
-from refit_mv.synthetic.rigs import ring_rig
-from refit_mv.synthetic.session import SyntheticSession, synthesise
-from refit_mv.synthetic.session_files import write_session
+from refit_mv.solve.result import PRESENCE_CODES, Presence
+from refit_mv.solve.sequence_options import TimeOptions
+from refit_mv.take.layout import read_params, read_status
+from refit_mv.take.store import ResultStore
+from refit_mv.workshop.synthetic.detector_noise import detector_noise
+from refit_mv.workshop.synthetic.motions import sampled_motion
+from refit_mv.workshop.synthetic.rigs import ring_rig
+from refit_mv.workshop.synthetic.session import SyntheticSession, synthesise
+from refit_mv.workshop.synthetic.session_files import write_session
 
 PLAIN = FitRecipe(overlay=False)
 ALONE = replace(PLAIN, smooth="off")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from refit_mv.errors import InputError
-from refit_mv.fitting.gauss_newton import GaussNewton
-from refit_mv.fitting.scipy_optimizer import Scipy
-from refit_mv.learned.sequence_optimizer import SequenceReFit
+from refit_mv.optimizers.refit_over_time import SequenceReFit
+from refit_mv.optimizers.scipy_optimizer import Scipy
 from refit_mv.recipe import FitRecipe, find_recipe, load_recipe, shipped_recipes, with_optimizer, with_smoothing
+from refit_mv.solve.gauss_newton import GaussNewton
 
 
 def read(tmp_path: Path, text: str) -> FitRecipe:

@@ -13,7 +13,7 @@ import pytest
 
 from refit_mv import pipeline
 from refit_mv.errors import InputError
-from refit_mv.session.store import ResultStore
+from refit_mv.take.store import ResultStore
 
 # Chunks of one or two frames, each synced to disk, leave many moments to be killed in.
 RECIPES = {
@@ -40,7 +40,7 @@ def finished_chunks(path: Path) -> int:
 def kill_after(arguments: list[str], store: Path, chunks: int) -> None:
     """Run the program and kill it, uncatchably, as soon as so many chunks are done."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", "from refit_mv.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", "from refit_mv.cli.main import main; main()", *arguments]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     until = time.monotonic() + PATIENCE_S
     while process.poll() is None and time.monotonic() < until:

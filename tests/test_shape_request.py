@@ -13,18 +13,18 @@ from calib import write_rig
 from refit_mv.body.model import vertices
 from refit_mv.body.open_body import open_body
 from refit_mv.body.priors import load_pose_prior
-from refit_mv.export.amass import write_amass
-from refit_mv.fitting.evidence import stature
 from refit_mv.geometry.projection import project
 from refit_mv.image.network import ImageReFit
 from refit_mv.image.options import ImageNetworkOptions
 from refit_mv.image.rasteriser import rasterise
 from refit_mv.image.weights import save_image_network
-from refit_mv.synthetic.detector_noise import detector_noise
-from refit_mv.synthetic.motions import sampled_motion
-from refit_mv.synthetic.rigs import random_rig
-from refit_mv.synthetic.session import SyntheticSession, synthesise
-from refit_mv.synthetic.session_files import write_session
+from refit_mv.motion.amass import write_amass
+from refit_mv.people.evidence import stature
+from refit_mv.workshop.synthetic.detector_noise import detector_noise
+from refit_mv.workshop.synthetic.motions import sampled_motion
+from refit_mv.workshop.synthetic.rigs import random_rig
+from refit_mv.workshop.synthetic.session import SyntheticSession, synthesise
+from refit_mv.workshop.synthetic.session_files import write_session
 from tests.conftest import run_cli
 
 FRAMES = 6

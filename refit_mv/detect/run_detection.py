@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from refit_mv.detect.detector import Detector
 from refit_mv.errors import InputError
-from refit_mv.session.atomic_file import complete_or_absent
+from refit_mv.files import complete_or_absent
 from refit_mv.session.detection_record import DetectionRecord, read_record, write_record
 from refit_mv.session.session import Session, frame_source
 from refit_mv.session.video import FrameSource

@@ -9,7 +9,7 @@ from typing import Any
 from refit_mv.errors import InputError
 from refit_mv.image.network import ImageReFit
 from refit_mv.image.options import ImageNetworkOptions
-from refit_mv.learned.checkpoint import load_weights, save_tensors
+from refit_mv.networks.weights_file import load_weights, save_tensors
 
 FORMAT = "refit-mv image 1"
 HOW_TO_GET = "train one (refit-mv train image) or convert the released checkpoint (refit-mv weights convert)"

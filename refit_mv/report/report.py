@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from refit_mv.files import complete_or_absent
 from refit_mv.report import measures
 from refit_mv.report.page import page
 from refit_mv.report.quality import QualityReport
-from refit_mv.session.atomic_file import complete_or_absent
 
 __all__ = ["QualityReport", "summary", "write_report", "write_summary"]
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from refit_mv.errors import InputError
-from refit_mv.session.atomic_file import complete_or_absent
+from refit_mv.files import complete_or_absent
 
 RECORD_NAME = "detection.json"
 

@@ -20,7 +20,7 @@ from av.error import FFmpegError
 from jaxtyping import Int, UInt8
 
 from refit_mv.errors import InputError
-from refit_mv.session.atomic_file import complete_or_absent
+from refit_mv.files import complete_or_absent
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".m4v", ".webm", ".mpg", ".mpeg", ".mts", ".wmv")
 # A step between frames that differs from the usual one by more than this share is a dropped or a variable frame, not

@@ -13,12 +13,12 @@ from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import Camera, CameraRig
 from refit_mv.geometry.projection import project
-from refit_mv.image.examples import POINTS
 from refit_mv.image.rasteriser import rasterise
 from refit_mv.image.shape_fit import ShapeEvidence, ShapeOptions, fit_shape
-from refit_mv.synthetic.motions import sampled_motion
-from refit_mv.synthetic.rigs import random_rig
-from refit_mv.synthetic.session import motion_params
+from refit_mv.workshop.pictures.examples import POINTS
+from refit_mv.workshop.synthetic.motions import sampled_motion
+from refit_mv.workshop.synthetic.rigs import random_rig
+from refit_mv.workshop.synthetic.session import motion_params
 
 SIZE = (480, 640)
 FRAMES = 4

@@ -48,12 +48,12 @@ WHOLE_FIT = """
 import hashlib, torch
 from dataclasses import replace
 torch.set_num_threads(1)
-from refit_mv.fitting.gauss_newton import GaussNewton
-from refit_mv.fitting.initialise import initialise
-from refit_mv.learned.acceptance import AcceptingReFit
-from refit_mv.learned.optimizer import ReFit
-from refit_mv.learned.sequence_optimizer import SequenceReFit
-from tests.learned.conftest import known
+from refit_mv.solve.gauss_newton import GaussNewton
+from refit_mv.solve.initialise import initialise
+from refit_mv.optimizers.accepting_refit import AcceptingReFit
+from refit_mv.optimizers.refit import ReFit
+from refit_mv.optimizers.refit_over_time import SequenceReFit
+from tests.known import known
 problem = known(views=3, frames=5).problem
 start = initialise(problem)
 free = AcceptingReFit(ReFit(), GaussNewton()).solve(problem, start)

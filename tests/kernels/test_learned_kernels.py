@@ -8,15 +8,15 @@ import torch
 
 from refit_mv.body.model import BodyModel, BodyParams
 from refit_mv.body.open_body import open_body
-from refit_mv.fitting.problem import FitProblem
 from refit_mv.geometry import rotations as so3
-from refit_mv.learned.evidence import Evidence
-from refit_mv.learned.features import iteration_features, observation_features, statistics
-from refit_mv.learned.network import ReFitNetwork
-from refit_mv.learned.scene import Scene
-from refit_mv.learned.system import Weights, classic_step, limited, linearise, moved, weighted_step, weighted_system
-from refit_mv.learned.unroll import assembled_step, layer_weights, unroll
-from tests.learned.conftest import known, lively_network
+from refit_mv.networks.evidence import Evidence
+from refit_mv.networks.features import iteration_features, observation_features, statistics
+from refit_mv.networks.frame_network import ReFitNetwork
+from refit_mv.networks.scene import Scene
+from refit_mv.networks.system import Weights, classic_step, limited, linearise, moved, weighted_step, weighted_system
+from refit_mv.networks.unroll import assembled_step, layer_weights, unroll
+from refit_mv.solve.problem import FitProblem
+from tests.known import known, lively_network
 
 
 def _with_fingers() -> BodyModel:

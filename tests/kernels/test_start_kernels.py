@@ -9,12 +9,12 @@ import torch
 from refit_mv.body.model import BodyModel, BodyParams, posed_joints
 from refit_mv.body.open_body import open_body
 from refit_mv.body.skin import landmark_skin, pose_landmarks
-from refit_mv.fitting.initialise import initialise
 from refit_mv.geometry import rotations as so3
 from refit_mv.geometry.projection import bearings
 from refit_mv.geometry.triangulation import intersect, triangulate
-from refit_mv.synthetic.rigs import random_rig
-from tests.learned.conftest import known
+from refit_mv.solve.initialise import initialise
+from refit_mv.workshop.synthetic.rigs import random_rig
+from tests.known import known
 
 
 def _rays(views: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -1,0 +1,1 @@
+"""Motion over a skeleton: what it is, and the files that carry it."""

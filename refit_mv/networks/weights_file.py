@@ -1,0 +1,141 @@
+"""Weights on disk: safetensors with the network's options inside, and a training run's state beside them. Every file appears whole or not at all."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from refit_mv.errors import InputError
+from refit_mv.networks.frame_network import NetworkOptions, ReFitNetwork
+
+Network = TypeVar("Network", bound=nn.Module)
+Options = TypeVar("Options")
+
+FORMAT = "refit-mv keypoints 1"
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+SHIPPED_WEIGHTS = WEIGHTS_FOLDER / "keypoints.safetensors"
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write beside the file, then rename."""
+    part = path.with_name(path.name + ".part")
+    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, str(part), metadata=metadata)
+    os.replace(part, path)
+
+
+def save_network(path: Path, network: ReFitNetwork, facts: dict[str, object]) -> None:
+    """Weights with options and ``facts`` (figures, calibration; JSON) in the header."""
+    metadata = {"format": FORMAT, "network": json.dumps(asdict(network.options)), "facts": json.dumps(facts)}
+    save_tensors(path, dict(network.state_dict()), metadata)
+
+
+def stored_options(kind: type[Options], stored: dict[str, Any], path: Path) -> Options:
+    """A network's options as a header has them.
+
+    Raises:
+        InputError: they are not this version's.
+    """
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    if set(stored) != known:
+        raise InputError(
+            f"{path}: its network options {sorted(set(stored) ^ known)} do not fit this version; train again"
+        )
+    return kind(**stored)
+
+
+def load_weights(
+    path: Path, expected: str, build: Callable[[dict[str, str]], Network], advice: str = "train them again"
+) -> tuple[Network, dict[str, Any]]:
+    """The network that ``build`` makes of a file's header, with the file's weights, ready for inference, and the facts stored with it.
+
+    Raises:
+        InputError: no such file, not safetensors, not of the format ``expected`` (then with ``advice``), or weights of another design.
+    """
+    try:
+        with safetensors.safe_open(str(path), "pt") as file:
+            metadata = file.metadata() or {}
+        if metadata.get("format") != expected:
+            raise InputError(
+                f"{path}: expected weights of format '{expected}', found '{metadata.get('format')}'; {advice}"
+            )
+        network = build(metadata)
+        network.load_state_dict(load_file(str(path)), strict=True)
+        facts = json.loads(metadata.get("facts", "{}"))
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, safetensors.SafetensorError) as error:
+        raise InputError(f"{path}: cannot read network weights ({str(error).splitlines()[0]})") from None
+    return network.eval().requires_grad_(False), facts
+
+
+def load_network(path: Path = SHIPPED_WEIGHTS) -> tuple[ReFitNetwork, dict[str, Any]]:
+    """The network, ready for inference, and the facts stored with it.
+
+    Raises:
+        InputError: as ``load_weights``.
+    """
+
+    def build(metadata: dict[str, str]) -> ReFitNetwork:
+        return ReFitNetwork(stored_options(NetworkOptions, json.loads(metadata["network"]), path))
+
+    return load_weights(path, FORMAT, build)
+
+
+def save_state(path: Path, tensors: dict[str, Tensor], state: dict[str, object]) -> None:
+    """A run's full state: named tensors and plain values."""
+    save_tensors(path, tensors, {"state": json.dumps(state)})
+
+
+def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The inverse of :func:`save_state`."""
+    try:
+        with safetensors.safe_open(str(path), "pt") as file:
+            metadata = file.metadata() or {}
+        return load_file(str(path)), json.loads(metadata["state"])
+    except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+        raise InputError(f"{path}: cannot resume from this file ({str(error).splitlines()[0]})") from None
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Adam's moments by parameter number."""
+    return {
+        f"optimizer.{index}.{name}": value if value.ndim else value[None]
+        for index, entry in optimizer.state_dict()["state"].items()
+        for name, value in entry.items()
+    }
+
+
+def restore_networks(networks: Mapping[str, nn.Module], tensors: dict[str, Tensor], origin: str) -> None:
+    """Weights of each network from the tensors whose names begin with its key and a dot.
+
+    Raises:
+        InputError: they belong to networks of other sizes; ``origin`` is named.
+    """
+    for key, network in networks.items():
+        prefix = f"{key}."
+        own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        try:
+            network.load_state_dict(own)
+        except RuntimeError:
+            raise InputError(
+                f"{origin}: belongs to a network of other sizes; resume with the recipe it was begun with"
+            ) from None
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put the moments back."""
+    stored: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".")
+            stored.setdefault(int(index), {})[name] = value[0] if name == "step" else value
+    current = optimizer.state_dict()
+    current["state"] = stored
+    optimizer.load_state_dict(current)

@@ -1,0 +1,1 @@
+"""Optimizers, learned and classic: they turn a problem and a start into a motion."""

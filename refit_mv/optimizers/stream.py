@@ -1,0 +1,265 @@
+"""Live fitting: frames come one at a time and are answered at once, by the same weights as recordings.
+
+A stream remembers the last moments of every person: what was seen, and where the recurrent iterations ended. A new frame runs through its own iterations once, beginning where the motion
+was heading, and then stands at the end of a short window whose layers know everything before it and nothing after.
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from refit_mv.body.keypoint_sets import KeypointSet
+from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.errors import InputError
+from refit_mv.geometry import rotations as so3
+from refit_mv.geometry.camera import CameraRig
+from refit_mv.networks.evidence import Evidence
+from refit_mv.networks.scene import Scene
+from refit_mv.networks.time_uncertainty import drawn_joint_covariance
+from refit_mv.networks.time_unroll import Timeline, unroll_sequence
+from refit_mv.networks.time_weights import SHIPPED_SEQUENCE_WEIGHTS
+from refit_mv.networks.uncertainty import corrected_covariance
+from refit_mv.networks.unroll import Recurrence, recur
+from refit_mv.networks.weights_file import SHIPPED_WEIGHTS
+from refit_mv.optimizers.refit import ReFit, shipped_network
+from refit_mv.optimizers.refit_over_time import sequence_network
+from refit_mv.ranges import require_not_negative, require_positive
+from refit_mv.solve.gaps import seen_frames
+from refit_mv.solve.initialise import initialise
+from refit_mv.solve.problem import CostOptions, FitProblem, build_problem
+from refit_mv.solve.result import FitResult, FrameStatus, explained_share, judge
+
+# Where the motion is heading is nearly right: the iteration with the widest kernel would only loosen it.
+WARM_SKIPPED = 1
+# What a source calls its people: numbers or names.
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """``memory_frames`` of the past that a new frame is fitted together with. A person's shape is the median of the first ``meeting_frames`` well-seen frames, each fitted with a shape of its own.
+    A person not seen for ``longest_gap`` seconds is absent, and begins anew.
+    """
+
+    memory_frames: int = 8
+    meeting_frames: int = 24
+    longest_gap: float = 0.5
+
+    def __post_init__(self) -> None:
+        require_positive(self, "memory_frames", "meeting_frames")
+        require_not_negative(self, "longest_gap")
+
+
+@dataclass(frozen=True, eq=False)
+class FrameObservations:
+    """One person's keypoints at one moment. Pixels; confidence 0 for what was not seen."""
+
+    pixels: Float[Tensor, "view joint 2"]
+    confidence: Float[Tensor, "view joint"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Moment:
+    """One remembered frame of one person. ``answer`` is what was said then."""
+
+    time: float
+    problem: FitProblem
+    evidence: Evidence
+    state: Recurrence
+    answer: BodyParams
+
+
+@dataclass(eq=False)
+class _Person:
+    """What a stream remembers of somebody."""
+
+    moments: list[_Moment] = field(default_factory=list)
+    met: list[Tensor] = field(default_factory=list)
+    shape: Tensor | None = None
+
+
+class FitStream:
+    """Fits people before one rig as their frames arrive.
+
+    ``shape`` (of all people) may be given where it is known, from ``fit.h5`` of an earlier take for instance. Memory does not grow with time.
+
+    Raises:
+        InputError: the body carries none of the keypoints, or weights of another design.
+    """
+
+    def __init__(
+        self,
+        body: BodyModel,
+        rig: CameraRig,
+        keypoints: KeypointSet,
+        *,
+        shape: Float[Tensor, " shape"] | None = None,
+        options: StreamOptions | None = None,
+        cost: CostOptions | None = None,
+        weights: Path = SHIPPED_WEIGHTS,
+        sequence_weights: Path = SHIPPED_SEQUENCE_WEIGHTS,
+    ) -> None:
+        self._body, self._rig = body, rig
+        self._places = [i for i, name in enumerate(keypoints.keypoint_names) if name in body.landmark_names]
+        if not self._places:
+            raise InputError(f"body '{body.name}' carries none of the points of keypoint set '{keypoints.name}'")
+        self._keypoints = keypoints
+        self._names = tuple(keypoints.keypoint_names[place] for place in self._places)
+        self._options = options or StreamOptions()
+        self._cost = cost or CostOptions()
+        self._shape = shape
+        self._people: dict[Any, _Person] = {}
+        self._alone = ReFit(weights=weights)
+        self._network, _ = shipped_network(weights)
+        self._sequence, self._correction = sequence_network(sequence_weights, weights)
+        self._clock = float("-inf")
+        self._scene: Scene | None = None
+        self._embedding: Tensor | None = None
+
+    def push(self, time: float, people: Mapping[Key, FrameObservations]) -> dict[Key, FitResult]:
+        """The next moment, ``time`` in seconds. Returns everybody's result, one frame each; those remembered but not among ``people`` are taken for unseen.
+
+        Raises:
+            InputError: time does not advance, or arrays do not fit the rig and the keypoint set.
+        """
+        if not time > self._clock:
+            raise InputError(f"frames of a stream must advance in time: got {time} s after {self._clock} s")
+        self._clock = time
+        for name in people:
+            self._people.setdefault(name, _Person())
+        answers: dict[Key, FitResult] = {}
+        for name, person in list(self._people.items()):
+            given = people.get(name)
+            if given is None and (not person.moments or time - self._last_seen(person) > self._options.longest_gap):
+                del self._people[name]
+                continue
+            answers[name] = self._answer(time, person, given)
+        return answers
+
+    def _last_seen(self, person: _Person) -> float:
+        return max(
+            (m.time for m in person.moments if bool(seen_frames(m.problem.confidence)[0])), default=float("-inf")
+        )
+
+    def _problem(self, given: FrameObservations | None) -> FitProblem:
+        views, points = len(self._rig), len(self._keypoints)
+        if given is None:
+            pixels = torch.zeros(1, views, len(self._names), 2, dtype=torch.float64)
+            confidence = torch.zeros(1, views, len(self._names), dtype=torch.float64)
+        else:
+            expected = (views, points)
+            if tuple(given.confidence.shape) != expected or tuple(given.pixels.shape) != (*expected, 2):
+                raise InputError(
+                    f"a frame of {views} cameras with keypoint set '{self._keypoints.name}' has confidence of shape {expected} and pixels {(*expected, 2)}, got "
+                    f"{tuple(given.confidence.shape)} and {tuple(given.pixels.shape)}"
+                )
+            pixels = given.pixels[None, :, self._places].to(torch.float64)
+            confidence = given.confidence[None, :, self._places].to(torch.float64)
+            finite = torch.isfinite(pixels).all(-1) & torch.isfinite(confidence)
+            pixels = torch.where(finite[..., None], pixels, 0.0)
+            confidence = torch.where(finite, confidence, 0.0)
+        return build_problem(self._body, self._rig, self._names, pixels, confidence, self._cost, shape_mode="locked")
+
+    def _answer(self, time: float, person: _Person, given: FrameObservations | None) -> FitResult:
+        problem = self._problem(given)
+        seen = bool(seen_frames(problem.confidence)[0])
+        if person.moments and time - self._last_seen(person) > self._options.longest_gap:
+            person.moments = []
+        shape = person.shape if person.shape is not None else self._shape
+        if shape is None:
+            return self._meet(person, problem, seen)
+        start = self._heading(time, person) if person.moments else initialise(problem)
+        start = replace(start, shape=shape.to(start.shape).expand(1, -1))
+        if not person.moments and not seen:
+            return self._result(problem, start, torch.eye(3).expand(1, self._body.joint_count, 3, 3))
+        if self._scene is None:
+            self._scene = Scene.of_problem(problem)
+        return self._fit(time, person, problem, start, self._scene, seen)
+
+    def _meet(self, person: _Person, problem: FitProblem, seen: bool) -> FitResult:
+        """Somebody new: every frame alone with a shape of its own, until enough were seen."""
+        result = self._alone.solve(replace(problem, shape_mode="free"), initialise(problem))
+        if seen and result.status[0] is FrameStatus.FITTED:
+            person.met.append(result.params.shape[0])
+        if len(person.met) >= self._options.meeting_frames:
+            person.shape = torch.stack(person.met).median(0).values
+            person.met = []
+        return result
+
+    def _heading(self, time: float, person: _Person) -> BodyParams:
+        """The last answer, carried on at the pace of the last two."""
+        last = person.moments[-1]
+        if len(person.moments) < 2:
+            return last.answer
+        before = person.moments[-2]
+        share = (time - last.time) / max(last.time - before.time, 1e-6)
+        share = min(share, 2.0)
+        turn = so3.log(before.answer.rotations.mT @ last.answer.rotations)
+        return BodyParams(
+            last.answer.pelvis + share * (last.answer.pelvis - before.answer.pelvis),
+            last.answer.rotations @ so3.exp(share * turn),
+            last.answer.shape,
+        )
+
+    def _fit(
+        self, time: float, person: _Person, problem: FitProblem, start: BodyParams, scene: Scene, seen: bool
+    ) -> FitResult:
+        evidence, begin = Evidence.of(problem).to(torch.float32), start.to(torch.float32)
+        with torch.no_grad():
+            embedding: Tensor = (
+                self._network.embed(scene.landmark_facts) if self._embedding is None else self._embedding
+            )
+            self._embedding = embedding
+            if seen or not person.moments:
+                skipped = WARM_SKIPPED if person.moments else 0
+                state = recur(self._network, scene, evidence, begin, embedding, skipped).ended()
+            else:
+                # Nothing to look at: the streams keep the state they had.
+                state = replace(person.moments[-1].state, predictions=[begin])
+            person.moments.append(_Moment(time, problem, evidence, state, start))
+            del person.moments[: -self._options.memory_frames]
+            moments = person.moments
+            together = Evidence(
+                *(
+                    torch.cat([getattr(m.evidence, name) for m in moments])
+                    for name in ("center", "bearing", "confidence", "distance")
+                )
+            )
+            states = Recurrence.concatenate([m.state for m in moments])
+            steps = torch.tensor([[later.time - earlier.time for earlier, later in pairwise(moments)]]).view(1, -1)
+            line = Timeline(steps, torch.ones(1, len(moments), dtype=torch.bool))
+            # Earlier frames stand where they were answered, the new one where its iterations ended.
+            begin = BodyParams.concatenate([*(m.answer.to(torch.float32) for m in moments[:-1]), state.predictions[-1]])
+            unrolled = unroll_sequence(
+                self._network,
+                self._sequence,
+                scene,
+                together,
+                states.predictions[-1],
+                line,
+                states,
+                begin=begin,
+                embedding=embedding,
+            )
+            last = slice(len(moments) - 1, len(moments))
+            raw = drawn_joint_covariance(scene, unrolled, last)
+            covariance = corrected_covariance(scene, raw, unrolled.facts[last], self._correction)
+        params = unrolled.final[last].to(torch.float64)
+        if not bool(torch.isfinite(params.rotations).all() and torch.isfinite(params.pelvis).all()):
+            params = start
+        person.moments[-1] = replace(moments[-1], answer=params)
+        result = self._result(problem, params, covariance)
+        return result if seen else replace(result, status=(FrameStatus.BRIDGED,))
+
+    def _result(self, problem: FitProblem, params: BodyParams, covariance: Tensor) -> FitResult:
+        covariance = torch.nan_to_num(covariance.to(problem.bearing.dtype), nan=1.0, posinf=1.0)
+        explained = explained_share(problem, params)
+        status = judge(problem, params, covariance, explained)
+        cost = torch.zeros(1, dtype=problem.bearing.dtype)
+        return FitResult(params, problem.skin.offset, status, cost, cost[:, None], covariance, explained, 0.0)

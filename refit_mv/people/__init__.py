@@ -1,0 +1,1 @@
+"""Who is who: from detections to persons with evidence of their own."""

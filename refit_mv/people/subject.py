@@ -1,0 +1,64 @@
+"""The person behind a session: shape and landmark offsets, solved once from a spread of frames and then locked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.geometry.camera import CameraRig
+from refit_mv.people.evidence import Evidence
+from refit_mv.solve.initialise import initialise
+from refit_mv.solve.problem import CostOptions, FitProblem
+from refit_mv.solve.result import Optimizer
+
+# Where frames begin: called with a problem and the rows of the evidence that it is about.
+Start = Callable[[FitProblem, Tensor], BodyParams]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What does not change over a session. Offsets in metres in the rest frame."""
+
+    shape: Float[Tensor, " shape"]
+    landmark_offset: Float[Tensor, "landmark 3"]
+
+    def lock(self, problem: FitProblem) -> FitProblem:
+        """The problem with this subject's landmark offsets, shape no longer sought."""
+        return replace(
+            problem, shape_mode="locked", skin=problem.skin.displaced(self.landmark_offset.to(problem.bearing))
+        )
+
+    def dress(self, params: BodyParams) -> BodyParams:
+        """Parameters with this subject's shape."""
+        return replace(params, shape=self.shape.to(params.shape).expand(len(params), -1))
+
+
+def spread_frames(evidence: Evidence, count: int) -> Tensor:
+    """Frames spread over the session, taken among the better-seen half so that shape is learned from good evidence."""
+    quality = evidence.confidence.sum((-1, -2)).numpy()
+    good = np.flatnonzero(quality >= max(np.median(quality), 1e-9))
+    if not len(good):
+        good = np.arange(len(quality))
+    chosen = good[np.unique(np.linspace(0, len(good) - 1, min(count, len(good))).astype(int))]
+    return torch.from_numpy(chosen)
+
+
+def meet(
+    body: BodyModel,
+    rig: CameraRig,
+    evidence: Evidence,
+    optimizer: Optimizer,
+    options: CostOptions,
+    frames: int,
+    device: torch.device | str,
+    start: Start | None = None,
+) -> Subject:
+    """Solve for the subject of a session, from the keypoints' own start unless another is given."""
+    rows = spread_frames(evidence, frames)
+    problem = evidence.frames(rows).problem(body, rig, options, "shared", device=device)
+    result = optimizer.solve(problem, initialise(problem) if start is None else start(problem, rows))
+    return Subject(result.params.shape[0].cpu(), result.landmark_offset.cpu())

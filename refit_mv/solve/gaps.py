@@ -1,0 +1,57 @@
+"""Frames that nobody saw: which of them the motion may bridge, and a first guess for them."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from refit_mv.body.model import BodyParams
+from refit_mv.geometry import rotations as so3
+from refit_mv.solve.result import FEWEST_LANDMARKS
+
+
+def seen_frames(confidence: Float[Tensor, "frame view landmark"]) -> Bool[Tensor, " frame"]:
+    """Frames with enough evidence to say anything about a whole body."""
+    return (confidence > 0).any(1).sum(-1) >= FEWEST_LANDMARKS
+
+
+def bridged_frames(seen: Bool[Tensor, " frame"], time_step: float, longest_gap: float) -> Bool[Tensor, " frame"]:
+    """Unseen frames between seen ones, in gaps of at most ``longest_gap`` seconds. Nothing bridges a sequence's unseen beginning or end: there is no other side."""
+    before, after = _neighbours(seen)
+    inside = (before >= 0) & (after < len(seen))
+    # The small allowance: 0.3 s at 60 frames a second are 18 frames, not 17.
+    return ~seen & inside & ((after - before - 1) * time_step <= longest_gap * (1 + 1e-6))
+
+
+def _neighbours(known: Bool[Tensor, " frame"]) -> tuple[Tensor, Tensor]:
+    """The last known frame at or before each one (−1: none) and the first at or after it (the number of frames: none)."""
+    place = torch.arange(len(known), device=known.device)
+    before = torch.where(known, place, -1).cummax(0).values
+    after = torch.where(known, place, len(known)).flip(0).cummin(0).values.flip(0)
+    return before, after
+
+
+def interpolated(params: BodyParams, known: Bool[Tensor, " frame"]) -> BodyParams:
+    """The motion with all frames that are not ``known`` replaced by what lies between the nearest known ones: positions on lines, rotations on geodesics. Where
+    there is no other side the nearest known frame is held; without any known frame nothing changes.
+    """
+    if not bool(known.any()):
+        return params
+    last = len(known) - 1
+    before, after = _neighbours(known)
+    before, after = torch.where(before < 0, after, before), torch.where(after > last, before, after)
+    place = torch.arange(len(known), device=known.device)
+    share = ((place - before) / (after - before).clamp_min(1)).to(params.pelvis)
+    a, b = params[before], params[after]
+    turn = so3.log(a.rotations.mT @ b.rotations)
+    filled = BodyParams(
+        a.pelvis + share[:, None] * (b.pelvis - a.pelvis),
+        a.rotations @ so3.exp(share[:, None, None] * turn),
+        a.shape + share[:, None] * (b.shape - a.shape),
+    )
+
+    def keep(new: Tensor, old: Tensor) -> Tensor:
+        return torch.where(known.view(-1, *[1] * (old.ndim - 1)), old, new)
+
+    return BodyParams(
+        keep(filled.pelvis, params.pelvis), keep(filled.rotations, params.rotations), keep(filled.shape, params.shape)
+    )

@@ -1,0 +1,302 @@
+"""Results on disk, written chunk by chunk, that survive a kill at any moment.
+
+The file is plain HDF5, readable by any tool. Everything structural is written once, into a temporary file that is
+renamed into place: all datasets exist at full size, contiguous, with their space allocated. From then on HDF5 never
+writes again: chunks go to their known byte offsets with ``pwrite``, are synced to disk, and only then is the chunk's
+``done`` byte set and synced. Whatever moment the process dies at, the file opens, and a chunk marked done is complete.
+Several processes may write different chunks of one store.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from refit_mv.errors import InputError
+from refit_mv.files import complete_or_absent
+
+FORMAT = "refit-mv results"
+VERSION = 1
+# The oldest file layout: its superblock has no "open for writing" flag that a killed process could leave behind.
+LIBVER = ("earliest", "v108")
+Static = np.ndarray | str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Field:
+    """One quantity that every frame has: the shape of a frame's value, its dtype (number or bool), and what it is, with
+    units."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    description: str = ""
+
+
+def _early_contiguous(fill: object, dtype: np.dtype) -> h5py.h5p.PropDCID:
+    """Creation properties: one block of bytes at a fixed offset, allocated and filled at once (so a full disk shows at
+    the start)."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.CONTIGUOUS)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_ALLOC)
+    properties.set_fill_value(np.array(fill, dtype=dtype))
+    properties.set_obj_track_times(False)
+    return properties
+
+
+def _create_block(group: h5py.File | h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype) -> h5py.Dataset:
+    # Rows never written read as NaN, not as a plausible zero.
+    fill = np.nan if dtype.kind == "f" else 0
+    space = h5py.h5s.create_simple(shape)
+    kind = h5py.h5t.py_create(dtype, logical=True)
+    h5py.h5d.create(group.id, name.encode(), kind, space, _early_contiguous(fill, dtype))
+    return _dataset(group, name)
+
+
+def _write_static(group: h5py.Group, name: str, value: Static) -> None:
+    if isinstance(value, str):
+        text = value.encode()
+        # A dataset, not an attribute: attributes end at 64 kB. Fixed length, because variable-length text lives on
+        # HDF5's heap.
+        group.create_dataset(name, data=np.bytes_(text), dtype=h5py.string_dtype("utf-8", max(len(text), 1)))
+        return
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"static '{name}': numbers, bools and text can be stored, not dtype {array.dtype}")
+    group.create_dataset(name, data=array)
+
+
+def _dataset(parent: h5py.File | h5py.Group, name: str) -> h5py.Dataset:
+    found = parent[name]
+    assert isinstance(found, h5py.Dataset)
+    return found
+
+
+def _group(parent: h5py.File, name: str) -> h5py.Group:
+    found = parent[name]
+    assert isinstance(found, h5py.Group)
+    return found
+
+
+def _number(file: h5py.File, name: str) -> int:
+    return int(np.asarray(file.attrs[name]))
+
+
+def _text(node: h5py.File | h5py.Dataset, name: str) -> str:
+    return bytes(np.asarray(node.attrs[name])).rstrip(b"\0").decode()
+
+
+def _open_hdf5(path: Path) -> h5py.File:
+    if not path.is_file():
+        raise InputError(f"no result file {path}; run the fit first, or check the folder")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(f"{path} is not a readable HDF5 file ({error}); delete it and run again") from None
+    if file.attrs.get("format") != FORMAT:
+        file.close()
+        raise InputError(f"{path} is HDF5 but not a result file of this program; give another output folder")
+    version = _number(file, "version")
+    if version != VERSION:
+        file.close()
+        raise InputError(f"{path} has result format {version}, this program reads {VERSION}; delete it and run again")
+    return file
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Where a dataset's bytes lie in the file."""
+
+    offset: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+    @property
+    def row_bytes(self) -> int:
+        return self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
+
+
+def _block(dataset: h5py.Dataset) -> _Block:
+    return _Block(dataset.id.get_offset() or 0, dataset.dtype, dataset.shape)
+
+
+def _pwrite_all(handle: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(handle, view, offset)
+        view, offset = view[written:], offset + written
+
+
+@dataclass(frozen=True)
+class ResultStore:
+    """A result file: ``fields`` with a leading frame axis, ``static`` values, and which chunks of frames are
+    finished."""
+
+    path: Path
+    frame_count: int
+    chunk_frames: int
+    fingerprint: str
+    fields: Mapping[str, Field]
+    _blocks: Mapping[str, _Block] = field(repr=False)
+    _done: _Block = field(repr=False)
+
+    @staticmethod
+    def create(
+        path: Path,
+        frame_count: int,
+        fields: Mapping[str, Field],
+        static: Mapping[str, Static],
+        chunk_frames: int,
+        fingerprint: str = "",
+    ) -> "ResultStore":
+        """Lay out a new file at ``path``, replacing what was there; ``fingerprint`` names the inputs the results will
+        belong to.
+
+        Raises:
+            ValueError: sizes that are not positive, a field that is no number or bool.
+            InputError: the file cannot be written (no space, no permission).
+        """
+        if frame_count < 1 or chunk_frames < 1 or not fields:
+            raise ValueError(
+                f"a store needs frames, fields and a chunk length; got {frame_count}, {list(fields)}, {chunk_frames}"
+            )
+        dtypes = {name: np.dtype(spec.dtype) for name, spec in fields.items()}
+        for name, dtype in dtypes.items():
+            if dtype.kind not in "biuf":
+                raise ValueError(f"field '{name}': numbers and bools can be stored, not dtype {dtype}")
+            if any(size < 1 for size in fields[name].shape):
+                raise ValueError(f"field '{name}': every axis needs at least one entry, got {fields[name].shape}")
+        with complete_or_absent(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as file:
+            file.attrs["format"] = FORMAT
+            file.attrs["version"] = VERSION
+            file.attrs["chunk_frames"] = chunk_frames
+            file.attrs["frame_count"] = frame_count
+            file.attrs["fingerprint"] = np.bytes_(fingerprint.encode())
+            frames = file.create_group("frames")
+            for name, spec in fields.items():
+                dataset = _create_block(frames, name, (frame_count, *spec.shape), dtypes[name])
+                dataset.attrs["description"] = np.bytes_(spec.description.encode())
+            group = file.create_group("static")
+            for name, value in static.items():
+                _write_static(group, name, value)
+            _create_block(file, "done", (-(-frame_count // chunk_frames),), np.dtype("uint8"))
+        return ResultStore.open(path)
+
+    @staticmethod
+    def open(path: Path, fingerprint: str | None = None) -> "ResultStore":
+        """Open what :meth:`create` made, finished or not.
+
+        Raises:
+            InputError: no such file, not ours, damaged, or (with ``fingerprint`` given) made from other inputs.
+        """
+        with _open_hdf5(path) as file:
+            stored = _text(file, "fingerprint")
+            if fingerprint is not None and fingerprint != stored:
+                raise InputError(
+                    f"{path} holds results of other inputs (recording, calibration, body or settings changed since);"
+                    " delete it or give another output folder"
+                )
+            frames = _group(file, "frames")
+            datasets = {str(name): _dataset(frames, str(name)) for name in frames}
+            fields = {
+                name: Field(tuple(data.shape[1:]), data.dtype.name, _text(data, "description"))
+                for name, data in datasets.items()
+            }
+            return ResultStore(
+                path=path,
+                frame_count=_number(file, "frame_count"),
+                chunk_frames=_number(file, "chunk_frames"),
+                fingerprint=stored,
+                fields=fields,
+                _blocks={name: _block(data) for name, data in datasets.items()},
+                _done=_block(_dataset(file, "done")),
+            )
+
+    @property
+    def chunk_count(self) -> int:
+        return -(-self.frame_count // self.chunk_frames)
+
+    def chunk_rows(self, index: int) -> slice:
+        """The frames of a chunk, as positions from 0; the last chunk may be shorter."""
+        if not 0 <= index < self.chunk_count:
+            raise IndexError(f"chunk {index} of {self.chunk_count}")
+        start = index * self.chunk_frames
+        return slice(start, min(start + self.chunk_frames, self.frame_count))
+
+    def write_chunk(self, index: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write all fields of one chunk and mark it finished. Durable on return.
+
+        Raises:
+            ValueError: fields missing or unknown, or arrays of another shape or kind than the store's.
+            InputError: the disk refuses.
+        """
+        rows = self.chunk_rows(index)
+        count = rows.stop - rows.start
+        if set(arrays) != set(self.fields):
+            raise ValueError(f"chunk {index}: got fields {sorted(arrays)}, the store has {sorted(self.fields)}")
+        pieces: list[tuple[int, bytes]] = []
+        for name, array in arrays.items():
+            block, given = self._blocks[name], np.asarray(array)
+            if given.shape != (count, *block.shape[1:]) or not np.can_cast(given.dtype, block.dtype, "same_kind"):
+                raise ValueError(
+                    f"chunk {index}, field '{name}': got {given.dtype} {given.shape}, expected {block.dtype} {(count, *block.shape[1:])}"
+                )
+            data = np.ascontiguousarray(given, dtype=block.dtype).tobytes()
+            pieces.append((block.offset + rows.start * block.row_bytes, data))
+        try:
+            handle = os.open(self.path, os.O_RDWR)
+            try:
+                for offset, data in pieces:
+                    _pwrite_all(handle, data, offset)
+                os.fsync(handle)
+                # The mark may reach the disk only after the data has: hence two syncs.
+                _pwrite_all(handle, b"\x01", self._done.offset + index)
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise InputError(
+                f"cannot write {self.path}: {error.strerror}; the finished chunks are kept, run again to go on"
+            ) from None
+
+    def finished(self, index: int) -> bool:
+        """Whether a chunk is complete on disk."""
+        self.chunk_rows(index)
+        return index not in self.unfinished()
+
+    def unfinished(self) -> tuple[int, ...]:
+        """Chunks still to be written, in order."""
+        with _open_hdf5(self.path) as file:
+            return tuple(int(index) for index in np.flatnonzero(_dataset(file, "done")[:] == 0))
+
+    def read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
+        """A field for all frames or some (positions from 0); rows of unfinished chunks are NaN (0 where the field is no
+        float)."""
+        if name not in self.fields:
+            raise KeyError(f"no field '{name}' in {self.path}; it has: {', '.join(self.fields)}")
+        with _open_hdf5(self.path) as file:
+            values = _dataset(_group(file, "frames"), name)[rows]
+            written = np.repeat(_dataset(file, "done")[:] != 0, self.chunk_frames)[: self.frame_count][rows]
+        # A chunk that was being written when the process died has some of its bytes: they are not results.
+        values[~written] = np.nan if values.dtype.kind == "f" else 0
+        return values
+
+    def static_names(self) -> tuple[str, ...]:
+        with _open_hdf5(self.path) as file:
+            return tuple(_group(file, "static"))
+
+    def read_static(self, name: str) -> Static:
+        """A value given at creation: text as ``str``, single numbers as Python numbers, the rest as arrays."""
+        with _open_hdf5(self.path) as file:
+            group = _group(file, "static")
+            if name not in group:
+                raise KeyError(f"no static value '{name}' in {self.path}; it has: {', '.join(group)}")
+            dataset = _dataset(group, name)
+            if h5py.check_string_dtype(dataset.dtype) is not None:
+                return bytes(dataset[()]).decode()
+            value = dataset[()]
+        array = np.asarray(value)
+        return array if array.ndim else array.item()

@@ -1,0 +1,1 @@
+"""How the shipped assets are made."""

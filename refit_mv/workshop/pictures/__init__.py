@@ -1,0 +1,1 @@
+"""Rendered and annotated people, and the training of the image network on them."""

@@ -1,0 +1,125 @@
+"""Live fitting against the truth, against single frames, and through what live sources do."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from refit_mv.body.keypoint_sets import keypoint_set
+from refit_mv.body.model import BodyParams, posed_joints
+from refit_mv.body.open_body import open_body
+from refit_mv.body.priors import load_pose_prior
+from refit_mv.errors import InputError
+from refit_mv.networks.time_network import SequenceNetwork, SequenceOptions
+from refit_mv.networks.time_weights import save_sequence_network
+from refit_mv.networks.weights_file import load_network
+from refit_mv.optimizers.stream import FitStream, FrameObservations, StreamOptions
+from refit_mv.solve.result import FrameStatus
+from refit_mv.workshop.synthetic.detector_noise import detector_noise
+from refit_mv.workshop.synthetic.motions import sampled_motion
+from refit_mv.workshop.synthetic.rigs import random_rig
+from refit_mv.workshop.synthetic.session import SyntheticSession, synthesise
+
+FPS, FRAMES = 60.0, 40
+
+
+@pytest.fixture(scope="module")
+def session() -> SyntheticSession:
+    motion = sampled_motion(load_pose_prior(), 5, FRAMES, FPS)
+    rig = random_rig(4, 4, distance=(2.5, 5.5))
+    return synthesise(open_body(), "coco23", motion, rig, detector_noise("standard"), 3)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A time network that has learned nothing: constant time terms."""
+    path = tmp_path_factory.mktemp("weights") / "sequences.safetensors"
+    torch.manual_seed(0)
+    save_sequence_network(path, SequenceNetwork(SequenceOptions(channels=16), load_network()[0].options), {})
+    return path
+
+
+def _stream(session: SyntheticSession, weights: Path, shape: torch.Tensor | None, **options) -> FitStream:
+    return FitStream(
+        open_body(),
+        session.rig,
+        keypoint_set("coco23"),
+        shape=shape,
+        options=StreamOptions(**options),
+        sequence_weights=weights,
+    )
+
+
+def _frame(session: SyntheticSession, frame: int) -> FrameObservations:
+    seen = session.observations
+    return FrameObservations(torch.from_numpy(seen.pixels[frame, :, 0]), torch.from_numpy(seen.confidence[frame, :, 0]))
+
+
+def _error(session: SyntheticSession, frame: int, params: BodyParams) -> float:
+    truth = session.truth[slice(frame, frame + 1)]
+    gap = posed_joints(open_body(), params).positions - posed_joints(open_body(), truth).positions
+    return float(gap.norm(dim=-1).mean())
+
+
+def test_a_stream_follows_a_person_and_gains_from_the_past(session: SyntheticSession, weights: Path) -> None:
+    shape = session.truth.shape[0]
+    stream, forgetful = _stream(session, weights, shape), _stream(session, weights, shape, memory_frames=1)
+    errors, alone = [], []
+    for frame in range(FRAMES):
+        seen = {"a": _frame(session, frame)}
+        errors.append(_error(session, frame, stream.push(frame / FPS, seen)["a"].params))
+        alone.append(_error(session, frame, forgetful.push(frame / FPS, seen)["a"].params))
+    settled = slice(6, None)
+    mean, mean_alone = sum(errors[settled]) / len(errors[settled]), sum(alone[settled]) / len(alone[settled])
+    # Standard noise at four views: some 11 mm alone.
+    assert mean < 0.015
+    assert mean < mean_alone
+
+
+def test_people_are_kept_apart_and_forgotten(session: SyntheticSession, weights: Path) -> None:
+    shape = session.truth.shape[0]
+    stream = _stream(session, weights, shape, longest_gap=0.1)
+    alone = _stream(session, weights, shape)
+    for frame in range(4):
+        both = {"a": _frame(session, frame), "b": _frame(session, 20 + frame)}
+        together = stream.push(frame / FPS, both)
+        single = alone.push(frame / FPS, {"b": both["b"]})
+    torch.testing.assert_close(together["b"].params.pelvis, single["b"].params.pelvis)
+    torch.testing.assert_close(together["b"].params.rotations, single["b"].params.rotations)
+    # Out of sight: carried by the motion, less and less surely, then gone.
+    carried = [stream.push((4 + step) / FPS, {"a": _frame(session, 4 + step)}).get("b") for step in range(9)]
+    assert [result is not None for result in carried] == [True] * 6 + [False] * 3
+    shown = [result for result in carried if result is not None]
+    assert all(result.status == (FrameStatus.BRIDGED,) for result in shown)
+    sigma = [float(result.joint_sigma.mean()) for result in shown]
+    assert sigma[5] > sigma[2] > sigma[0]
+
+
+def test_a_stranger_is_met_first(session: SyntheticSession, weights: Path) -> None:
+    stream = _stream(session, weights, None, meeting_frames=6)
+    shapes = [stream.push(frame / FPS, {7: _frame(session, frame)})[7].params.shape[0].clone() for frame in range(12)]
+    assert not torch.equal(shapes[0], shapes[1])
+    assert torch.equal(shapes[10], shapes[11])
+    assert torch.allclose(shapes[11], torch.stack(shapes[:6]).median(0).values, atol=1e-5)
+
+
+def test_what_live_sources_do_wrong(session: SyntheticSession, weights: Path) -> None:
+    stream = _stream(session, weights, session.truth.shape[0])
+    stream.push(0.0, {"a": _frame(session, 0)})
+    with pytest.raises(InputError, match="advance"):
+        stream.push(0.0, {"a": _frame(session, 1)})
+    bad = _frame(session, 1)
+    with pytest.raises(InputError, match="23"):
+        stream.push(0.1, {"a": FrameObservations(bad.pixels[:, :5], bad.confidence[:, :5])})
+    nan = FrameObservations(torch.full_like(bad.pixels, torch.nan), bad.confidence)
+    result = stream.push(0.2, {"a": nan, "b": nan})
+    assert result["a"].status == (FrameStatus.BRIDGED,) and result["b"].status == (FrameStatus.ABSENT,)
+    assert bool(torch.isfinite(result["a"].params.rotations).all())
+
+
+def test_memory_is_flat(session: SyntheticSession, weights: Path) -> None:
+    stream = _stream(session, weights, session.truth.shape[0], memory_frames=3)
+    for frame in range(10):
+        stream.push(frame / FPS, {"a": _frame(session, frame)})
+    (person,) = stream._people.values()
+    assert len(person.moments) == 3
