@@ -123,8 +123,8 @@ def _shares_view(rig: CameraRig) -> Bool[np.ndarray, " view"]:
     """Per camera, whether some point that it sees, where a person may stand, is seen by another camera too."""
     centers = np.stack([camera.center.numpy() for camera in rig])
     forward = np.stack([axes(camera)[2] for camera in rig])
-    # As deep as a person may stand, and no deeper: far behind the scene the views of facing cameras overlap whatever they
-    # look at.
+    # As deep as a person may stand, and no deeper: far behind the scene the views of facing cameras overlap whatever
+    # they look at.
     focus = looked_at(centers, forward)
     reach = np.full(len(rig), max(1.2 * median_baseline(centers), 2.0))
     if focus is not None:

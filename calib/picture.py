@@ -59,7 +59,8 @@ def save_picture(picture: UInt8[np.ndarray, "height width 3"], path: Path) -> No
         raise InputError(f"{path}: pictures are written as PNG or JPEG; give a name that ends in .png")
     encoded, content = cv2.imencode(path.suffix.lower(), np.ascontiguousarray(picture[..., ::-1]))
     try:
-        # Encoded here and written by Python: cv2.imwrite returns False without a reason and fails on some non-ASCII paths.
+        # Encoded here and written by Python: cv2.imwrite returns False without a reason and fails on some non-ASCII
+        # paths.
         if not encoded:
             raise OSError(0, "the picture could not be encoded")
         path.write_bytes(content.tobytes())

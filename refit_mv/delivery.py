@@ -204,7 +204,9 @@ def _overlays(
 def _pictures(
     session: Session, view: View, observations: Observations, source_numbers: Int[np.ndarray, " frame"]
 ) -> tuple[FrameSource | None, Int[np.ndarray, " frame"] | None]:
-    """A view's pictures and where in them the fitted frames are; a blank page, or nothing for long takes, where there are none."""
+    """A view's pictures and where in them the fitted frames are; a blank page, or nothing for long takes, where there
+    are none.
+    """
     try:
         source = frame_source(view)
     except InputError:

@@ -37,7 +37,9 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class FitRequest:
-    """What to fit and how. ``calib`` None looks for the calibration inside the session; ``out`` None writes to ``<session>/refit``."""
+    """What to fit and how. ``calib`` None looks for the calibration inside the session; ``out`` None writes to
+    ``<session>/refit``.
+    """
 
     session: Path
     recipe: FitRecipe
@@ -212,7 +214,9 @@ def _solve(
     store: ResultStore,
     progress: Progress,
 ) -> None:
-    """Fit chunk after chunk. A chunk depends on nothing but the evidence, the subject and the last frames of the chunk before, all read from the store."""
+    """Fit chunk after chunk. A chunk depends on nothing but the evidence, the subject and the last frames of the chunk
+    before, all read from the store.
+    """
     recipe, device = request.recipe, _device(request.device)
     optimizer = recipe.build_optimizer()
     subject = read_subject(store)

@@ -1,7 +1,7 @@
 """Recipes: strict YAML to frozen dataclasses.
 
-A recipe holds only what differs from the defaults, and the defaults live with the dataclasses that own them. Unknown keys are refused with the nearest known one; all errors of
-a file are told at once.
+A recipe holds only what differs from the defaults, and the defaults live with the dataclasses that own them. Unknown
+keys are refused with the nearest known one; all errors of a file are told at once.
 """
 
 import difflib
@@ -35,8 +35,9 @@ SmoothKey = Annotated[Smoothing, BeforeValidator(lambda value: "off" if value is
 
 @dataclass(frozen=True)
 class FitRecipe:
-    """How ``fit`` fits. ``chunk_frames`` are solved and stored together; ``subject_frames`` are the spread of frames that shape is learned from.
-    ``smooth``: how firmly neighbouring frames are tied."""
+    """How ``fit`` fits. ``chunk_frames`` are solved and stored together; ``subject_frames`` are the spread of frames
+    that shape is learned from. ``smooth``: how firmly neighbouring frames are tied.
+    """
 
     optimizer: OptimizerName = "refit"
     chunk_frames: int = 512
@@ -136,7 +137,8 @@ def load_recipe(kind: type[T], path: Path) -> T:
     """Read a recipe file into a frozen dataclass.
 
     Raises:
-        InputError: no YAML, unknown keys (with the nearest known one), wrong types: every error with its place, on one line.
+        InputError: no YAML, unknown keys (with the nearest known one), wrong types: every error with its place, on one
+        line.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -34,8 +34,9 @@ SMPL_JOINTS = 24
 
 @dataclass(frozen=True)
 class ShapeRequest:
-    """What to fit. ``pose`` is a motion of ``body`` in the session's world whose rotations and place are held; ``weights`` None: by least squares, else by this image network. ``masks``: folder of the view's silhouettes.
-    ``out`` None writes ``<session>/refit/shape.json``.
+    """What to fit. ``pose`` is a motion of ``body`` in the session's world whose rotations and place are held;
+    ``weights`` None: by least squares, else by this image network. ``masks``: folder of the view's silhouettes. ``out``
+    None writes ``<session>/refit/shape.json``.
     """
 
     session: Path
@@ -53,7 +54,9 @@ class ShapeRequest:
 
 @dataclass(frozen=True)
 class FoundShape:
-    """The result, as it is written: ``sigma`` are standard deviations of the coefficients (of the learned way: their spread over frames)."""
+    """The result, as it is written: ``sigma`` are standard deviations of the coefficients (of the learned way: their
+    spread over frames).
+    """
 
     body: str
     view: str
@@ -112,7 +115,9 @@ def _view(session: Session, wanted: str | None) -> str:
 
 
 def _held(path: Path, body: BodyModel, person: Observations) -> tuple[Int[np.ndarray, " row"], BodyParams]:
-    """Rows of the observations that the motion has a fitted pose for, evenly spread, and these poses on the mean body."""
+    """Rows of the observations that the motion has a fitted pose for, evenly spread, and these poses on the mean
+    body.
+    """
     motion = read_amass(path, body)
     place = {
         int(number): index

@@ -1,4 +1,6 @@
-"""What all tests share: one thread, fixed seeds, a synthetic session on disk, the command line run in this process, and the real demo recording."""
+"""What all tests share: one thread, fixed seeds, a synthetic session on disk, the command line run in this process, and
+the real demo recording.
+"""
 
 import contextlib
 import fcntl
@@ -12,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# Problems in tests are small: threads inside one operation fight each other and the other test processes. Workers of pytest-xdist inherit this before they
-# import NumPy.
+# Problems in tests are small: threads inside one operation fight each other and the other test processes. Workers of
+# pytest-xdist inherit this before they import NumPy.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
@@ -105,7 +107,9 @@ class Outcome:
 
 
 def run_cli(*arguments: object) -> Outcome:
-    """``refit-mv`` with these arguments, in this process. An exception that a user would see as a traceback is not caught."""
+    """``refit-mv`` with these arguments, in this process. An exception that a user would see as a traceback is not
+    caught.
+    """
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("default")
@@ -145,7 +149,9 @@ def snapshot() -> Callable[..., dict[str, str]]:
 
 @pytest.fixture
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is the working directory, the home and the cache folder: whatever a program leaves behind without being told where shows up in it."""
+    """A folder that is the working directory, the home and the cache folder: whatever a program leaves behind without
+    being told where shows up in it.
+    """
     place = tmp_path / "surroundings"
     place.mkdir()
     monkeypatch.chdir(place)

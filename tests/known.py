@@ -60,7 +60,9 @@ def known(
 
 
 def lively_network(seed: int = 0, **options: object) -> ReFitNetwork:
-    """An untrained network does what the classic does; this one has opinions on everything, small enough to stay sane."""
+    """An untrained network does what the classic does; this one has opinions on everything, small enough to stay
+    sane.
+    """
     torch.manual_seed(seed)
     network = ReFitNetwork(NetworkOptions(**options))  # type: ignore[arg-type]
     with torch.no_grad():

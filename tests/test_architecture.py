@@ -1,4 +1,6 @@
-"""The house rules that no other tool checks: who may import whom, how large modules get, what they may be called, and what the text may not contain."""
+"""The house rules that no other tool checks: who may import whom, how large modules get, what they may be called, and
+what the text may not contain.
+"""
 
 import ast
 import re
@@ -63,7 +65,9 @@ NAMELESS = {"utils", "util", "helpers", "helper", "misc", "common", "constants",
 
 @dataclass(frozen=True)
 class Import:
-    """One import statement: who, what, and on which line. ``module`` is absolute; ``names`` are empty for ``import x``."""
+    """One import statement: who, what, and on which line. ``module`` is absolute; ``names`` are empty for
+    ``import x``.
+    """
 
     importer: str
     module: str
@@ -93,7 +97,9 @@ def imports_of(source: str, importer: str) -> Iterator[Import]:
 
 
 def house(module: str, names: tuple[str, ...] = ()) -> str | None:
-    """The package (or top module) of ours that a dotted name belongs to: ``body`` for ``refit_mv.body.model``, ``calib``, or None for foreign ones."""
+    """The package (or top module) of ours that a dotted name belongs to: ``body`` for ``refit_mv.body.model``,
+    ``calib``, or None for foreign ones.
+    """
     parts = module.split(".")
     if parts[0] == "calib":
         return "calib"
@@ -177,8 +183,10 @@ def test_a_planted_illegal_import_is_caught(importer: str, line: str) -> None:
 def test_legal_imports_are_left_alone() -> None:
     legal = {
         "refit_mv.cli.main": "import click\nfrom calib import read_rig\nfrom refit_mv import __version__",
-        "refit_mv.solve.problem": "import torch\nfrom refit_mv.body.model import BodyModel\nfrom refit_mv.solve.result import FitResult",
-        "calib.board": "import aniposelib\nfrom refit_mv.geometry.camera import Camera\nfrom refit_mv.errors import InputError",
+        "refit_mv.solve.problem": "import torch\nfrom refit_mv.body.model import BodyModel\nfrom "
+        "refit_mv.solve.result import FitResult",
+        "calib.board": "import aniposelib\nfrom refit_mv.geometry.camera import Camera\nfrom refit_mv.errors "
+        "import InputError",
         "refit_mv.workshop.bench.run": "from refit_mv.workshop.synthetic.session import synthesise",
         "refit_mv.take.store": "import h5py",
     }

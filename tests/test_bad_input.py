@@ -1,4 +1,6 @@
-"""What users get wrong: each mistake is one clear line on stderr and exit code 2, with nothing written outside the output folder."""
+"""What users get wrong: each mistake is one clear line on stderr and exit code 2, with nothing written outside the
+output folder.
+"""
 
 import json
 import os

@@ -33,7 +33,10 @@ SUMMARY_KEYS = {
 }
 # Two views and no overlay: the quickest fit that is one.
 QUICK = ("--no-overlay", "--frames", "0:4")
-CLASSIC = "optimizer: scipy\nsubject_frames: 2\noverlay: false\nscipy: {kernels: [1.0], evaluations: 5, shared_evaluations: 3}\n"
+CLASSIC = (
+    "optimizer: scipy\nsubject_frames: 2\noverlay: false\nscipy: {kernels: [1.0], evaluations: 5, "
+    "shared_evaluations: 3}\n"
+)
 
 
 def files_in(folder: Path) -> set[str]:

@@ -1,4 +1,6 @@
-"""What the documentation says is true: commands parse, links lead somewhere, every recipe key is described, and the examples of docs/extending.md run."""
+"""What the documentation says is true: commands parse, links lead somewhere, every recipe key is described, and the
+examples of docs/extending.md run.
+"""
 
 import csv
 import json
@@ -301,7 +303,8 @@ def test_example_body_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = problem_of(child, session)
     found = GaussNewton().solve(problem, initialise(problem))
     error = posed_joints(child, found.params).positions - posed_joints(child, session.truth).positions
-    # Almost clean points of 26 keypoints leave the spine and twists open: about 1 cm; a wrong landmark or scale would give 10 cm and more.
+    # Almost clean points of 26 keypoints leave the spine and twists open: about 1 cm; a wrong landmark or scale would
+    # give 10 cm and more.
     assert float(error.norm(dim=-1).mean()) < 0.03
     height = float(child.template[:, 1].max() - child.template[:, 1].min())
     assert 1.0 < height < 1.4

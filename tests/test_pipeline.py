@@ -82,7 +82,8 @@ def test_short_gaps_are_bridged_and_long_ones_stay_empty(session_copy: Callable,
 @pytest.mark.parametrize("chunk_frames", [3, 8])
 def test_chunks_do_not_show_in_the_motion(session_copy: Callable, tmp_path: Path, chunk_frames: int) -> None:
     session = session_copy(8)
-    # Frames fitted alone: batches of another size may sum in another order. Tied frames: a chunk ends within its tolerance of the bottom.
+    # Frames fitted alone: batches of another size may sum in another order. Tied frames: a chunk ends within its
+    # tolerance of the bottom.
     for recipe, metres in ((replace(TIED, smooth="off"), 1e-6), (TIED, 2e-3)):
         whole = fit(FitRequest(session, replace(recipe, chunk_frames=256), out=tmp_path / "whole"))
         parts = fit(FitRequest(session, replace(recipe, chunk_frames=chunk_frames), out=tmp_path / "parts"))

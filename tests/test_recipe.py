@@ -98,7 +98,8 @@ def test_impossible_values_are_refused(tmp_path: Path, text: str, place: str) ->
 def test_values_at_the_edge_are_allowed(tmp_path: Path) -> None:
     recipe = read(
         tmp_path,
-        "chunk_frames: 1\nsubject_frames: 1\ncost: {pose_prior: 0, shape_prior: 0}\ngauss_newton: {annealing: 0, tolerance: 0}\n",
+        "chunk_frames: 1\nsubject_frames: 1\ncost: {pose_prior: 0, shape_prior: 0}\ngauss_newton: {annealing: 0, "
+        "tolerance: 0}\n",
     )
     assert recipe.chunk_frames == 1
 

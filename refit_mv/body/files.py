@@ -1,7 +1,8 @@
 """Load a body: the embedded open one, or a user's SMPL, SMPL-H or SMPL-X file.
 
-The arrays are read here rather than by ``smplx``, whose constructors unpickle blindly, refuse SMPL as ``.npz`` and keep at most ten shape directions of files with
-fewer than 300; the tests hold the result to ``smplx``'s own forward pass. Official files are not part of this project: users bring their own.
+The arrays are read here rather than by ``smplx``, whose constructors unpickle blindly, refuse SMPL as ``.npz`` and keep
+at most ten shape directions of files with fewer than 300; the tests hold the result to ``smplx``'s own forward pass.
+Official files are not part of this project: users bring their own.
 """
 
 from dataclasses import replace
@@ -43,28 +44,32 @@ KINDS = {len(names): kind for kind, names in JOINT_NAMES.items()}
 
 
 def load_body(source: str | Path, shape_count: int = 10) -> BodyModel:
-    """The open body for ``"open"``, otherwise the model in a ``.pkl`` or ``.npz`` file with all landmarks on it. Float64, metres.
+    """The open body for ``"open"``, otherwise the model in a ``.pkl`` or ``.npz`` file with all landmarks on it.
+    Float64, metres.
 
-    The kind follows from the number of joints: 24 is SMPL, 52 SMPL-H, 55 SMPL-X. Hands rest flat (``smplx`` calls this ``flat_hand_mean=True``); expressions
-    of SMPL-X are left out.
+    The kind follows from the number of joints: 24 is SMPL, 52 SMPL-H, 55 SMPL-X. Hands rest flat (``smplx`` calls this
+    ``flat_hand_mean=True``); expressions of SMPL-X are left out.
 
     Args:
         shape_count: shape directions to keep, at most; a file may have fewer.
 
     Raises:
-        InputError: no such file, not a body model, or one whose arrays are missing, misshapen, not finite or not in metres.
+        InputError: no such file, not a body model, or one whose arrays are missing, misshapen, not finite or not in
+        metres.
     """
     if str(source) == "open":
         return _with_shapes(open_body(), shape_count)
     path = Path(source).expanduser()
     if not path.exists():
         raise InputError(
-            f"no body model at {path}: give the path of an SMPL, SMPL-H or SMPL-X .pkl or .npz file, or 'open' for the embedded body"
+            f"no body model at {path}: give the path of an SMPL, SMPL-H or SMPL-X .pkl or .npz file, or 'open' "
+            "for the embedded body"
         )
     if path.is_dir():
         found = sorted(entry.name for entry in path.iterdir() if entry.suffix in (".pkl", ".npz"))
         raise InputError(
-            f"{path} is a folder, a body model is a file: choose one of {', '.join(found[:6]) or 'its .pkl or .npz files (it has none)'}"
+            f"{path} is a folder, a body model is a file: choose one of "
+            f"{', '.join(found[:6]) or 'its .pkl or .npz files (it has none)'}"
         )
     if path.suffix not in (".pkl", ".npz"):
         raise InputError(f"{path} ends in '{path.suffix}', a body model in .pkl or .npz: give the model file itself")
@@ -86,7 +91,8 @@ def _read_npz(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, LookupError, EOFError, NotImplementedError, BadZipFile, zlib_error) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(
-            f"{path} cannot be read as a body model ({type(error).__name__}: {reason}): get the file from its official source"
+            f"{path} cannot be read as a body model ({type(error).__name__}: {reason}): get the file from its "
+            "official source"
         ) from None
 
 
@@ -95,7 +101,8 @@ def _checked(path: Path, arrays: dict[str, Any]) -> dict[str, np.ndarray]:
     missing = [key for key in REQUIRED if not isinstance(arrays.get(key), np.ndarray)]
     if missing:
         raise InputError(
-            f"{path} lacks the arrays {', '.join(missing)}, which every SMPL-family model has: give the model file itself, not a motion or a derived file"
+            f"{path} lacks the arrays {', '.join(missing)}, which every SMPL-family model has: give the model "
+            "file itself, not a motion or a derived file"
         )
     found = {key: np.asarray(arrays[key]) for key in REQUIRED}
     vertices, joints = len(found["v_template"]), found["kintree_table"].shape[-1]
@@ -131,18 +138,21 @@ def _check_meaning(path: Path, found: dict[str, np.ndarray], kind: str) -> None:
         raise InputError(f"{path}: 'f' names vertices that do not exist: get the file from its official source")
     if tuple(_parents(found)) != expected_parents(kind):
         raise InputError(
-            f"{path}: 'kintree_table' is not the tree of {kind.upper()}: only SMPL, SMPL-H and SMPL-X skeletons are known"
+            f"{path}: 'kintree_table' is not the tree of {kind.upper()}: only SMPL, SMPL-H and SMPL-X skeletons "
+            "are known"
         )
     for key in ("weights", "J_regressor"):
         sums = found[key].astype(np.float64).sum(1)
         if np.any(np.abs(sums - 1.0) > 0.01):
             raise InputError(
-                f"{path}: rows of '{key}' sum to {sums.min():.3g} to {sums.max():.3g}, expected 1: get the file from its official source"
+                f"{path}: rows of '{key}' sum to {sums.min():.3g} to {sums.max():.3g}, expected 1: get the file "
+                "from its official source"
             )
     height = float(np.ptp(found["v_template"][:, 1]))
     if not PLAUSIBLE_HEIGHT[0] < height < PLAUSIBLE_HEIGHT[1]:
         raise InputError(
-            f"{path}: the template is {height:.3g} tall along y, expected 0.4 to 2.6 (metres, y up): convert it to metres"
+            f"{path}: the template is {height:.3g} tall along y, expected 0.4 to 2.6 (metres, y up): convert it "
+            "to metres"
         )
 
 

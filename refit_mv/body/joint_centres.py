@@ -1,8 +1,9 @@
 """Mixtures of vertices that stay at a joint's centre however the joint is bent.
 
-A joint regressor is fitted in the rest pose only: the vertices it mixes may follow the bones on either side unevenly, and after bending an elbow the mixture lies
-centimetres from the elbow (34 mm rms with the open body's own regressor rows). Here the part of the mixture that turns with the joint is balanced about the joint
-as well, so that turning it leaves the mixture in place.
+A joint regressor is fitted in the rest pose only: the vertices it mixes may follow the bones on either side unevenly,
+and after bending an elbow the mixture lies centimetres from the elbow (34 mm rms with the open body's own regressor
+rows). Here the part of the mixture that turns with the joint is balanced about the joint as well, so that turning it
+leaves the mixture in place.
 """
 
 import numpy as np
@@ -35,7 +36,8 @@ def joint_centre_row(
     parents: tuple[int, ...],
     candidates: int = 1500,
 ) -> Float[np.ndarray, " vertex"]:
-    """Non-negative weights, summing to one, of vertices that are centred on the joint at rest and remain so when it turns.
+    """Non-negative weights, summing to one, of vertices that are centred on the joint at rest and remain so when it
+    turns.
 
     Args:
         terms: the template and each shape direction, as columns (m).

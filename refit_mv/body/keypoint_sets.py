@@ -1,7 +1,8 @@
 """Keypoint sets: what 2D detectors call their points, and in which order.
 
-Orders follow the official documents: COCO keypoints and COCO-WholeBody (Jin et al., ECCV 2020), OpenPose's BODY_25 and BODY_25B, AlphaPose's Halpe-26,
-MediaPipe's BlazePose. A keypoint is tied to the body by its name: see ``refit_mv.body.landmarks``.
+Orders follow the official documents: COCO keypoints and COCO-WholeBody (Jin et al., ECCV 2020), OpenPose's BODY_25 and
+BODY_25B, AlphaPose's Halpe-26, MediaPipe's BlazePose. A keypoint is tied to the body by its name: see
+``refit_mv.body.landmarks``.
 """
 
 import difflib
@@ -13,7 +14,9 @@ from refit_mv.errors import InputError
 
 @dataclass(frozen=True)
 class KeypointSet:
-    """An ordered, named set of keypoints. ``left_right_pairs`` and ``limbs`` (for drawing) index into ``keypoint_names``."""
+    """An ordered, named set of keypoints. ``left_right_pairs`` and ``limbs`` (for drawing) index into
+    ``keypoint_names``.
+    """
 
     name: str
     keypoint_names: tuple[str, ...]
@@ -217,8 +220,9 @@ _BLAZEPOSE33 = (
 
 
 def _hand(side: str) -> tuple[str, ...]:
-    """Wrist, then four points a finger from the thumb on. Knuckles, which turn with the wrist, carry the names of landmarks; what only fingers move is not on
-    a body without finger joints."""
+    """Wrist, then four points a finger from the thumb on. Knuckles, which turn with the wrist, carry the names of
+    landmarks; what only fingers move is not on a body without finger joints.
+    """
     knuckles = {
         "thumb2": "thumb",
         "forefinger1": "index",
@@ -269,8 +273,9 @@ def keypoint_set_names() -> tuple[str, ...]:
 
 
 def keypoint_set(name: str) -> KeypointSet:
-    """The set of that name; case, ``-`` and ``_`` do not matter ("BODY_25B", "COCO-17"). "vertices130" are 130 vertices spread over the surface, for bodies that
-    were given them as landmarks (``refit_mv.body.model.with_vertices``): an experiment's evidence, no detector's.
+    """The set of that name; case, ``-`` and ``_`` do not matter ("BODY_25B", "COCO-17"). "vertices130" are 130 vertices
+    spread over the surface, for bodies that were given them as landmarks (``refit_mv.body.model.with_vertices``): an
+    experiment's evidence, no detector's.
 
     Raises:
         InputError: no such set; the message names the nearest.
@@ -292,5 +297,7 @@ def keypoint_set(name: str) -> KeypointSet:
 
 
 def keypoint_sets_of_length(count: int) -> tuple[KeypointSet, ...]:
-    """Every set with that many keypoints: 25 fits both BODY_25 and BODY_25B, and only the user knows which; an empty tuple where none fits."""
+    """Every set with that many keypoints: 25 fits both BODY_25 and BODY_25B, and only the user knows which; an empty
+    tuple where none fits.
+    """
     return tuple(keypoints for keypoints in _SETS.values() if len(keypoints) == count)

@@ -1,7 +1,9 @@
-"""Put the landmarks onto any body with SMPL's tree: joint centres from its own rig, everything else carried over from the open body.
+"""Put the landmarks onto any body with SMPL's tree: joint centres from its own rig, everything else carried over from
+the open body.
 
-A landmark is taken to the other body in the frame of the joint it follows, turned as the bone is turned and scaled as the bone is long, and then set on the
-nearest skin that follows the same joint. On SMPL's and SMPL-X's own topologies the nose, eyes, ears, toes and heels are the vertices that ``smplx`` names.
+A landmark is taken to the other body in the frame of the joint it follows, turned as the bone is turned and scaled as
+the bone is long, and then set on the nearest skin that follows the same joint. On SMPL's and SMPL-X's own topologies
+the nose, eyes, ears, toes and heels are the vertices that ``smplx`` names.
 """
 
 from dataclasses import dataclass
@@ -40,7 +42,9 @@ VERTEX_COUNTS = {6890: "smplh", 10475: "smplx"}
 
 @dataclass(frozen=True)
 class RiggedSkin:
-    """A body in its T-pose as NumPy arrays, its joints gathered onto SMPL's 24 (finger joints count as the hand, jaw and eyes as the head)."""
+    """A body in its T-pose as NumPy arrays, its joints gathered onto SMPL's 24 (finger joints count as the hand, jaw
+    and eyes as the head).
+    """
 
     points: Float[np.ndarray, "vertex 3"]
     triangles: Int[np.ndarray, "face 3"]
@@ -49,7 +53,9 @@ class RiggedSkin:
 
 
 def _gathered_joint(joint_names: tuple[str, ...], parents: tuple[int, ...], joint: int) -> int:
-    """The SMPL joint an extra joint counts as: fingers are the hand, anything else its nearest ancestor that SMPL has."""
+    """The SMPL joint an extra joint counts as: fingers are the hand, anything else its nearest ancestor that SMPL
+    has.
+    """
     name = joint_names[joint]
     if name in SMPL_JOINT_NAMES:
         return SMPL_JOINT_NAMES.index(name)
@@ -61,7 +67,9 @@ def _gathered_joint(joint_names: tuple[str, ...], parents: tuple[int, ...], join
 
 
 def rigged_skin(body: BodyModel) -> RiggedSkin:
-    """Gather a body's joints and weights onto SMPL's 24. A hand that is no joint of its own sits amid the roots of the four fingers."""
+    """Gather a body's joints and weights onto SMPL's 24. A hand that is no joint of its own sits amid the roots of the
+    four fingers.
+    """
     points = body.template.numpy()
     own_joints = (body.joint_regressor @ body.template).numpy()
     gathered = np.array([_gathered_joint(body.joint_names, body.parents, joint) for joint in range(body.joint_count)])
@@ -101,7 +109,9 @@ def _turn(source: Point, target: Point) -> Float[np.ndarray, "3 3"]:
 
 
 def nearest_on_triangles(point: Point, corners: Float[np.ndarray, "face 3 3"]) -> tuple[int, Point, float]:
-    """The nearest triangle, the barycentric coordinates of its nearest point, and the distance (Ericson, "Real-time collision detection", 2005, 5.1.5)."""
+    """The nearest triangle, the barycentric coordinates of its nearest point, and the distance (Ericson, "Real-time
+    collision detection", 2005, 5.1.5).
+    """
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
     along, beside, offset = b - a, c - a, point - a
     # Foot of the perpendicular in each plane (normal equations of the two edges); it counts where it falls inside.
@@ -200,7 +210,8 @@ def landmarks_for(body: BodyModel, source: BodyModel) -> Float[np.ndarray, "land
             from smplx.vertex_ids import vertex_ids
         except ImportError:
             raise InputError(
-                f"body '{body.name}' has SMPL's own mesh, whose vertices the package smplx names: pip install 'refit-mv[smpl]'"
+                f"body '{body.name}' has SMPL's own mesh, whose vertices the package smplx names: pip install "
+                "'refit-mv[smpl]'"
             ) from None
         for name, smplx_name in NAMED_VERTICES.items():
             named[name] = np.eye(1, len(target.points), vertex_ids[topology][smplx_name])[0]

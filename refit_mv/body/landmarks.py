@@ -1,14 +1,15 @@
 """The one vocabulary of named points on the body that keypoint sets refer to.
 
-Each landmark is a sparse, non-negative combination of vertices whose weights sum to one. A keypoint whose name is no landmark (most face and finger points of
-the whole-body sets) is not on the body; the fit leaves it out.
+Each landmark is a sparse, non-negative combination of vertices whose weights sum to one. A keypoint whose name is no
+landmark (most face and finger points of the whole-body sets) is not on the body; the fit leaves it out.
 """
 
 import numpy as np
 from jaxtyping import Float
 
-# Points that are joint centres, or means of them, as weights of SMPL's joints (the landmark "neck" is not the joint "neck"). Annotators place limb keypoints at the centres of the joints; OpenPose's neck
-# and mid hip are by definition the middles of shoulders and hips.
+# Points that are joint centres, or means of them, as weights of SMPL's joints (the landmark "neck" is not the joint
+# "neck"). Annotators place limb keypoints at the centres of the joints; OpenPose's neck and mid hip are by definition
+# the middles of shoulders and hips.
 JOINT_CENTRES: dict[str, dict[str, float]] = {
     **{
         f"{side}_{name}": {f"{side}_{name}": 1.0}

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-# The limbs that detectors confuse, each as a whole, in the order of every axis named ``limb``. Legs are asked first: BlazePose's "left_foot_index" is no finger.
+# The limbs that detectors confuse, each as a whole, in the order of every axis named ``limb``. Legs are asked first:
+# BlazePose's "left_foot_index" is no finger.
 LIMBS = ("arms", "legs")
 _LIMB_WORDS = {
     "legs": ("hip", "knee", "ankle", "toe", "heel", "foot", "thigh", "shin", "calf"),
@@ -16,7 +17,9 @@ def limb_of(name: str) -> str | None:
 
 
 def exchanged(names: Sequence[str], limb: str) -> tuple[int, ...]:
-    """For every point the place of the one on the other side if it belongs to ``limb`` and the other side's is there too, else its own."""
+    """For every point the place of the one on the other side if it belongs to ``limb`` and the other side's is there
+    too, else its own.
+    """
     place = {name: index for index, name in enumerate(names)}
     order = []
     for index, name in enumerate(names):

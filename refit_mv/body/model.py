@@ -1,9 +1,10 @@
 """The body model and its parameters.
 
-Linear blend skinning with SMPL's conventions (Loper et al., "SMPL: A skinned multi-person linear model", SIGGRAPH Asia 2015): rest pose is a T-pose, y up,
-z forward, x to the person's left; shape acts linearly on the template; joints are regressed from the shaped template.
-One difference, made for good reason: the root is placed by the world position of the *pelvis joint*, not by SMPL's ``trans``, which leaves out the rest
-pelvis and so depends on shape. ``smpl_translation`` converts at the file edge.
+Linear blend skinning with SMPL's conventions (Loper et al., "SMPL: A skinned multi-person linear model", SIGGRAPH Asia
+2015): rest pose is a T-pose, y up, z forward, x to the person's left; shape acts linearly on the template; joints are
+regressed from the shaped template. One difference, made for good reason: the root is placed by the world position of
+the *pelvis joint*, not by SMPL's ``trans``, which leaves out the rest pelvis and so depends on shape.
+``smpl_translation`` converts at the file edge.
 """
 
 from dataclasses import dataclass, replace
@@ -45,10 +46,11 @@ SMPL_PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17
 
 @dataclass(frozen=True, eq=False)
 class BodyModel:
-    """A linear-blend-skinned body. Metres, rest frame y up and z forward. All tensors float64 on the CPU unless moved with ``to``.
+    """A linear-blend-skinned body. Metres, rest frame y up and z forward. All tensors float64 on the CPU unless moved
+    with ``to``.
 
-    ``pose_directions`` (SMPL's pose-dependent correctives) act on the features ``R_j - I`` of all joints but the root, flattened row-major; None where the
-    body has none. ``landmark_regressor`` rows are non-negative and sum to one.
+    ``pose_directions`` (SMPL's pose-dependent correctives) act on the features ``R_j - I`` of all joints but the root,
+    flattened row-major; None where the body has none. ``landmark_regressor`` rows are non-negative and sum to one.
     """
 
     name: str
@@ -92,7 +94,9 @@ class BodyModel:
 
 
 def with_vertices(body: BodyModel, count: int) -> BodyModel:
-    """The body with ``count`` of its vertices, at equal steps of their numbering, as further landmarks: ``landmarks.vertex_landmarks(count)``."""
+    """The body with ``count`` of its vertices, at equal steps of their numbering, as further landmarks:
+    ``landmarks.vertex_landmarks(count)``.
+    """
     chosen = torch.linspace(0, len(body.template) - 1, count).round().long()
     rows = torch.zeros(count, len(body.template), dtype=body.landmark_regressor.dtype)
     rows[torch.arange(count), chosen] = 1.0
@@ -105,7 +109,9 @@ def with_vertices(body: BodyModel, count: int) -> BodyModel:
 
 @dataclass(frozen=True, eq=False)
 class BodyParams:
-    """Where the body is and how it is bent: ``pelvis`` in world metres, one local rotation per joint (the root's is world_from_root), shape."""
+    """Where the body is and how it is bent: ``pelvis`` in world metres, one local rotation per joint (the root's is
+    world_from_root), shape.
+    """
 
     pelvis: Float[Tensor, "frame 3"]
     rotations: Float[Tensor, "frame joint 3 3"]
@@ -159,7 +165,9 @@ def rest_joints(body: BodyModel, shape: Float[Tensor, "frame shape"]) -> Float[T
 
 
 def tree_levels(parents: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
-    """Joints grouped by depth with their parents, root excluded, so that a chain of rotations takes one product per level."""
+    """Joints grouped by depth with their parents, root excluded, so that a chain of rotations takes one product per
+    level.
+    """
     depth = [0] * len(parents)
     for joint, parent in enumerate(parents):
         depth[joint] = 0 if parent < 0 else depth[parent] + 1

@@ -13,9 +13,11 @@ OPEN_BODY_FILE = Path(__file__).parent / "assets" / "open_body.npz"
 
 @cache
 def open_body() -> BodyModel:
-    """The open body: SMPL's 24 joints, 10 shape coefficients of about unit variance, no pose correctives. Loaded once and shared; float64 on the CPU.
+    """The open body: SMPL's 24 joints, 10 shape coefficients of about unit variance, no pose correctives. Loaded once
+    and shared; float64 on the CPU.
 
-    Derived from MakeHuman's CC0 human by ``refit_mv.workshop.builders.body_builder``; see ``refit_mv/body/assets/README.md``.
+    Derived from MakeHuman's CC0 human by ``refit_mv.workshop.builders.body_builder``; see
+    ``refit_mv/body/assets/README.md``.
     """
     with np.load(OPEN_BODY_FILE, allow_pickle=False) as arrays:
 

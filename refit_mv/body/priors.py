@@ -76,7 +76,8 @@ def load_pose_prior(path: Path = PRIOR_FILE) -> PosePrior:
             arrays = {key: data[key] for key in ("joint_names", "mean", "covariance", "lower", "upper")}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"{path}: cannot read the pose prior ({error}); build it with python -m refit_mv.workshop.builders.prior_builder"
+            f"{path}: cannot read the pose prior ({error}); build it with python -m "
+            "refit_mv.workshop.builders.prior_builder"
         ) from None
     names = tuple(str(name) for name in arrays.pop("joint_names"))
     tensors = {key: torch.from_numpy(value.astype(np.float64)) for key, value in arrays.items()}

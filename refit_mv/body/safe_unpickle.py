@@ -1,8 +1,9 @@
 """Read the pickles that SMPL models come in without running what they say.
 
-An official ``.pkl`` was written by Python 2 and names a handful of classes: NumPy arrays, SciPy's sparse matrix, chumpy's array. Exactly these (module, name)
-pairs are answered, and each by a stand-in that records what it is given; arrays are then made from the records. Any other name is refused before anything is
-looked up. chumpy, which no longer installs, is not needed: its array is the state's ``x``, its selection ``a.ravel()[idxs].reshape(preferred_shape)``.
+An official ``.pkl`` was written by Python 2 and names a handful of classes: NumPy arrays, SciPy's sparse matrix,
+chumpy's array. Exactly these (module, name) pairs are answered, and each by a stand-in that records what it is given;
+arrays are then made from the records. Any other name is refused before anything is looked up. chumpy, which no longer
+installs, is not needed: its array is the state's ``x``, its selection ``a.ravel()[idxs].reshape(preferred_shape)``.
 """
 
 import io
@@ -55,7 +56,9 @@ def _stand_in(kind: str) -> type[_Recorded]:
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """What ``_codecs.encode`` is used for by Python 3 writing protocol 2: bytes kept as text. No other codec is needed."""
+    """What ``_codecs.encode`` is used for by Python 3 writing protocol 2: bytes kept as text. No other codec is
+    needed.
+    """
     if encoding != "latin1":
         raise InputError(f"the pickle asks for the codec '{encoding}', SMPL files need latin1 alone: {OFFICIAL}")
     return text.encode("latin1")
@@ -167,7 +170,8 @@ def _made(kind: str, arguments: Any, state: Any) -> Any:
 
 
 def read_model_pickle(path: Path) -> dict[str, Any]:
-    """The dictionary in an SMPL-family ``.pkl``; chumpy and sparse entries come as plain arrays, entries of no use (objects) as None.
+    """The dictionary in an SMPL-family ``.pkl``; chumpy and sparse entries come as plain arrays, entries of no use
+    (objects) as None.
 
     Raises:
         InputError: the file names anything outside the allow-list (the message names it), or is no such pickle.

@@ -1,8 +1,9 @@
 """Landmarks without the mesh, and how they move with every parameter.
 
-A landmark is a fixed mixture of vertices and a vertex a mixture of joint motions, so both mixtures collapse into one: landmark k follows joint j
-with mass m_kj and a shape-dependent anchor, and nothing of the mesh is left. The Jacobian is in closed form: a small turn ω of joint i
-moves landmark k by ω × (c_ki − m_ki p_i), where c and m are summed over the joints below i.
+A landmark is a fixed mixture of vertices and a vertex a mixture of joint motions, so both mixtures collapse into one:
+landmark k follows joint j with mass m_kj and a shape-dependent anchor, and nothing of the mesh is left. The Jacobian is
+in closed form: a small turn ω of joint i moves landmark k by ω × (c_ki − m_ki p_i), where c and m are summed over the
+joints below i.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +26,8 @@ NEGLIGIBLE_MASS = 1e-4
 class LandmarkSkin:
     """The collapsed skinning of a chosen list of landmarks on one body. Pairs (landmark, joint) are listed sparsely.
 
-    ``offset`` displaces every landmark in the rest pose (metres, SMPL rest axes): where this person's markers or this detector's points really sit.
+    ``offset`` displaces every landmark in the rest pose (metres, SMPL rest axes): where this person's markers or this
+    detector's points really sit.
     """
 
     parents: tuple[int, ...]
@@ -98,7 +100,9 @@ class LandmarkSkin:
 
 @dataclass(frozen=True, eq=False)
 class PosedLandmarks:
-    """Landmarks in the world (metres), the skeleton that carries them, and each pair's share of its landmark's position."""
+    """Landmarks in the world (metres), the skeleton that carries them, and each pair's share of its landmark's
+    position.
+    """
 
     positions: Float[Tensor, "frame landmark 3"]
     skeleton: PosedSkeleton
@@ -109,7 +113,8 @@ class PosedLandmarks:
 def landmark_skin(
     body: BodyModel, landmark_names: tuple[str, ...], negligible: float = NEGLIGIBLE_MASS
 ) -> LandmarkSkin:
-    """Collapse regressor and skinning for the named landmarks; joints that carry no more than ``negligible`` of one are left out.
+    """Collapse regressor and skinning for the named landmarks; joints that carry no more than ``negligible`` of one are
+    left out.
 
     Raises:
         InputError: if the body does not carry one of them.
@@ -175,9 +180,11 @@ def pose_landmarks(skin: LandmarkSkin, params: BodyParams) -> PosedLandmarks:
 def rotation_jacobian(
     skin: LandmarkSkin, posed: PosedLandmarks, axes: Float[Tensor, "frame joint 3 3"] | None = None
 ) -> Float[Tensor, "frame landmark 3 joint 3"]:
-    """How landmarks move with small turns of the joints. Pose correctives are taken as constant (they move millimetres).
+    """How landmarks move with small turns of the joints. Pose correctives are taken as constant (they move
+    millimetres).
 
-    The columns of ``axes`` are the world axes of each joint's three turns: by default those of right perturbations ``R_j Exp(w_j)``.
+    The columns of ``axes`` are the world axes of each joint's three turns: by default those of right perturbations
+    ``R_j Exp(w_j)``.
     """
     frames, joints = posed.skeleton.positions.shape[:2]
     axes = posed.skeleton.rotations if axes is None else axes
@@ -185,7 +192,8 @@ def rotation_jacobian(
     flat = posed.share.new_zeros(frames, skin.landmark_count * joints, 3).index_add(1, cells, posed.share)
     mass = skin.mass.new_zeros(skin.landmark_count * joints).index_add(0, cells, skin.mass)
     carried_mass = mass.view(skin.landmark_count, joints) @ skin.descends.T
-    # Coordinates first from here on: the Jacobian's rows are then written one cross product each, without a transposed copy.
+    # Coordinates first from here on: the Jacobian's rows are then written one cross product each, without a transposed
+    # copy.
     carried = flat.view(frames, skin.landmark_count, joints, 3).permute(3, 0, 1, 2) @ skin.descends.T
     lx, ly, lz = (carried - carried_mass * posed.skeleton.positions.permute(2, 0, 1)[:, :, None])[..., None].unbind(0)
     ax, ay, az = axes.permute(2, 0, 1, 3)[:, :, None].unbind(0)

@@ -95,7 +95,8 @@ def bench(
     if session is not None or demo:
         if sequences or meet_subject or weak_priors or page_file is not None or (session is not None and demo):
             raise InputError(
-                "a recording has no truth and no page: --session or --demo goes with --optimizers, --keypoints, --body, --recipe and --csv alone"
+                "a recording has no truth and no page: --session or --demo goes with --optimizers, --keypoints, "
+                "--body, --recipe and --csv alone"
             )
         return _bench_recording(chosen, optimizers, load_body(body), csv_file, (session, calib, units, keypoints))
     if calib is not None or units is not None:
@@ -104,12 +105,14 @@ def bench(
     if sequences:
         if weak_priors or page_file is not None or options["starts"] != ("cold",) or options["scipy_frames"]:
             raise InputError(
-                "--sequences starts cold with the usual priors and has no page: leave out --weak-priors, --page, --starts and --scipy-frames"
+                "--sequences starts cold with the usual priors and has no page: leave out --weak-priors, --page, "
+                "--starts and --scipy-frames"
             )
         return _bench_sequences(chosen, optimizers, load_body(body), csv_file, meet_subject, options)
     if meet_subject:
         raise InputError(
-            "--meet-subject is about sequences: frames that have nothing to do with one another each have a shape of their own; add --sequences"
+            "--meet-subject is about sequences: frames that have nothing to do with one another each have a "
+            "shape of their own; add --sequences"
         )
     named = _named(chosen, optimizers)
     request = BenchRequest(cost=WEAKEST_PRIORS if weak_priors else chosen.cost, body=load_body(body), **options)

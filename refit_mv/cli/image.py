@@ -1,4 +1,6 @@
-"""Commands about pictures: training the image network, and fitting a shape to single views. They parse, call and print."""
+"""Commands about pictures: training the image network, and fitting a shape to single views. They parse, call and
+print.
+"""
 
 from pathlib import Path
 
@@ -53,7 +55,8 @@ def train_image(
 def shape(session: Path, **options) -> None:
     """Fit a person's shape to one view of SESSION with the pose held.
 
-    Classic: least squares on keypoints, and on silhouettes where there are any. Learned: the image network on the view's pictures.
+    Classic: least squares on keypoints, and on silhouettes where there are any. Learned: the image network on the
+    view's pictures.
     """
     from refit_mv.shape_request import ShapeRequest, fit_session_shape
 

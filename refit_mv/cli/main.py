@@ -7,8 +7,8 @@ from math import isfinite
 from pathlib import Path
 from typing import NoReturn
 
-# Frames are many and small, and threads inside one operation fight each other: a decomposition of a frame's Jacobian takes ten times as long. OpenBLAS reads
-# this once, when NumPy is first imported.
+# Frames are many and small, and threads inside one operation fight each other: a decomposition of a frame's Jacobian
+# takes ten times as long. OpenBLAS reads this once, when NumPy is first imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import click

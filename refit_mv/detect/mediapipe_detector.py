@@ -27,7 +27,8 @@ class MediapipeDetector:
             raise InputError(f"detector mediapipe is not installed ({error}); run: {INSTALL}") from None
         except AttributeError:
             raise InputError(
-                f"mediapipe {metadata.version('mediapipe')} has no built-in pose models (0.10.21 is the last that carries them); run: {INSTALL}"
+                f"mediapipe {metadata.version('mediapipe')} has no built-in pose models (0.10.21 is the last that "
+                f"carries them); run: {INSTALL}"
             ) from None
 
     @property

@@ -34,7 +34,8 @@ def run_detection(session: Session, detector: Detector, out_folder: Path, progre
         source = frame_source(view)
         if source is None:
             raise InputError(
-                f"view {view.name} of {session.path} has no video and no images to detect people in; add them, or use the keypoints that are there"
+                f"view {view.name} of {session.path} has no video and no images to detect people in; add them, or "
+                "use the keypoints that are there"
             )
         pictures[view.name] = source
     folder = out_folder / "pose"
@@ -95,7 +96,8 @@ def _detect_view(name: str, source: FrameSource, detector: Detector, folder: Pat
 def _openpose(people: Float[np.ndarray, "person joint 3"], detector: Detector) -> bytes:
     if people.shape[1:] != (len(detector.keypoints.keypoint_names), 3) or not np.isfinite(people).all():
         raise InputError(
-            f"detector {detector.name} returned {people.shape} (finite: {bool(np.isfinite(people).all())}) for {detector.keypoints.name}"
+            f"detector {detector.name} returned {people.shape} (finite: {bool(np.isfinite(people).all())}) for "
+            f"{detector.keypoints.name}"
         )
     # A hundredth of a pixel is far below any detector's noise and keeps files small.
     rows = [{"person_id": [-1], "pose_keypoints_2d": np.round(person, 4).reshape(-1).tolist()} for person in people]

@@ -26,9 +26,9 @@ ROTATION_TOLERANCE = 1e-3
 class Camera:
     """One calibrated camera.
 
-    ``matrix`` is the 3×3 intrinsic matrix in pixels. ``distortion`` holds OpenCV's coefficients: k1 k2 p1 p2 [k3 [k4 k5 k6]] for
-    ``brown_conrady`` (4, 5 or 8 numbers; none means no distortion) and k1…k4 of ``cv2.fisheye`` for ``fisheye``.
-    ``size`` is (width, height) in pixels, or None where the calibration does not say.
+    ``matrix`` is the 3×3 intrinsic matrix in pixels. ``distortion`` holds OpenCV's coefficients: k1 k2 p1 p2 [k3 [k4 k5
+    k6]] for ``brown_conrady`` (4, 5 or 8 numbers; none means no distortion) and k1…k4 of ``cv2.fisheye`` for
+    ``fisheye``. ``size`` is (width, height) in pixels, or None where the calibration does not say.
 
     Raises:
         InputError: on anything that cannot be a camera (non-finite numbers, focal length not positive, no rotation).
@@ -46,12 +46,14 @@ class Camera:
         distortion = np.asarray(self.distortion, dtype=np.float64).reshape(-1)
         if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
             raise InputError(
-                f"camera '{self.name}': intrinsic matrix must be 3×3, finite, with positive focal lengths; got {matrix.tolist()}"
+                f"camera '{self.name}': intrinsic matrix must be 3×3, finite, with positive focal lengths; got "
+                f"{matrix.tolist()}"
             )
         allowed = (0, 4, 5, 8) if self.lens == "brown_conrady" else (0, 4)
         if distortion.size not in allowed or not np.isfinite(distortion).all():
             raise InputError(
-                f"camera '{self.name}': {self.lens} distortion takes {allowed} finite coefficients, got {distortion.tolist()}"
+                f"camera '{self.name}': {self.lens} distortion takes {allowed} finite coefficients, got "
+                f"{distortion.tolist()}"
             )
         if self.size is not None and (len(self.size) != 2 or min(self.size) <= 0):
             raise InputError(f"camera '{self.name}': size must be (width, height) in pixels, got {self.size}")

@@ -1,7 +1,8 @@
 """World points to pixels and back to rays, for whole batches and all views at once.
 
-Lens models are OpenCV's: Brown–Conrady with 4, 5 or 8 coefficients, and the equidistant fisheye model of ``cv2.fisheye``
-(Kannala & Brandt, PAMI 2006). Undistortion solves the polynomial by Newton's method, where OpenCV stops after five fixed-point steps.
+Lens models are OpenCV's: Brown–Conrady with 4, 5 or 8 coefficients, and the equidistant fisheye model of
+``cv2.fisheye`` (Kannala & Brandt, PAMI 2006). Undistortion solves the polynomial by Newton's method, where OpenCV stops
+after five fixed-point steps.
 """
 
 import torch
@@ -13,7 +14,8 @@ from refit_mv.kernels.compiling import array, serves
 from refit_mv.kernels.lens import pixel_bearings
 
 NEWTON_STEPS = 12
-# A pixel whose undistorted point does not map back to it within this many focal lengths lies outside the lens polynomial's valid range.
+# A pixel whose undistorted point does not map back to it within this many focal lengths lies outside the lens
+# polynomial's valid range.
 ROUND_TRIP_TOLERANCE = 1e-7
 
 # Depths and distances from the optical axis (metres) below this count as none.
@@ -58,8 +60,8 @@ def project_camera(
 ) -> tuple[Float[Tensor, "*batch view point 2"], Float[Tensor, "*batch view point"]]:
     """Pixels and depth (metres along the optical axis) of points given in each camera's own frame."""
     x, y, z = p_cam.unbind(-1)
-    # Points on the camera plane have no pixel; the caller sees their depth and must not use it. The limits only keep numbers and gradients
-    # finite: a gradient that is NaN in one branch of torch.where poisons the other.
+    # Points on the camera plane have no pixel; the caller sees their depth and must not use it. The limits only keep
+    # numbers and gradients finite: a gradient that is NaN in one branch of torch.where poisons the other.
     safe_z = torch.where(z.abs() < NEAREST_DEPTH, torch.full_like(z, NEAREST_DEPTH), z)
     distortion = rig.distortion[:, None, :]
     ratio = torch.stack([x / safe_z, y / safe_z], dim=-1).clamp(-STEEPEST_RATIO, STEEPEST_RATIO)
@@ -87,11 +89,14 @@ def project(
 def camera_bearings(
     rig: StackedRig, pixels: Float[Tensor, "*batch view point 2"]
 ) -> tuple[Float[Tensor, "*batch view point 3"], Bool[Tensor, "*batch view point"]]:
-    """Unit viewing directions in each camera's frame, lens distortion removed, and where the lens model could be inverted."""
+    """Unit viewing directions in each camera's frame, lens distortion removed, and where the lens model could be
+    inverted.
+    """
     if serves(pixels, rig.matrix, rig.distortion, rig.is_fisheye):
         views, points = pixels.shape[-3:-1]
         direction, valid = pixel_bearings(
-            array(torch.linalg.inv(rig.matrix[:, :2, :2])), array(rig.matrix[:, :2, 2]), array(rig.distortion), array(rig.is_fisheye),
+            array(torch.linalg.inv(rig.matrix[:, :2, :2])), array(rig.matrix[:, :2, 2]), array(rig.distortion),
+            array(rig.is_fisheye),
             array(pixels.reshape(-1, views, points, 2)), NEWTON_STEPS, ROUND_TRIP_TOLERANCE,
         )  # fmt: skip
         return torch.from_numpy(direction).view(*pixels.shape[:-1], 3), torch.from_numpy(valid).view(pixels.shape[:-1])
@@ -135,6 +140,8 @@ def camera_bearings(
 def bearings(
     rig: StackedRig, pixels: Float[Tensor, "*batch view point 2"]
 ) -> tuple[Float[Tensor, "*batch view point 3"], Bool[Tensor, "*batch view point"]]:
-    """Unit viewing directions in the world frame, one ray per pixel from its camera's ``center``, and where they are valid."""
+    """Unit viewing directions in the world frame, one ray per pixel from its camera's ``center``, and where they are
+    valid.
+    """
     in_camera, valid = camera_bearings(rig, pixels)
     return in_camera @ rig.cam_from_world.rotation, valid

@@ -1,7 +1,8 @@
 """Rotations as 3×3 matrices, and their tangent space.
 
-Matrices act on column vectors. Perturbations are applied on the right, ``R Exp(w)``, so ``w`` lives in the rotated (local)
-frame. Formulas and names follow Solà, Deray, Atchuthan, "A micro Lie theory for state estimation in robotics" (2018).
+Matrices act on column vectors. Perturbations are applied on the right, ``R Exp(w)``, so ``w`` lives in the rotated
+(local) frame. Formulas and names follow Solà, Deray, Atchuthan, "A micro Lie theory for state estimation in robotics"
+(2018).
 """
 
 import torch
@@ -123,8 +124,9 @@ def right_jacobian_inverse(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "
 def nearest_rotation(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
     """The rotation closest in Frobenius norm; its determinant is always +1 (Kabsch 1978, Umeyama 1991).
 
-    First derivatives are exact wherever the answer is unique. Those of the singular value decomposition itself are not finite where singular
-    values coincide, as for a mean of equal rotations, so the gradient goes through the tangent space instead.
+    First derivatives are exact wherever the answer is unique. Those of the singular value decomposition itself are not
+    finite where singular values coincide, as for a mean of equal rotations, so the gradient goes through the tangent
+    space instead.
     """
     with torch.no_grad():
         if serves(matrix):
@@ -136,7 +138,8 @@ def nearest_rotation(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*bat
             nearest = u @ torch.diag_embed(torch.stack([ones, ones, sign], -1)) @ vh
     if not (matrix.requires_grad and torch.is_grad_enabled()):
         return nearest
-    # The nearest rotation R makes S = Rᵀ M symmetric; Rᵀ dM - dMᵀ R = hat((tr(S) I - S) w) is how R Exp(w) follows a change of M.
+    # The nearest rotation R makes S = Rᵀ M symmetric; Rᵀ dM - dMᵀ R = hat((tr(S) I - S) w) is how R Exp(w) follows a
+    # change of M.
     symmetric = nearest.transpose(-1, -2) @ matrix
     skew = symmetric - symmetric.transpose(-1, -2)
     twist = torch.stack([skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]], dim=-1)
@@ -167,7 +170,8 @@ def align(source: Float[Tensor, "*batch 3"], target: Float[Tensor, "*batch 3"]) 
     b = torch.nn.functional.normalize(target, dim=-1)
     axis = torch.linalg.cross(a, b)
     cosine = (a * b).sum(-1, keepdim=True)
-    # Opposite directions have no smallest rotation: any axis across will do, so one is made from the least aligned unit vector.
+    # Opposite directions have no smallest rotation: any axis across will do, so one is made from the least aligned unit
+    # vector.
     least = torch.nn.functional.one_hot(a.abs().argmin(-1), 3).to(a.dtype)
     across = torch.nn.functional.normalize(torch.linalg.cross(a, least), dim=-1)
     angle = torch.atan2(axis.norm(dim=-1, keepdim=True), cosine)

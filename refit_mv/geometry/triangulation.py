@@ -1,8 +1,8 @@
 """Where rays meet: weighted linear triangulation with robust reweighting.
 
-Each ray i (camera centre c, unit direction d) says ``(I - d dᵀ)(x - c) = 0``. The weighted sum of these projectors is a 3×3 information
-matrix, so extra knowledge (a depth guessed from a person's size) enters as one more term, and one ray alone is no special case.
-Dividing by the squared distance makes the residual angular, as the image measures it.
+Each ray i (camera centre c, unit direction d) says ``(I - d dᵀ)(x - c) = 0``. The weighted sum of these projectors is a
+3×3 information matrix, so extra knowledge (a depth guessed from a person's size) enters as one more term, and one ray
+alone is no special case. Dividing by the squared distance makes the residual angular, as the image measures it.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from refit_mv.kernels.triangulation import meeting_points, robust_points
 class Triangulation:
     """Points in the world (metres) and what supports them.
 
-    ``residual`` is the angle in radians between each ray and the point. ``support`` counts the rays that ended within twice the robust scale. ``parallax``
-    is the largest sine between two supporting rays: near zero, depth is unknown.
+    ``residual`` is the angle in radians between each ray and the point. ``support`` counts the rays that ended within
+    twice the robust scale. ``parallax`` is the largest sine between two supporting rays: near zero, depth is unknown.
     """
 
     points: Float[Tensor, "*batch point 3"]
@@ -37,8 +37,9 @@ def ray_projector(direction: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch
 
 
 def _floor_share(kind: torch.dtype) -> float:
-    """Rank-deficient sums (no ray, one ray, parallel rays) stay solvable: the floor is 1e-9 of the largest weight, far below any real ray, and in float32 what rounding
-    needs (2e-6; below that the solver meets exact zeros and refuses the whole batch).
+    """Rank-deficient sums (no ray, one ray, parallel rays) stay solvable: the floor is 1e-9 of the largest weight, far
+    below any real ray, and in float32 what rounding needs (2e-6; below that the solver meets exact zeros and refuses
+    the whole batch).
     """
     return max(1e-9, 16 * torch.finfo(kind).eps)
 
@@ -91,9 +92,9 @@ def triangulate(
 ) -> Triangulation:
     """Robust triangulation of every point from all views.
 
-    The start is the pair of views that the others agree with best (every pair is tried), so that one gross outlier among three views does not drag
-    the mean; then iteratively reweighted least squares with the Geman–McClure kernel. ``weight`` is 0 for missing rays; ``robust_scale`` in radians
-    (0.02 is 6 cm at 3 m).
+    The start is the pair of views that the others agree with best (every pair is tried), so that one gross outlier
+    among three views does not drag the mean; then iteratively reweighted least squares with the Geman–McClure kernel.
+    ``weight`` is 0 for missing rays; ``robust_scale`` in radians (0.02 is 6 cm at 3 m).
     """
     view_count = center.shape[0]
     if serves(direction, center, weight):

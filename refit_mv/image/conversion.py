@@ -49,7 +49,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         if foreign is None:
             raise InputError(f"{path} is no PyTorch checkpoint, or a damaged one: fetch it again") from None
         raise InputError(
-            f"{path} was not opened: its pickle asks for '{foreign[1]}', where a checkpoint holds tensors and numbers; get it from its authors"
+            f"{path} was not opened: its pickle asks for '{foreign[1]}', where a checkpoint holds tensors and "
+            "numbers; get it from its authors"
         ) from None
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"]
@@ -88,12 +89,14 @@ def find_points(checkpoint: Path) -> Path:
         if (folder / POINTS_FILE).is_file():
             return folder / POINTS_FILE
     raise InputError(
-        f"{POINTS_FILE}, the vertices at which the network looks, is not beside {checkpoint}: give it with --points (the authors keep it in data/smpl)"
+        f"{POINTS_FILE}, the vertices at which the network looks, is not beside {checkpoint}: give it with "
+        "--points (the authors keep it in data/smpl)"
     )
 
 
 def convert(checkpoint: Path, points: Path | None = None, out: Path | None = None) -> Path:
-    """Write the released checkpoint as weights that ``optimizer: image`` reads. Returns the file, by default the checkpoint's name with ``.safetensors``.
+    """Write the released checkpoint as weights that ``optimizer: image`` reads. Returns the file, by default the
+    checkpoint's name with ``.safetensors``.
 
     Raises:
         InputError: the checkpoint or the points cannot be used; nothing is written then.

@@ -1,7 +1,8 @@
 """Crops and the full-frame camera behind them.
 
-A network that sees a crop alone cannot know that a person at the picture's edge is seen from the side. CLIFF (Li et al., ECCV 2022) therefore tells it where the crop lies, and
-lets its weak-perspective answer (scale, shift) stand for a translation in the full frame's own camera. Pictures are free of lens distortion here and have one focal length.
+A network that sees a crop alone cannot know that a person at the picture's edge is seen from the side. CLIFF (Li et
+al., ECCV 2022) therefore tells it where the crop lies, and lets its weak-perspective answer (scale, shift) stand for a
+translation in the full frame's own camera. Pictures are free of lens distortion here and have one focal length.
 """
 
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# CLIFF's normalisation of the box: its place by the usual half field of view, its size by that of people in the training data, in focal lengths.
+# CLIFF's normalisation of the box: its place by the usual half field of view, its size by that of people in the
+# training data, in focal lengths.
 PLACE_SCALE, MEAN_SIDE, SIDE_SPREAD = 2.8, 0.24, 0.06
-# Nearer than this (metres) nobody stands before a camera. Only views that see nothing come here, when others have put the person elsewhere.
+# Nearer than this (metres) nobody stands before a camera. Only views that see nothing come here, when others have put
+# the person elsewhere.
 NEAREST = 0.1
 
 
@@ -46,7 +49,9 @@ class CropCamera:
         return torch.cat([place, side[:, None]], dim=-1)
 
     def translation(self, camera: Float[Tensor, "crop 3"]) -> Float[Tensor, "crop 3"]:
-        """Metres in the full frame's camera, for the network's (scale, x, y): SMPL's translation, which leaves out the rest pelvis."""
+        """Metres in the full frame's camera, for the network's (scale, x, y): SMPL's translation, which leaves out the
+        rest pelvis.
+        """
         scale, shift = camera[:, 0], camera[:, 1:]
         apparent = self.box_side * scale
         across = shift + 2 * (self.box_center - self.principal) / apparent[:, None]

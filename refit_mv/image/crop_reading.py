@@ -20,13 +20,16 @@ from refit_mv.session.video import FrameSource
 
 # Rays further than this from the optical axis (75 degrees) have no sensible place in a flat picture.
 STEEPEST = 3.7
-# Where nobody was detected a crop lies in the middle, as large as a person some metres away; it is black and counts for nothing.
+# Where nobody was detected a crop lies in the middle, as large as a person some metres away; it is black and counts for
+# nothing.
 EMPTY_SIDE = 0.24
 
 
 @dataclass(frozen=True, eq=False)
 class Crops:
-    """Crops of some frames, frame by frame and view by view. ``weight``: mean confidence of the detection, 0 where there is no picture or nobody in it."""
+    """Crops of some frames, frame by frame and view by view. ``weight``: mean confidence of the detection, 0 where
+    there is no picture or nobody in it.
+    """
 
     pictures: UInt8[Tensor, "crop size size 3"]
     cameras: CropCamera
@@ -36,7 +39,9 @@ class Crops:
 
 @dataclass(frozen=True, eq=False)
 class CropReader:
-    """``sources`` are the views' pictures (None: there are none) and ``positions`` where in them each frame is (−1: missing). ``observations`` hold one person."""
+    """``sources`` are the views' pictures (None: there are none) and ``positions`` where in them each frame is (−1:
+    missing). ``observations`` hold one person.
+    """
 
     rig: CameraRig
     sources: tuple[FrameSource | None, ...]
@@ -135,7 +140,8 @@ class CropReader:
 
 
 def crop_reader(session: Session, source_numbers: Int[np.ndarray, "frame view"], person: Observations) -> CropReader:
-    """A reader of one person's crops. ``source_numbers`` tell which of each view's own pictures belongs to a frame (−1: none).
+    """A reader of one person's crops. ``source_numbers`` tell which of each view's own pictures belongs to a frame (−1:
+    none).
 
     Raises:
         InputError: a view's pictures cannot be opened.

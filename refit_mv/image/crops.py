@@ -46,7 +46,8 @@ def cut(
     box_side: float,
     size: int,
 ) -> UInt8[np.ndarray, "size size 3"]:
-    """A square of the undistorted picture. Box and crop belong to a pinhole camera with ``camera.focal`` and the camera's principal point; outside the picture is black.
+    """A square of the undistorted picture. Box and crop belong to a pinhole camera with ``camera.focal`` and the
+    camera's principal point; outside the picture is black.
 
     Pixel (row, column) of the crop shows the point half a pixel further in, so that the crop's corner is at zero.
     """

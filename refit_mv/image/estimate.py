@@ -17,8 +17,9 @@ from refit_mv.image.streams import Change
 class Estimate:
     """One body per crop, seen from the crop's own full-frame camera.
 
-    ``pose`` are 6D rotations of SMPL's 24 joints, read as two columns, the root's being cam_from_root. ``camera`` is (scale, x, y) of the crop; see ``CropCamera.translation``.
-    ``log_trust`` is each stream's opinion of how much this crop's proposal should count among views, None where that is not learned.
+    ``pose`` are 6D rotations of SMPL's 24 joints, read as two columns, the root's being cam_from_root. ``camera`` is
+    (scale, x, y) of the crop; see ``CropCamera.translation``. ``log_trust`` is each stream's opinion of how much this
+    crop's proposal should count among views, None where that is not learned.
     """
 
     pose: Float[Tensor, "crop joint 3 2"]

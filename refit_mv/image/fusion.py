@@ -1,8 +1,10 @@
 """One body from what every view proposes.
 
-``mean`` is what the released multi-view mode does: plain means, cameras left to themselves, so that no common position comes out. ``updates`` is metric. SMPL's translation leaves
-out the rest pelvis, an offset that is the same in every camera's axes and therefore another in the world for each: averaging translations is wrong by tens of millimetres. So
-the *pelvis* is placed, where the views' rays to it cross. Rotations are averaged on SO(3), where a mean is never a reflection. Views count by how much they can be trusted.
+``mean`` is what the released multi-view mode does: plain means, cameras left to themselves, so that no common position
+comes out. ``updates`` is metric. SMPL's translation leaves out the rest pelvis, an offset that is the same in every
+camera's axes and therefore another in the world for each: averaging translations is wrong by tens of millimetres. So
+the *pelvis* is placed, where the views' rays to it cross. Rotations are averaged on SO(3), where a mean is never a
+reflection. Views count by how much they can be trusted.
 """
 
 from dataclasses import dataclass
@@ -27,8 +29,8 @@ ALONG = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Which crops belong together: ``count`` views of each frame, frame by frame. ``weight`` says how much each crop counts (a detection's confidence; 0: nothing was seen),
-    None: all alike.
+    """Which crops belong together: ``count`` views of each frame, frame by frame. ``weight`` says how much each crop
+    counts (a detection's confidence; 0: nothing was seen), None: all alike.
     """
 
     count: int
@@ -66,7 +68,8 @@ def _plain_mean(estimate: Estimate, views: Views) -> Estimate:
     with torch.no_grad():
         u, _, vh = torch.linalg.svd(mean)
         inside_out = torch.linalg.det(u @ vh)[:, None, None] < 0
-    # Where the mean of roots turns inside out, so does the released code's. Elsewhere the nearest rotation is the same, and has a gradient.
+    # Where the mean of roots turns inside out, so does the released code's. Elsewhere the nearest rotation is the same,
+    # and has a gradient.
     root = cam_from_world @ _each_view(torch.where(inside_out, u @ vh, so3.nearest_rotation(mean)), views.count)
     limbs = _each_view(estimate.pose[:, 1:].unflatten(0, (-1, views.count)).mean(1), views.count)
     shape = _each_view(estimate.shape.unflatten(0, (-1, views.count)).mean(1), views.count)
@@ -86,7 +89,9 @@ def _metric(estimate: Estimate, views: Views, crops: CropCamera, body: FeedbackB
 
 @dataclass(frozen=True, eq=False)
 class WorldBody:
-    """One body per frame in the world: the pelvis in metres, world_from_root, the other joints' local rotations, and the network's shape."""
+    """One body per frame in the world: the pelvis in metres, world_from_root, the other joints' local rotations, and
+    the network's shape.
+    """
 
     pelvis: Float[Tensor, "frame 3"]
     root: Float[Tensor, "frame 3 3"]

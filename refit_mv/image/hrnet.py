@@ -1,7 +1,8 @@
-"""HRNet-W48 (Sun et al., "Deep high-resolution representation learning for human pose estimation", CVPR 2019) as ReFit uses it.
+"""HRNet-W48 (Sun et al., "Deep high-resolution representation learning for human pose estimation", CVPR 2019) as ReFit
+uses it.
 
-Four branches at strides 4, 8, 16 and 32 run side by side and exchange features after every few blocks. At the end all are brought to stride 4 and concatenated; a second head
-runs downwards and is averaged into one vector.
+Four branches at strides 4, 8, 16 and 32 run side by side and exchange features after every few blocks. At the end all
+are brought to stride 4 and concatenated; a second head runs downwards and is averaged into one vector.
 """
 
 from itertools import pairwise
@@ -63,7 +64,9 @@ class Bottleneck(nn.Module):
 
 
 def _down(source: int, target: int) -> nn.Sequential:
-    """From branch ``source`` to the coarser ``target``: a stride-2 convolution for each step, channels changed by the last."""
+    """From branch ``source`` to the coarser ``target``: a stride-2 convolution for each step, channels changed by the
+    last.
+    """
     inner = [ConvNormReLU(WIDTHS[source], WIDTHS[source], stride=2) for _ in range(target - source - 1)]
     return nn.Sequential(*inner, ConvNorm(WIDTHS[source], WIDTHS[target], stride=2))
 

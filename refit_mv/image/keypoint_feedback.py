@@ -1,4 +1,6 @@
-"""Detected keypoints as feedback beside the feature maps: how far the body's points are from where a detector saw them."""
+"""Detected keypoints as feedback beside the feature maps: how far the body's points are from where a detector saw
+them.
+"""
 
 from dataclasses import dataclass
 
@@ -20,7 +22,9 @@ class KeypointEvidence:
 
 
 class KeypointFeedback(nn.Module):
-    """Residuals to features that are added to those of the windows. Starts at zero: a network trained on pictures alone is not disturbed by being given a second source."""
+    """Residuals to features that are added to those of the windows. Starts at zero: a network trained on pictures alone
+    is not disturbed by being given a second source.
+    """
 
     def __init__(self, keypoints: int, outputs: int) -> None:
         super().__init__()

@@ -13,7 +13,8 @@ def look_up(
 ) -> Float[Tensor, "crop point window"]:
     """Each point's own map in a square window around the point's pixel (of the crop), bilinear, zero outside the map.
 
-    Map pixel (i, j) answers for crop pixel (4 i, 4 j), without a shift by half a pixel. The window is flattened with x as the outer index and y as the inner one.
+    Map pixel (i, j) answers for crop pixel (4 i, 4 j), without a shift by half a pixel. The window is flattened with x
+    as the outer index and y as the inner one.
     """
     crops, points, height, width = maps.shape
     step = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)

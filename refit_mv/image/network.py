@@ -1,4 +1,6 @@
-"""ReFit (Wang and Daniilidis, "ReFit: Recurrent fitting network for 3D human recovery", ICCV 2023): look up feedback in the picture, update the body, add, repeat."""
+"""ReFit (Wang and Daniilidis, "ReFit: Recurrent fitting network for 3D human recovery", ICCV 2023): look up feedback in
+the picture, update the body, add, repeat.
+"""
 
 import torch
 from jaxtyping import Float
@@ -81,12 +83,11 @@ class ImageReFit(nn.Module):
         """Fit every crop, or every frame of ``views``.
 
         Args:
-            images: crops of ``options.crop_size`` pixels, normalised (``crops.normalised``).
-            crops: where they lie in their frames.
-            body: prepared by ``feedback_body`` with this network's options, in the precision and on the device of ``images``.
-            views: which crops show one person at one moment; None: each crop for itself.
-            keypoints: detected points, for networks with ``options.keypoints``.
-            iterations: other than the options' number.
+            images: crops of ``options.crop_size`` pixels, normalised (``crops.normalised``). crops: where they lie in
+            their frames. body: prepared by ``feedback_body`` with this network's options, in the precision and on the
+            device of ``images``. views: which crops show one person at one moment; None: each crop for itself.
+            keypoints: detected points, for networks with ``options.keypoints``. iterations: other than the options'
+            number.
 
         Returns:
             The start and the estimate after every iteration.

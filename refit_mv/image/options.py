@@ -18,11 +18,14 @@ COARSEST_STRIDE = 32
 class ImageNetworkOptions:
     """Sizes and switches; the defaults are those of the released ReFit.
 
-    ``crop_size`` in pixels, a multiple of 32. ``points``: where on the body feedback is looked up: the 67 markers, ``dense_points`` vertices, or the semantic keypoints that
-    the explicit evidence uses too. ``point_vertices`` names vertices of one certain mesh instead (the released markers are vertices of SMPL's), which has ``mesh_vertices`` of them (0: not known, not checked). ``radius``: the look-up window is
-    2 · radius + 1 pixels of the feature map wide. ``point_features``, ``feedback_features``: what a window, and all of them together, are reduced to. ``dropout``: share of the
-    points left out in training, the same ones in all iterations. ``fusion`` across views: ``mean`` is the released plain mean, ``updates`` makes one metric body in the world.
-    ``trust``: learn how much each view's proposal counts. ``keypoints``: detected keypoints are a second source of feedback in the same loop.
+    ``crop_size`` in pixels, a multiple of 32. ``points``: where on the body feedback is looked up: the 67 markers,
+    ``dense_points`` vertices, or the semantic keypoints that the explicit evidence uses too. ``point_vertices`` names
+    vertices of one certain mesh instead (the released markers are vertices of SMPL's), which has ``mesh_vertices`` of
+    them (0: not known, not checked). ``radius``: the look-up window is 2 · radius + 1 pixels of the feature map wide.
+    ``point_features``, ``feedback_features``: what a window, and all of them together, are reduced to. ``dropout``:
+    share of the points left out in training, the same ones in all iterations. ``fusion`` across views: ``mean`` is the
+    released plain mean, ``updates`` makes one metric body in the world. ``trust``: learn how much each view's proposal
+    counts. ``keypoints``: detected keypoints are a second source of feedback in the same loop.
     """
 
     backbone: BackboneName = "hrnet-w48"

@@ -1,6 +1,7 @@
 """The points of a body at which feedback is looked up, on whatever body is at hand.
 
-The network speaks of SMPL's 24 joints and ten shape coefficients. Joints that a body has beyond these rest; a body with fewer shape directions ignores the others.
+The network speaks of SMPL's 24 joints and ten shape coefficients. Joints that a body has beyond these rest; a body with
+fewer shape directions ignores the others.
 """
 
 from dataclasses import dataclass, replace
@@ -16,7 +17,8 @@ from refit_mv.body.skin import LandmarkSkin, landmark_skin, pose_landmarks
 from refit_mv.errors import InputError
 from refit_mv.image.options import ImageNetworkOptions
 
-# What explicit keypoints are matched to: COCO's 17 and six points of the feet. Detectors with other sets are read by name.
+# What explicit keypoints are matched to: COCO's 17 and six points of the feet. Detectors with other sets are read by
+# name.
 KEYPOINT_NAMES = keypoint_set("coco23").keypoint_names
 
 
@@ -31,8 +33,8 @@ def point_count(options: ImageNetworkOptions) -> int:
 
 @dataclass(frozen=True, eq=False)
 class FeedbackBody:
-    """A body as the network's loop needs it. ``skin`` carries the feedback points, and after them the explicit keypoints. ``joint_source`` names the network's joint behind each
-    of the body's, −1 for a joint that rests.
+    """A body as the network's loop needs it. ``skin`` carries the feedback points, and after them the explicit
+    keypoints. ``joint_source`` names the network's joint behind each of the body's, −1 for a joint that rests.
     """
 
     body: BodyModel
@@ -89,7 +91,8 @@ def _with_chosen_vertices(body: BodyModel, chosen: tuple[int, ...], expected: in
     count = len(body.template)
     if max(chosen) >= count or expected not in (0, count):
         raise InputError(
-            f"the network looks at vertices of a mesh that has {expected or f'more than {max(chosen)}'}, body '{body.name}' has {count}:"
+            f"the network looks at vertices of a mesh that has {expected or f'more than {max(chosen)}'}, body "
+            f"'{body.name}' has {count}:"
             " give the body the network was trained with, SMPL for the released weights (--body)"
         )
     rows = torch.nn.functional.one_hot(torch.tensor(chosen), count).to(body.landmark_regressor)

@@ -16,7 +16,9 @@ Hold = Callable[[Estimate], Estimate]
 
 
 def held_at(params: BodyParams, crops: CropCamera, feedback: FeedbackBody) -> Hold:
-    """What puts every estimate back to the rotations (of SMPL's 24 joints) and the pelvis of ``params``, which are in each crop's camera; its shape is left alone."""
+    """What puts every estimate back to the rotations (of SMPL's 24 joints) and the pelvis of ``params``, which are in
+    each crop's camera; its shape is left alone.
+    """
     pose = to_6d(params.rotations)
 
     def hold(estimate: Estimate) -> Estimate:
@@ -27,7 +29,9 @@ def held_at(params: BodyParams, crops: CropCamera, feedback: FeedbackBody) -> Ho
 
 
 class PosedReFit(ImageReFit):
-    """The network, whose estimates are put back by ``hold`` after the start and after every iteration, while there is one."""
+    """The network, whose estimates are put back by ``hold`` after the start and after every iteration, while there is
+    one.
+    """
 
     hold: Hold | None = None
 

@@ -1,6 +1,7 @@
 """Which face of a mesh every pixel sees: a depth buffer in NumPy, so that people can be rendered on any machine.
 
-Made for bodies in crops, whose faces cover a few pixels each: all faces are filled at once, every pixel of every face's bounding rectangle being one row of an array.
+Made for bodies in crops, whose faces cover a few pixels each: all faces are filled at once, every pixel of every face's
+bounding rectangle being one row of an array.
 """
 
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ NEAR = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Raster:
-    """The pixels that see the mesh, in reading order of the picture: ``place`` counts along its rows. ``barycentric`` are perspective-correct weights of the face's three corners, ``depth`` metres along
-    the optical axis.
+    """The pixels that see the mesh, in reading order of the picture: ``place`` counts along its rows. ``barycentric``
+    are perspective-correct weights of the face's three corners, ``depth`` metres along the optical axis.
     """
 
     size: tuple[int, int]
@@ -48,8 +49,9 @@ def rasterise(
     faces: Int[np.ndarray, "face 3"],
     size: tuple[int, int],
 ) -> Raster:
-    """Fill the faces that look at the camera (their corners run clockwise in the picture, y down, as outward-wound faces do); the nearest wins. A pixel belongs to a face that covers its centre, which lies at
-    integer coordinates. ``size`` is (width, height).
+    """Fill the faces that look at the camera (their corners run clockwise in the picture, y down, as outward-wound
+    faces do); the nearest wins. A pixel belongs to a face that covers its centre, which lies at integer coordinates.
+    ``size`` is (width, height).
     """
     width, height = size
     corner = pixels[faces].astype(np.float32)

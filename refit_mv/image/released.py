@@ -1,7 +1,7 @@
 """The released checkpoint's names, one to one with ours.
 
-Nothing else in the package knows them. Every tensor of the released network has exactly one place here and the other way round, except that its HRNet lists the three
-downward convolutions twice.
+Nothing else in the package knows them. Every tensor of the released network has exactly one place here and the other
+way round, except that its HRNet lists the three downward convolutions twice.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,9 @@
 """A person's shape from one view, the pose being known: least squares on keypoints and silhouettes.
 
-With the joints' rotations held, every point of a linear-blend-skinned body moves linearly with the shape coefficients, so a Gauss–Newton step needs no more than the body at the mean shape and at each unit shape. A silhouette
-counts by its contour: points of the body's own contour and of the seen one are paired both ways, nearest to nearest, and kept from moving across the seen contour, not along it.
+With the joints' rotations held, every point of a linear-blend-skinned body moves linearly with the shape coefficients,
+so a Gauss–Newton step needs no more than the body at the mean shape and at each unit shape. A silhouette counts by its
+contour: points of the body's own contour and of the seen one are paired both ways, nearest to nearest, and kept from
+moving across the seen contour, not along it.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,8 +32,10 @@ STEP = 1e-4
 
 @dataclass(frozen=True)
 class ShapeOptions:
-    """Standard deviations at the body, metres: ``keypoint`` of a keypoint of confidence 1, ``contour`` of a contour's place (cloth included; neighbouring points err together, so it is larger than the eye would say),
-    ``position`` of the given pelvis (0: held with the pose). ``prior``: of a coefficient. ``kernel``: residuals of this many metres pull at a quarter of their weight.
+    """Standard deviations at the body, metres: ``keypoint`` of a keypoint of confidence 1, ``contour`` of a contour's
+    place (cloth included; neighbouring points err together, so it is larger than the eye would say), ``position`` of
+    the given pelvis (0: held with the pose). ``prior``: of a coefficient. ``kernel``: residuals of this many metres
+    pull at a quarter of their weight.
     """
 
     keypoint: float = 0.01
@@ -48,7 +52,9 @@ class ShapeOptions:
 
 @dataclass(frozen=True, eq=False)
 class ShapeEvidence:
-    """What one camera saw: keypoints (pixels, confidence 0 where missing) of the named landmarks, and silhouettes as large as the pictures (None: none of this frame)."""
+    """What one camera saw: keypoints (pixels, confidence 0 where missing) of the named landmarks, and silhouettes as
+    large as the pictures (None: none of this frame).
+    """
 
     camera: Camera
     landmark_names: tuple[str, ...]
@@ -127,7 +133,8 @@ class _Normal:
 
 
 def fit_shape(body: BodyModel, held: BodyParams, evidence: ShapeEvidence, options: ShapeOptions) -> ShapeFit:
-    """One shape for all frames of ``held``, whose rotations (and pelvis, unless ``options.position``) stay as they are; its own shape is only where to start.
+    """One shape for all frames of ``held``, whose rotations (and pelvis, unless ``options.position``) stay as they are;
+    its own shape is only where to start.
 
     Raises:
         InputError: neither keypoints nor silhouettes.
@@ -160,7 +167,9 @@ def fit_shape(body: BodyModel, held: BodyParams, evidence: ShapeEvidence, option
 def _seen(
     rig: StackedRig, places: Float[np.ndarray, "point 3"]
 ) -> tuple[Float[np.ndarray, "point 2"], Float[np.ndarray, "point 2 3"], Float[np.ndarray, " point"]]:
-    """Pixels, their derivatives by place (central differences through the lens model), and metres per pixel at each point."""
+    """Pixels, their derivatives by place (central differences through the lens model), and metres per pixel at each
+    point.
+    """
     steps = np.concatenate([np.zeros((1, 3)), STEP * np.eye(3), -STEP * np.eye(3)])
     moved = torch.from_numpy(places[None] + steps[:, None])
     pixels, depth = project(rig, moved)

@@ -1,6 +1,7 @@
 """A backbone that learns on a CPU: 1.5 million parameters under the same interface as HRNet.
 
-Residual stages at strides 4, 8, 16 and 32, then back up to stride 4 with each stage's features added (Lin et al., "Feature pyramid networks", CVPR 2017).
+Residual stages at strides 4, 8, 16 and 32, then back up to stride 4 with each stage's features added (Lin et al.,
+"Feature pyramid networks", CVPR 2017).
 """
 
 import torch

@@ -1,4 +1,6 @@
-"""The recurrent part: one gated unit for every joint rotation, one for shape and one for the camera, and what turns their states into changes of the body."""
+"""The recurrent part: one gated unit for every joint rotation, one for shape and one for the camera, and what turns
+their states into changes of the body.
+"""
 
 from dataclasses import dataclass
 
@@ -14,7 +16,9 @@ BOX_FACTS = 3
 
 
 class StreamLinear(nn.Module):
-    """A linear layer of its own for every stream. ``streams`` None: a single stream, whose weights have no stream axis."""
+    """A linear layer of its own for every stream. ``streams`` None: a single stream, whose weights have no stream
+    axis.
+    """
 
     def __init__(self, streams: int | None, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
 """Chains of frames, factored and solved frame by frame: ``learned.chain`` without tensors.
 
-Of every frame is kept: the inverse of its lower triangle, the block towards the next frame, and the block towards the one after, itself a lower triangle because a diagonal began
-it. With inverses everything else is products of whole matrices, which BLAS does three times faster than loops can.
+Of every frame is kept: the inverse of its lower triangle, the block towards the next frame, and the block towards the
+one after, itself a lower triangle because a diagonal began it. With inverses everything else is products of whole
+matrices, which BLAS does three times faster than loops can.
 """
 
 import math
@@ -60,8 +61,9 @@ def _transpose(source, out):
 
 @compiled
 def factor_chains(blocks, diagonal, beside, beyond):
-    """``chain.factorise``: inverse triangles, blocks towards the next frame and towards the one after. ``blocks`` are the frames' own matrices; ``diagonal``, ``beside`` and ``beyond`` what the ties add to
-    them and beside them. Of a chain that cannot be factored everything from there on is not a number.
+    """``chain.factorise``: inverse triangles, blocks towards the next frame and towards the one after. ``blocks`` are
+    the frames' own matrices; ``diagonal``, ``beside`` and ``beyond`` what the ties add to them and beside them. Of a
+    chain that cannot be factored everything from there on is not a number.
     """
     chains, frames, size, _ = blocks.shape
     inverse, first, second = np.empty_like(blocks), np.empty_like(blocks), np.zeros_like(blocks)
@@ -106,7 +108,9 @@ def factor_chains(blocks, diagonal, beside, beyond):
 
 @compiled
 def _add_product(block, transposed, source, sign, target):
-    """``target += sign · block source``, or ``blockᵀ source``, for several columns; of one column by loops, which are faster there."""
+    """``target += sign · block source``, or ``blockᵀ source``, for several columns; of one column by loops, which are
+    faster there.
+    """
     size, columns = source.shape
     if columns > 1:
         target += sign * (np.dot(block.T, source) if transposed else np.dot(block, source))

@@ -6,7 +6,8 @@ import numpy as np
 
 from refit_mv.kernels.compiling import compiled
 
-# A step of Newton's method that moves a point by less than this (focal lengths, radians) is its last: the next one would be a rounding error.
+# A step of Newton's method that moves a point by less than this (focal lengths, radians) is its last: the next one
+# would be a rounding error.
 SETTLED = 1e-14
 
 
@@ -68,7 +69,9 @@ def _fisheye(radius, k, steps, tolerance):
 
 @compiled
 def pixel_bearings(inverse, principal, distortion, is_fisheye, pixels, steps, tolerance):
-    """Unit directions (batch, view, point, 3) and where the lens could be inverted; ``inverse`` of each view's upper-left 2×2 matrix."""
+    """Unit directions (batch, view, point, 3) and where the lens could be inverted; ``inverse`` of each view's
+    upper-left 2×2 matrix.
+    """
     batch, views, points, _ = pixels.shape
     direction = np.empty((batch, views, points, 3), pixels.dtype)
     valid = np.empty((batch, views, points), np.bool_)

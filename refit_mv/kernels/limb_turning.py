@@ -43,7 +43,9 @@ def turn_limbs(skin, below, pelvis, rotations, shape, points, weight, stiffness,
 
 @compiled
 def _pull(skin, j, pivot, landmark, points, weight, stiffness, evidence):
-    """Where the joint's landmarks want to turn (Wahba's problem about the joint); False where nothing was seen of them."""
+    """Where the joint's landmarks want to turn (Wahba's problem about the joint); False where nothing was seen of
+    them.
+    """
     evidence[:] = 0
     for c in range(3):
         evidence[c, c] = stiffness * stiffness

@@ -1,4 +1,6 @@
-"""Where the landmarks are, how they move with every unknown, and what the rays say: ``learned.system.linearise`` without tensors."""
+"""Where the landmarks are, how they move with every unknown, and what the rays say: ``learned.system.linearise``
+without tensors.
+"""
 
 import math
 from typing import NamedTuple
@@ -14,7 +16,9 @@ SHORTEST_DISTANCE = np.float32(1e-6)
 
 
 class SceneArrays(NamedTuple):
-    """``learned.scene.Scene`` for kernels. Bone b leads from ``bone_parent[b]`` to ``bone_child[b]`` (joints of the body)."""
+    """``learned.scene.Scene`` for kernels. Bone b leads from ``bone_parent[b]`` to ``bone_child[b]`` (joints of the
+    body).
+    """
 
     mean: np.ndarray
     precision: np.ndarray
@@ -151,7 +155,9 @@ def _bones_frame(skin, scene, rest, bone, slope):
 
 @compiled
 def linearise_frames(skin, scene, with_shape, center, bearing, distance, pelvis, rotations, shape):
-    """Landmarks, joints, world_from_joint rotations, shares; residuals, viewing directions, gains; tangent, Jacobian, log bone lengths and their slopes."""
+    """Landmarks, joints, world_from_joint rotations, shares; residuals, viewing directions, gains; tangent, Jacobian,
+    log bone lengths and their slopes.
+    """
     frames, views, landmarks = bearing.shape[:3]
     joints, pairs, shapes = len(skin.parents), len(skin.mass), shape.shape[1]
     kind = pelvis.dtype

@@ -1,4 +1,6 @@
-"""Parameters after a step, and the steps and weights that the network's words mean: ``learned.system.moved`` and what ``learned.unroll`` makes of decisions, without tensors."""
+"""Parameters after a step, and the steps and weights that the network's words mean: ``learned.system.moved`` and what
+``learned.unroll`` makes of decisions, without tensors.
+"""
 
 import math
 from typing import NamedTuple
@@ -127,8 +129,8 @@ def _stiffness(word, least, most):
 
 @compiled
 def held_frames(scene, units, pelvis, rotations, tangent, bone, held):
-    """``unroll.layer_weights``: stiffnesses of pelvis, root, joints and bones, of both priors; targets of pelvis, root, tangent and bones. ``units`` are the stiffnesses of an untrained network in
-    this order.
+    """``unroll.layer_weights``: stiffnesses of pelvis, root, joints and bones, of both priors; targets of pelvis, root,
+    tangent and bones. ``units`` are the stiffnesses of an untrained network in this order.
     """
     frames, size, bones = len(pelvis), tangent.shape[1], bone.shape[1]
     kind = pelvis.dtype
@@ -166,5 +168,6 @@ def held_frames(scene, units, pelvis, rotations, tangent, bone, held):
         pose_prior[f] = units[4] * _stiffness(held.pose_prior[f], -5.0, 4.0)
         shape_prior[f] = _stiffness(held.shape_prior[f], -5.0, 4.0)
     return (
-        move, root, joint, bone_stiffness, pose_prior, shape_prior, target_pelvis, target_root, target_tangent, bone_target
+        move, root, joint, bone_stiffness, pose_prior, shape_prior, target_pelvis, target_root, target_tangent,
+        bone_target
     )  # fmt: skip

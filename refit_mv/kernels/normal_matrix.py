@@ -1,7 +1,8 @@
 """Normal matrices of single frames, and their solution: the sums in ``learned.system`` without tensors.
 
-A landmark moves with the joints above it alone, a quarter of the unknowns, and only their rows are touched. Matrices lie in their upper triangle, row by row: H = Uᵀ U.
-Inner loops run from 0 over slices of rows: only then does the compiler know that no index is negative, and makes four times faster vector code.
+A landmark moves with the joints above it alone, a quarter of the unknowns, and only their rows are touched. Matrices
+lie in their upper triangle, row by row: H = Uᵀ U. Inner loops run from 0 over slices of rows: only then does the
+compiler know that no index is negative, and makes four times faster vector code.
 """
 
 import math
@@ -146,7 +147,9 @@ def factor_frame(matrix):
 
 @compiled
 def _solve_frame(hessian, gradient, damping, step):
-    """``system.solve`` of one frame: the factor takes the matrix's place, and what lies below the diagonal is cleared."""
+    """``system.solve`` of one frame: the factor takes the matrix's place, and what lies below the diagonal is
+    cleared.
+    """
     size = len(gradient)
     mean = (hessian[0, 0] + hessian[1, 1] + hessian[2, 2]) / 3
     for i in range(size):
@@ -179,11 +182,13 @@ def _solve_frame(hessian, gradient, damping, step):
 
 @compiled
 def classic_steps(
-    skin, scene, jacobian, toward, residual, gain, base, tangent, shape, kernel, pose_prior, shape_prior, limit, damping,
+    skin, scene, jacobian, toward, residual, gain, base, tangent, shape, kernel, pose_prior, shape_prior, limit,
+    damping,
     keep_factor,
 ):  # fmt: skip
-    """``system.classic_step``: steps, the evidence's diagonals, gradients, weights, information, pulls, and factors (upper) where they are to be kept. One matrix in the cache is twice as fast as
-    all in memory. ``base`` are weights before the kernel, 1/m².
+    """``system.classic_step``: steps, the evidence's diagonals, gradients, weights, information, pulls, and factors
+    (upper) where they are to be kept. One matrix in the cache is twice as fast as all in memory. ``base`` are weights
+    before the kernel, 1/m².
     """
     frames, views, landmarks = gain.shape
     unknowns, kind = jacobian.shape[2], jacobian.dtype
@@ -247,9 +252,12 @@ def _holds_frame(f, held, root, pelvis, tangent, bone, slope, hessian, gradient,
 
 @compiled
 def weighted_systems(
-    skin, scene, held, jacobian, toward, residual, gain, weight, pelvis, rotations, tangent, shape, bone, slope, limit, damping
+    skin, scene, held, jacobian, toward, residual, gain, weight, pelvis, rotations, tangent, shape, bone, slope,
+    limit, damping
 ):  # fmt: skip
-    """``system.weighted_system``, and its solution where ``damping`` is not negative: matrices (or upper factors), gradients, steps."""
+    """``system.weighted_system``, and its solution where ``damping`` is not negative: matrices (or upper factors),
+    gradients, steps.
+    """
     frames, _, landmarks = gain.shape
     unknowns, kind = jacobian.shape[2], jacobian.dtype
     step, gradient = np.zeros((frames, unknowns), kind), np.empty((frames, unknowns), kind)
@@ -258,7 +266,8 @@ def weighted_systems(
     rows, pair = np.empty(unknowns, np.int64), np.empty((3, 3), kind)
     for f in range(frames):
         _evidence_frame(
-            skin, jacobian[f], toward[f], residual[f], gain[f], weight[f], hessian[f], gradient[f], information, pull, rows
+            skin, jacobian[f], toward[f], residual[f], gain[f], weight[f], hessian[f], gradient[f], information,
+            pull, rows
         )  # fmt: skip
         _priors_frame(
             scene, tangent[f], shape[f], held.pose_prior[f], held.shape_prior[f], np.float32(1 / (limit * limit)),

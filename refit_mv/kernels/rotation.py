@@ -104,7 +104,9 @@ def transposed_product_into(a, b, out):
 
 @compiled
 def nearest_into(m, out, form, axes):
-    """``rotations.nearest_rotation``: the quaternion that maximises ``tr(Rᵀ M)`` (Horn 1987), by Jacobi's method on its 4×4 form. ``form`` and ``axes`` are scratch."""
+    """``rotations.nearest_rotation``: the quaternion that maximises ``tr(Rᵀ M)`` (Horn 1987), by Jacobi's method on its
+    4×4 form. ``form`` and ``axes`` are scratch.
+    """
     form[0, 0] = m[0, 0] + m[1, 1] + m[2, 2]
     form[1, 1] = m[0, 0] - m[1, 1] - m[2, 2]
     form[2, 2] = -m[0, 0] + m[1, 1] - m[2, 2]

@@ -8,8 +8,9 @@ from refit_mv.kernels.compiling import compiled
 
 
 class SkinArrays(NamedTuple):
-    """``body.skin.LandmarkSkin`` for kernels. ``rest_mean`` and ``anchor`` (landmark offsets included) carry a leading axis: one body, or one for every frame.
-    ``lever_joint[lever_start[k]:lever_start[k + 1]]`` are the joints that move landmark k, and ``lever_mass`` how much of it each carries.
+    """``body.skin.LandmarkSkin`` for kernels. ``rest_mean`` and ``anchor`` (landmark offsets included) carry a leading
+    axis: one body, or one for every frame. ``lever_joint[lever_start[k]:lever_start[k + 1]]`` are the joints that move
+    landmark k, and ``lever_mass`` how much of it each carries.
     """
 
     parents: np.ndarray
@@ -28,7 +29,9 @@ class SkinArrays(NamedTuple):
 
 @compiled
 def pose_frame(skin, body, pelvis, rotations, shape, rest, joint, world, share, landmark):
-    """Fill rest joints, joint positions, world_from_joint rotations, shares of pairs and landmark positions of one frame; ``body`` is the row of the skin's bodies."""
+    """Fill rest joints, joint positions, world_from_joint rotations, shares of pairs and landmark positions of one
+    frame; ``body`` is the row of the skin's bodies.
+    """
     joints, pairs, shapes = len(skin.parents), len(skin.mass), len(shape)
     for j in range(joints):
         for c in range(3):

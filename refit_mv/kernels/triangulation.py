@@ -60,7 +60,8 @@ def meeting_points(center, direction, weight, anchor, prior_weight, floor_share)
     for frame in range(frames):
         for point in range(points):
             found = meeting_point(
-                center, direction[frame], weight[frame, :, point], point, anchor[frame, point], prior_weight, floor_share
+                center, direction[frame], weight[frame, :, point], point, anchor[frame, point], prior_weight,
+                floor_share
             )  # fmt: skip
             for c in range(3):
                 out[frame, point, c] = found[c]

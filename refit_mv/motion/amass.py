@@ -1,7 +1,8 @@
 """Motions as AMASS npz files, with a JSON sidecar that says what the npz cannot.
 
-Layout after Mahmood et al., "AMASS: Archive of motion capture as surface shapes" (ICCV 2019): ``poses`` are axis-angle vectors in the joint order of
-SMPL-H, 52 × 3 = 156 numbers a frame (SMPL-X bodies: 55 × 3 = 165, in the order of the MoSh++ files for SMPL-X). The files need no pickle to be read.
+Layout after Mahmood et al., "AMASS: Archive of motion capture as surface shapes" (ICCV 2019): ``poses`` are axis-angle
+vectors in the joint order of SMPL-H, 52 × 3 = 156 numbers a frame (SMPL-X bodies: 55 × 3 = 165, in the order of the
+MoSh++ files for SMPL-X). The files need no pickle to be read.
 """
 
 import json
@@ -26,13 +27,15 @@ HAND_JOINT_NAMES = tuple(
     for finger in ("index", "middle", "pinky", "ring", "thumb")
     for number in (1, 2, 3)
 )
-# The first 22 joints are common to SMPL, SMPL-H and SMPL-X; SMPL's own two hand joints have no place in the AMASS order.
+# The first 22 joints are common to SMPL, SMPL-H and SMPL-X; SMPL's own two hand joints have no place in the AMASS
+# order.
 COMMON_JOINT_NAMES = SMPL_JOINT_NAMES[:22]
 SMPLH_JOINT_NAMES = (*COMMON_JOINT_NAMES, *HAND_JOINT_NAMES)
 SMPLX_JOINT_NAMES = (*COMMON_JOINT_NAMES, "jaw", "left_eye_smplhf", "right_eye_smplhf", *HAND_JOINT_NAMES)
 BETA_COUNT = 16
 DMPL_COUNT = 8
-# Shapes that differ by less than this are one shape: it moves no vertex of an SMPL body by more than about 0.1 micrometre.
+# Shapes that differ by less than this are one shape: it moves no vertex of an SMPL body by more than about 0.1
+# micrometre.
 SHAPE_SPREAD = 1e-6
 
 
@@ -54,12 +57,16 @@ class AmassMotion:
 
 
 def pose_layout(body: BodyModel) -> tuple[str, ...]:
-    """Joint names in the order in which ``poses`` stores them: SMPL-X's for bodies with a jaw, SMPL-H's for all others."""
+    """Joint names in the order in which ``poses`` stores them: SMPL-X's for bodies with a jaw, SMPL-H's for all
+    others.
+    """
     return SMPLX_JOINT_NAMES if "jaw" in body.joint_names else SMPLH_JOINT_NAMES
 
 
 def surface_model_type(body: BodyModel) -> str:
-    """``smpl``, ``smplh`` or ``smplx`` for bodies of that family, else the body's own name: its ``betas`` mean nothing on SMPL."""
+    """``smpl``, ``smplh`` or ``smplx`` for bodies of that family, else the body's own name: its ``betas`` mean nothing
+    on SMPL.
+    """
     if not body.name.lower().startswith("smpl"):
         return body.name
     if "jaw" in body.joint_names:
@@ -87,17 +94,19 @@ def write_amass(
     up: tuple[float, float, float] | None,
     gender: str = "neutral",
 ) -> tuple[Path, Path]:
-    """Write one person's motion to ``path`` (.npz) and its description beside it (.json); both appear whole or not at all.
+    """Write one person's motion to ``path`` (.npz) and its description beside it (.json); both appear whole or not at
+    all.
 
-    Frames whose ``status`` is ``absent`` (and failed ones without finite numbers) hold the pose and translation of the nearest frame that has one,
-    because readers of AMASS files do not expect NaN; their ``joints`` are NaN and their ``status`` says so. ``up`` is the world's up direction, None when unknown.
+    Frames whose ``status`` is ``absent`` (and failed ones without finite numbers) hold the pose and translation of the
+    nearest frame that has one, because readers of AMASS files do not expect NaN; their ``joints`` are NaN and their
+    ``status`` says so. ``up`` is the world's up direction, None when unknown.
 
     Returns:
         The paths of the npz file and of its sidecar.
 
     Raises:
-        InputError: no frame has a pose, a fitted frame is not finite, the shape varies over time, the counts of frames differ, or the
-            file cannot be written.
+        InputError: no frame has a pose, a fitted frame is not finite, the shape varies over time, the counts of frames
+        differ, or the file cannot be written.
     """
     count = len(params)
     if not (len(frame_numbers) == len(status) == count):
@@ -156,10 +165,12 @@ def write_amass(
 def read_amass(path: Path, body: BodyModel) -> AmassMotion:
     """Read a motion written by :func:`write_amass`, or any AMASS npz whose ``betas`` belong to ``body``.
 
-    Joints that the file does not carry stay unrotated. Files without frame numbers and status count from 0 and are all ``fitted``.
+    Joints that the file does not carry stay unrotated. Files without frame numbers and status count from 0 and are all
+    ``fitted``.
 
     Raises:
-        InputError: no npz file, a key is missing, arrays that do not fit together, non-finite poses, or pickled objects.
+        InputError: no npz file, a key is missing, arrays that do not fit together, non-finite poses, or pickled
+        objects.
     """
     arrays = _load_arrays(path)
     absent = [key for key in ("poses", "trans", "betas") if key not in arrays]
@@ -305,7 +316,8 @@ def _description(
         "up": None if up is None else [float(value) for value in up],
         "up_axis": up_axis_name(up),
         "trans": "SMPL translation: world position of the pelvis joint minus its position in the shaped rest pose",
-        "poses": "axis-angle of each joint relative to its parent, the root's relative to the world, in pose_joint_names order;"
+        "poses": "axis-angle of each joint relative to its parent, the root's relative to the world, in "
+        "pose_joint_names order;"
         " joints the body lacks are 0",
         "pose_joint_names": list(layout),
         "poses_of_body": "axis-angle of every joint of the fitted body, in the npz's joint_names order",
@@ -316,5 +328,6 @@ def _description(
             else f"; they belong to body '{body.name}' alone: use zeros or a shape of your own on an SMPL body"
         ),
         "joints": "world positions of joint_names in metres; NaN where nothing was fitted",
-        "status": "one word a frame: fitted, classic, bridged, uncertain, failed or absent; frames without a pose of their own hold the nearest pose",
+        "status": "one word a frame: fitted, classic, bridged, uncertain, failed or absent; frames without a "
+        "pose of their own hold the nearest pose",
     }

@@ -1,7 +1,10 @@
-"""A chain of frames as one linear system: every frame's own normal matrix, tied to the next two by velocities and accelerations.
+"""A chain of frames as one linear system: every frame's own normal matrix, tied to the next two by velocities and
+accelerations.
 
-The matrix is block-pentadiagonal: full blocks on the diagonal, diagonal blocks beside them, because a velocity or acceleration ties each coordinate to itself alone. Its
-Cholesky factor is found in one pass forwards, solutions in one pass forwards and one back (Björck, "Numerical Methods for Least Squares Problems", 1996, §6.2): linear in the number of frames, all windows side by side.
+The matrix is block-pentadiagonal: full blocks on the diagonal, diagonal blocks beside them, because a velocity or
+acceleration ties each coordinate to itself alone. Its Cholesky factor is found in one pass forwards, solutions in one
+pass forwards and one back (Björck, "Numerical Methods for Least Squares Problems", 1996, §6.2): linear in the number of
+frames, all windows side by side.
 """
 
 from dataclasses import dataclass
@@ -13,14 +16,15 @@ from torch import Tensor
 from refit_mv.kernels.chain import backward_chains, factor_chains, forward_chains
 from refit_mv.kernels.compiling import array, serves
 
-# The frame interval in which velocities and accelerations are measured, seconds: weights then mean the same at any rate.
+# The frame interval in which velocities and accelerations are measured, seconds: weights then mean the same at any
+# rate.
 REFERENCE_STEP = 1 / 60
 
 
 @dataclass(frozen=True, eq=False)
 class TimeTies:
-    """Quadratic costs on velocity and acceleration. ``velocity`` weights the interval after each frame but the last, ``acceleration`` each frame but the first and last; ``step``
-    in seconds. Weights of 0 cut the chain.
+    """Quadratic costs on velocity and acceleration. ``velocity`` weights the interval after each frame but the last,
+    ``acceleration`` each frame but the first and last; ``step`` in seconds. Weights of 0 cut the chain.
     """
 
     step: Float[Tensor, "window interval"]
@@ -44,7 +48,9 @@ class TimeTies:
 def time_gradient(
     ties: TimeTies, difference: Float[Tensor, "window interval unknown"]
 ) -> Float[Tensor, "window frame unknown"]:
-    """Gradient of the ties' cost where neighbouring frames differ by ``difference``; differentiable in weights and differences."""
+    """Gradient of the ties' cost where neighbouring frames differ by ``difference``; differentiable in weights and
+    differences.
+    """
     if difference.shape[1] == 0:
         return torch.zeros_like(_padded(difference, 0, 1))
     rate = ties.rate
@@ -64,7 +70,9 @@ def _padded(frames: Tensor, before: int, after: int) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class ChainFactor:
-    """Cholesky factor by block columns: of every frame the inverse ``L⁻¹`` of its own lower triangle, and the (transposed) blocks below it, of the next frame and of the one after."""
+    """Cholesky factor by block columns: of every frame the inverse ``L⁻¹`` of its own lower triangle, and the
+    (transposed) blocks below it, of the next frame and of the one after.
+    """
 
     inverse: Float[Tensor, "window frame unknown unknown"]
     first: Float[Tensor, "window frame unknown unknown"]
@@ -93,7 +101,9 @@ class _Curvature:
 
 @torch.no_grad()
 def factorise(blocks: Float[Tensor, "window frame unknown unknown"], ties: TimeTies) -> ChainFactor:
-    """Factor of ``blocks`` (every frame's own normal matrix, together with the ties positive definite) plus the ties' curvature. A window without a factor solves to nothing finite."""
+    """Factor of ``blocks`` (every frame's own normal matrix, together with the ties positive definite) plus the ties'
+    curvature. A window without a factor solves to nothing finite.
+    """
     curvature = _Curvature.of(ties)
     if serves(blocks, curvature.own):
         found = factor_chains(*map(array, (blocks, curvature.own, curvature.beside, curvature.beyond)))
@@ -165,8 +175,9 @@ def solve(factor: ChainFactor, right: Float[Tensor, "window frame unknown"]) -> 
 
 
 class ImplicitStep(torch.autograd.Function):
-    """Carries gradients through a solved chain: the step δ satisfies ``balance(δ, weights) = 0``, so ``dδ = -H⁻¹ d balance`` (implicit function theorem). Its value is the
-    step, its derivative one more solution with the factor at hand.
+    """Carries gradients through a solved chain: the step δ satisfies ``balance(δ, weights) = 0``, so ``dδ = -H⁻¹ d
+    balance`` (implicit function theorem). Its value is the step, its derivative one more solution with the factor at
+    hand.
     """
 
     @staticmethod

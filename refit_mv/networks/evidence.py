@@ -12,8 +12,9 @@ from refit_mv.solve.problem import Feedback, FitProblem
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Observed viewing directions. ``center`` and ``bearing`` in the world (metres, unit vectors), ``confidence`` 0 where nothing was seen, ``distance`` roughly from
-    camera to person (metres). The same numbers as in ``FitProblem``, with the cameras given per frame.
+    """Observed viewing directions. ``center`` and ``bearing`` in the world (metres, unit vectors), ``confidence`` 0
+    where nothing was seen, ``distance`` roughly from camera to person (metres). The same numbers as in ``FitProblem``,
+    with the cameras given per frame.
     """
 
     center: Float[Tensor, "frame view 3"]

@@ -1,6 +1,7 @@
 """What the network reads, all of it in the frame of the body's own root, so that neither the world nor the rig matters.
 
-Nothing here carries a gradient: the network learns what to do about what it sees, not how to change what it sees (as in RAFT).
+Nothing here carries a gradient: the network learns what to do about what it sees, not how to change what it sees (as in
+RAFT).
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ TYPICAL_LOG_BONE = -1.9
 
 @dataclass(frozen=True, eq=False)
 class IterationFeatures:
-    """Inputs of one recurrent iteration: per stream, per landmark, and of the whole; the classic's step and the mean viewing direction beside them."""
+    """Inputs of one recurrent iteration: per stream, per landmark, and of the whole; the classic's step and the mean
+    viewing direction beside them.
+    """
 
     stream: Float[Tensor, "frame stream own"]
     landmark: Float[Tensor, "frame landmark about"]
@@ -59,7 +62,9 @@ def _symmetric_six(matrix: Tensor) -> Tensor:
 
 @torch.no_grad()
 def mean_gaze(here: Linearisation) -> Float[Tensor, "frame 3"]:
-    """Mean viewing direction in the root frame: a unit vector for one view, short where cameras stand around. Along it evidence is thinnest."""
+    """Mean viewing direction in the root frame: a unit vector for one view, short where cameras stand around. Along it
+    evidence is thinnest.
+    """
     feedback = here.feedback
     direction = _weighted_mean(feedback.toward, feedback.confidence[..., None], (1, 2))
     return (here.params.rotations[:, 0].transpose(-1, -2) @ direction[..., None])[..., 0]
@@ -95,7 +100,8 @@ def statistics(here: Linearisation, distance: Float[Tensor, "frame view"]) -> Fl
     view_seen = (seen.amax(-1) > 0).to(size.dtype)
     far = _weighted_mean(torch.log(distance.clamp_min(0.3)), view_seen, (1,))
     columns = [
-        0.5 * mean + 2, spread, *(_weighted_mean(value, confidence, both) for value in robust), mean_confidence, confidence_spread,
+        0.5 * mean + 2, spread, *(_weighted_mean(value, confidence, both) for value in robust), mean_confidence,
+        confidence_spread,
         torch.log1p(views), 1 / views.clamp_min(1), torch.log1p(points) - 3, far - 1.2,
     ]  # fmt: skip
     return torch.cat([torch.stack(columns, -1), direction - 0.6, mean_gaze(here)], dim=-1)
@@ -207,7 +213,9 @@ def iteration_features(
 def observation_features(
     scene: Scene, here: Linearisation, distance: Float[Tensor, "frame view"]
 ) -> Float[Tensor, "frame view landmark feature"]:
-    """What the weight of one observation may depend on: itself, its view, its landmark in the other views, and its mirror image."""
+    """What the weight of one observation may depend on: itself, its view, its landmark in the other views, and its
+    mirror image.
+    """
     feedback = here.feedback
     confidence = feedback.confidence
     if kernels_serve(feedback.residual, confidence, distance):

@@ -1,7 +1,9 @@
-"""The network: one GRU per parameter group (24 joints, shape, translation), a context of the whole body, and a weight for every observation.
+"""The network: one GRU per parameter group (24 joints, shape, translation), a context of the whole body, and a weight
+for every observation.
 
-ReFit (Wang & Daniilidis, ICCV 2023) gave each of SMPL's parameter groups its own GRU; here they are one batched product. Linear layers that end in something the
-classic already does start at zero, so that an untrained network *is* the classic with few iterations, and training can only add to it.
+ReFit (Wang & Daniilidis, ICCV 2023) gave each of SMPL's parameter groups its own GRU; here they are one batched
+product. Linear layers that end in something the classic already does start at zero, so that an untrained network *is*
+the classic with few iterations, and training can only add to it.
 """
 
 from dataclasses import dataclass
@@ -30,9 +32,10 @@ LANDMARK_FACTS = 3 + JOINT_STREAMS
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """Sizes and switches. ``iterations`` recurrent updates and ``layers`` Gauss–Newton layers. ``fusion`` across views: ``feedback`` fuses the rays before the body is
-    updated, ``updates`` gives every view its own streams and fuses what they propose by learned confidence, ``mean`` by the plain mean (the paper's).
-    ``shared_streams``: one GRU for all groups instead of 26 (an ablation).
+    """Sizes and switches. ``iterations`` recurrent updates and ``layers`` Gauss–Newton layers. ``fusion`` across views:
+    ``feedback`` fuses the rays before the body is updated, ``updates`` gives every view its own streams and fuses what
+    they propose by learned confidence, ``mean`` by the plain mean (the paper's). ``shared_streams``: one GRU for all
+    groups instead of 26 (an ablation).
     """
 
     fusion: Fusion = "feedback"
@@ -82,8 +85,9 @@ class StreamGRU(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Update:
-    """What one recurrent iteration decides, streams first in memory. ``turn`` (radians) and ``move`` (metres, root frame) are added to ``gate`` times the classic's
-    step; ``bone`` are changes of log bone lengths; ``trust`` the log confidence of each stream, for fusing views.
+    """What one recurrent iteration decides, streams first in memory. ``turn`` (radians) and ``move`` (metres, root
+    frame) are added to ``gate`` times the classic's step; ``bone`` are changes of log bone lengths; ``trust`` the log
+    confidence of each stream, for fusing views.
     """
 
     turn: Float[Tensor, "frame joint 3"]
@@ -97,7 +101,9 @@ class Update:
 
 @dataclass(frozen=True, eq=False)
 class Holding:
-    """How firmly the network holds its own estimate, and where it would rather have it. Log stiffnesses; offsets in radians, metres (root frame), log lengths."""
+    """How firmly the network holds its own estimate, and where it would rather have it. Log stiffnesses; offsets in
+    radians, metres (root frame), log lengths.
+    """
 
     turn: Float[Tensor, "frame joint 3"]
     turn_stiffness: Float[Tensor, "frame joint 3"]

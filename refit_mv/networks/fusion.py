@@ -1,7 +1,8 @@
 """Fusing what every view proposes on its own: the paper's way across views, made metric.
 
-Body joints and shape are means over views, the root's rotation is a mean on SO(3) that is never a reflection, and the pelvis is where the views' rays agree: one view knows
-nothing along its own rays, so its opinion about that direction counts little.
+Body joints and shape are means over views, the root's rotation is a mean on SO(3) that is never a reflection, and the
+pelvis is where the views' rays agree: one view knows nothing along its own rays, so its opinion about that direction
+counts little.
 """
 
 import torch
@@ -20,7 +21,9 @@ ALONG = 0.01
 
 
 def view_share(evidence: Evidence, trust: Float[Tensor, "lane stream"] | None) -> Float[Tensor, "frame view stream"]:
-    """Every view's share per stream: softmax of the learned trust over the views that saw something, equal shares without one."""
+    """Every view's share per stream: softmax of the learned trust over the views that saw something, equal shares
+    without one.
+    """
     frames, views = evidence.confidence.shape[:2]
     seen = (evidence.confidence > 0).any(-1)
     # A frame that nobody saw takes the plain mean of what all views made of nothing.
@@ -36,7 +39,9 @@ def view_share(evidence: Evidence, trust: Float[Tensor, "lane stream"] | None) -
 def fuse_params(
     scene: Scene, evidence: Evidence, proposed: BodyParams, share: Float[Tensor, "frame view stream"], metric: bool
 ) -> BodyParams:
-    """One body from every view's. ``metric`` weighs pelvis positions by what each view can know; otherwise they are averaged."""
+    """One body from every view's. ``metric`` weighs pelvis positions by what each view can know; otherwise they are
+    averaged.
+    """
     frames, views = share.shape[:2]
     joints = proposed.rotations.shape[1]
     by_joint = share.mean(-1, keepdim=True).expand(-1, -1, joints).clone()

@@ -24,9 +24,10 @@ BONES = JOINT_STREAMS - 1
 class Scene:
     """Body, priors and how they map to the network's streams.
 
-    ``pose_mean``, ``pose_precision`` (weight 1), ``lower``, ``upper`` are the learned Gaussian over all joints but the root. ``stream_joint`` is the body's joint for each of
-    SMPL's 24, ``stream_present`` 0 where the body lacks it (SMPL-X has no hand joints). ``skin`` may carry a leading frame axis on ``rest_mean`` and ``anchor``:
-    training mixes bodies of the same topology in one batch.
+    ``pose_mean``, ``pose_precision`` (weight 1), ``lower``, ``upper`` are the learned Gaussian over all joints but the
+    root. ``stream_joint`` is the body's joint for each of SMPL's 24, ``stream_present`` 0 where the body lacks it
+    (SMPL-X has no hand joints). ``skin`` may carry a leading frame axis on ``rest_mean`` and ``anchor``: training mixes
+    bodies of the same topology in one batch.
     """
 
     skin: LandmarkSkin
@@ -47,7 +48,9 @@ class Scene:
 
     @staticmethod
     def of_problem(problem: FitProblem) -> "Scene":
-        """The problem's body and priors; the weight that its cost gives the pose prior is taken out again. The same scene for all problems on parts of a recording."""
+        """The problem's body and priors; the weight that its cost gives the pose prior is taken out again. The same
+        scene for all problems on parts of a recording.
+        """
         return _scene_of(
             problem.skin,
             problem.body.joint_names,
@@ -106,7 +109,8 @@ class Scene:
         dense = skin.mass.new_zeros(skin.landmark_count, len(skin.parents))
         dense = dense.index_put((skin.pair_landmark, skin.pair_joint), skin.mass, accumulate=True)
         carried = (dense @ skin.descends.T)[:, self.stream_joint] * self.stream_present
-        # The root carries everything; dividing by how many joints lie between would need distances, so shares are halved per generation.
+        # The root carries everything; dividing by how many joints lie between would need distances, so shares are
+        # halved per generation.
         depth = torch.zeros(len(skin.parents))
         for joint, parent in enumerate(skin.parents):
             depth[joint] = 0 if parent < 0 else depth[parent] + 1
@@ -118,7 +122,9 @@ class Scene:
 
     @cached_property
     def shape_motion(self) -> Float[Tensor, "joint_axis landmark_shape"]:
-        """Landmarks move with shape by a fixed linear function of all world_from_joint rotations: ``out[f, a, k s] = Σ R[f, a, j c] M[j c, k s]``."""
+        """Landmarks move with shape by a fixed linear function of all world_from_joint rotations: ``out[f, a, k s] = Σ
+        R[f, a, j c] M[j c, k s]``.
+        """
         skin = self.skin
         joints, count = len(skin.parents), skin.landmark_count
         dense = skin.mass.new_zeros(count, joints).index_put(
@@ -136,7 +142,9 @@ class Scene:
 
     @cached_property
     def landmark_facts(self) -> Float[Tensor, "*frame landmark fact"]:
-        """Rest position relative to the pelvis (metres) and the joints that carry it: what a landmark is, whatever it is called."""
+        """Rest position relative to the pelvis (metres) and the joints that carry it: what a landmark is, whatever it
+        is called.
+        """
         skin = self.skin
         rest = skin.anchor.new_zeros(*skin.anchor.shape[:-2], skin.landmark_count, 3).index_add(
             -2, skin.pair_landmark, skin.anchor

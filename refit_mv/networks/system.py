@@ -1,8 +1,9 @@
 """The linear system of one Gauss–Newton step, its solution, and how the solution depends on the weights.
 
-Unknowns are those of ``fitting.normal_equations``: pelvis (world), root (right perturbation), tangent coordinates of the other joints, shape. The point of linearisation is
-constant; gradients reach the weights, stiffnesses and targets through the implicit function theorem, ``dδ = -H⁻¹ (dH δ + dg)``, so that
-training costs one more triangular solve and no matrix product.
+Unknowns are those of ``fitting.normal_equations``: pelvis (world), root (right perturbation), tangent coordinates of
+the other joints, shape. The point of linearisation is constant; gradients reach the weights, stiffnesses and targets
+through the implicit function theorem, ``dδ = -H⁻¹ (dH δ + dg)``, so that training costs one more triangular solve and
+no matrix product.
 """
 
 from dataclasses import dataclass
@@ -50,8 +51,9 @@ class Linearisation:
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """What the network decides. ``observation`` in 1/m²; ``pelvis``, ``root`` and ``joint`` are stiffnesses (1/m², 1/rad²) that hold the estimate ``target``; ``bone``
-    holds log bone lengths at ``bone_target``; ``pose_prior`` and ``shape_prior`` scale the priors.
+    """What the network decides. ``observation`` in 1/m²; ``pelvis``, ``root`` and ``joint`` are stiffnesses (1/m²,
+    1/rad²) that hold the estimate ``target``; ``bone`` holds log bone lengths at ``bone_target``; ``pose_prior`` and
+    ``shape_prior`` scale the priors.
     """
 
     observation: Float[Tensor, "frame view landmark"]
@@ -76,8 +78,9 @@ class Solution:
 
 @dataclass(frozen=True, eq=False)
 class ClassicStep:
-    """What the classic would do, and why: the step, the evidence's part of the Hessian's diagonal, the gradient before damping, the observation weights, per landmark fused information and pull; the Cholesky
-    factor where it was to be kept.
+    """What the classic would do, and why: the step, the evidence's part of the Hessian's diagonal, the gradient before
+    damping, the observation weights, per landmark fused information and pull; the Cholesky factor where it was to be
+    kept.
     """
 
     step: Float[Tensor, "frame unknown"]
@@ -144,7 +147,9 @@ def limit_excess(scene: Scene, tangent: Tensor) -> Tensor:
 
 
 def _transposed_product(jacobian: Tensor, vector: Tensor) -> Tensor:
-    """``Jᵀ v`` per frame: an elementwise product and a sum are ten times faster than a batched product with one column."""
+    """``Jᵀ v`` per frame: an elementwise product and a sum are ten times faster than a batched product with one
+    column.
+    """
     return (jacobian * vector[..., None]).sum(1)
 
 
@@ -187,7 +192,9 @@ def add_priors(
 
 
 def cholesky(matrix: Float[Tensor, "frame row row"]) -> Float[Tensor, "frame row row"]:
-    """Lower factors, by blocks: a fifth faster than the whole at this size. Frames that cannot be factored end with non-finite numbers. Overwrites ``matrix``."""
+    """Lower factors, by blocks: a fifth faster than the whole at this size. Frames that cannot be factored end with
+    non-finite numbers. Overwrites ``matrix``.
+    """
     size = matrix.shape[-1]
     for begin in range(0, size, CHOLESKY_BLOCK):
         end = min(begin + CHOLESKY_BLOCK, size)
@@ -262,7 +269,9 @@ def classic_step(
     base: Float[Tensor, "frame view landmark"] | None = None,
     keep_factor: bool = False,
 ) -> ClassicStep:
-    """The step that the classic would take with this kernel: the recurrent network's main input. ``base``: weights before the kernel, 1/m², the classic's own unless given."""
+    """The step that the classic would take with this kernel: the recurrent network's main input. ``base``: weights
+    before the kernel, 1/m², the classic's own unless given.
+    """
     base = confidence_weight(here.feedback.confidence) if base is None else base
     if kernels_serve(here.jacobian, base):
         found = classic_steps(
@@ -332,8 +341,8 @@ def _weighted_compiled(
 def weight_balance(
     scene: Scene, here: Linearisation, weights: Weights, delta: Float[Tensor, "frame unknown"]
 ) -> Float[Tensor, "frame unknown"]:
-    """Gradient of the linearised cost after the step ``delta``: nearly zero where ``delta`` solves the system. Differentiable in every weight and target, which is what the
-    implicit function theorem needs.
+    """Gradient of the linearised cost after the step ``delta``: nearly zero where ``delta`` solves the system.
+    Differentiable in every weight and target, which is what the implicit function theorem needs.
     """
     size = here.tangent.shape[-1]
     frames = len(here.tangent)

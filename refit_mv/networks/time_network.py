@@ -1,7 +1,9 @@
-"""What the learned optimizer knows about time: streams of one parameter group talk along a window of frames, and decide how firmly velocity and acceleration bind.
+"""What the learned optimizer knows about time: streams of one parameter group talk along a window of frames, and decide
+how firmly velocity and acceleration bind.
 
-It sits on a trained :class:`~refit_mv.networks.frame_network.ReFitNetwork` and changes what that network's heads see (its hidden states and context), so that their weights and
-stiffnesses may know the neighbouring frames. Layers that end in decisions start at zero: untrained, it is the classic with constant time terms.
+It sits on a trained :class:`~refit_mv.networks.frame_network.ReFitNetwork` and changes what that network's heads see
+(its hidden states and context), so that their weights and stiffnesses may know the neighbouring frames. Layers that end
+in decisions start at zero: untrained, it is the classic with constant time terms.
 """
 
 from dataclasses import dataclass
@@ -16,23 +18,28 @@ from refit_mv.networks.features import OBSERVATION_FEATURES, STATISTICS
 from refit_mv.networks.frame_network import MOVE_STREAM, STREAMS, NetworkOptions, StreamLinear
 
 Mixing = Literal["convolution", "gru", "attention"]
-# Per stream: of its turning and of its travelling velocities before and after the frame and the acceleration, and where the evidence pulls it.
+# Per stream: of its turning and of its travelling velocities before and after the frame and the acceleration, and where
+# the evidence pulls it.
 KINEMATIC_FEATURES = 9 + 9 + 3
-# What the whole body is told of them: how feet and hands travel and where the evidence pulls them, for impacts begin there.
+# What the whole body is told of them: how feet and hands travel and where the evidence pulls them, for impacts begin
+# there.
 EXTREMITIES = tuple(
     SMPL_JOINT_NAMES.index(f"{side}_{name}") for name in ("ankle", "wrist") for side in ("left", "right")
 )
 EXTREMITY_FEATURES = len(EXTREMITIES) * (KINEMATIC_FEATURES - 9)
 # Neighbours' residuals of the same observation, before and after.
 NEIGHBOUR_FEATURES = 4
-# Weights of the time terms that an untrained network uses, per reference step of 1/60 s: 1/rad² for rotations, 1/m² for the pelvis.
+# Weights of the time terms that an untrained network uses, per reference step of 1/60 s: 1/rad² for rotations, 1/m² for
+# the pelvis.
 TURN_VELOCITY, TURN_ACCELERATION = 10.0, 1e3
 MOVE_VELOCITY, MOVE_ACCELERATION = 50.0, 1e5
 
 
 @dataclass(frozen=True)
 class SequenceOptions:
-    """``mixing`` along time; ``layers`` Gauss–Newton layers over the window; ``channels`` per stream; ``width`` frames of a convolution's kernel, dilated 1, 2, 4."""
+    """``mixing`` along time; ``layers`` Gauss–Newton layers over the window; ``channels`` per stream; ``width`` frames
+    of a convolution's kernel, dilated 1, 2, 4.
+    """
 
     mixing: Mixing = "convolution"
     layers: int = 2
@@ -93,7 +100,9 @@ class Attention(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class TimeDecision:
-    """What one layer takes from the frames around: changes of hidden states and context, and weights of the time terms per stream."""
+    """What one layer takes from the frames around: changes of hidden states and context, and weights of the time terms
+    per stream.
+    """
 
     hidden: Float[Tensor, "stream frame hidden"]
     context: Float[Tensor, "frame context"]
@@ -141,7 +150,9 @@ class SequenceNetwork(nn.Module):
         window: int,
         layer: int,
     ) -> tuple[TimeDecision, Float[Tensor, "frame channel"]]:
-        """``moment`` says of every frame: whether it is real, whether it saw something, the logarithm of its time step; ``window`` is the number of windows."""
+        """``moment`` says of every frame: whether it is real, whether it saw something, the logarithm of its time step;
+        ``window`` is the number of windows.
+        """
         frames = len(context)
         own = torch.cat(
             [hidden, kinematics, moment.expand(STREAMS, -1, -1), self.identity.expand(-1, frames, -1)], dim=-1

@@ -1,6 +1,7 @@
 """How sure a fitted window is: draws from the Gaussian whose precision is the chain of frames, carried to the joints.
 
-A frame's marginal covariance needs the whole chain. Exact recursions cost five times the solution itself; some draws cost a part of it, and their noise is the same from frame to frame.
+A frame's marginal covariance needs the whole chain. Exact recursions cost five times the solution itself; some draws
+cost a part of it, and their noise is the same from frame to frame.
 """
 
 import torch
@@ -23,7 +24,9 @@ EVERYTHING = slice(None)
 def drawn_joint_covariance(
     scene: Scene, unrolled: UnrolledSequence, frames: slice = EVERYTHING
 ) -> Float[Tensor, "frame joint 3 3"]:
-    """Covariance of the joints' world positions (m²) in ``frames`` (counted over all windows); the draws' seed is fixed."""
+    """Covariance of the joints' world positions (m²) in ``frames`` (counted over all windows); the draws' seed is
+    fixed.
+    """
     windows, length, size = unrolled.factor.inverse.shape[:3]
     # The same numbers in every frame and window: what is drawn varies as smoothly as what is known.
     normal = torch.randn(size, DRAWS, generator=torch.Generator().manual_seed(0))

@@ -1,6 +1,8 @@
-"""A window of frames fitted together: every frame's recurrent iterations, then Gauss–Newton layers over the chain of frames.
+"""A window of frames fitted together: every frame's recurrent iterations, then Gauss–Newton layers over the chain of
+frames.
 
-Frames lie window by window in one long frame axis; ``Timeline`` says which is which. Shape is given (one person has one shape), so a frame has 75 unknowns.
+Frames lie window by window in one long frame axis; ``Timeline`` says which is which. Shape is given (one person has one
+shape), so a frame has 75 unknowns.
 """
 
 from dataclasses import dataclass, replace
@@ -44,7 +46,9 @@ ANCHOR = 1e8
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """Which frames follow which. ``step`` in seconds; ``valid`` False for frames that only fill a window up: they bind to nothing and their results mean nothing."""
+    """Which frames follow which. ``step`` in seconds; ``valid`` False for frames that only fill a window up: they bind
+    to nothing and their results mean nothing.
+    """
 
     step: Float[Tensor, "window interval"]
     valid: Bool[Tensor, "window frame"]
@@ -69,7 +73,9 @@ class Timeline:
         return velocity.diff(dim=1) * (rate[:, 1:] + rate[:, :-1]) / 2
 
     def moments(self, seen: Bool[Tensor, " frame"]) -> Float[Tensor, "frame 3"]:
-        """Whether each frame is real, whether it saw something, and the logarithm of its mean time step in reference steps."""
+        """Whether each frame is real, whether it saw something, and the logarithm of its mean time step in reference
+        steps.
+        """
         step = torch.nn.functional.pad(self.step, (1, 1), mode="replicate") if self.step.shape[1] else None
         mean = self.valid * 0.0 if step is None else ((step[:, 1:] + step[:, :-1]) / 2 / REFERENCE_STEP).log()
         return torch.stack([self.valid.float().flatten(), seen.float() * self.valid.flatten(), mean.flatten()], dim=-1)
@@ -77,7 +83,9 @@ class Timeline:
 
 @dataclass(frozen=True, eq=False)
 class UnrolledSequence:
-    """Predictions of the layers, in order; of the last one the factor of the chain, where it was linearised, and what the evidence looked like."""
+    """Predictions of the layers, in order; of the last one the factor of the chain, where it was linearised, and what
+    the evidence looked like.
+    """
 
     predictions: list[BodyParams]
     alone: BodyParams
@@ -98,7 +106,9 @@ def seen_frames(evidence: Evidence) -> Bool[Tensor, " frame"]:
 
 
 def bridged(params: BodyParams, seen: Bool[Tensor, " frame"], time: Timeline) -> BodyParams:
-    """Frames that saw nothing, put between their neighbours in time that did: positions linearly, rotations along geodesics. Beyond the last seen frame it is kept."""
+    """Frames that saw nothing, put between their neighbours in time that did: positions linearly, rotations along
+    geodesics. Beyond the last seen frame it is kept.
+    """
     usable = time.apart(seen) & time.valid
     if bool(usable.all()):
         return params
@@ -127,7 +137,9 @@ def bridged(params: BodyParams, seen: Bool[Tensor, " frame"], time: Timeline) ->
 
 
 def differences(params: BodyParams, tangent: Tensor, time: Timeline) -> Float[Tensor, "window interval unknown"]:
-    """How neighbouring frames differ, in the unknowns of the system. A joint turned by nearly half a turn from the mean pose is compared the short way round."""
+    """How neighbouring frames differ, in the unknowns of the system. A joint turned by nearly half a turn from the mean
+    pose is compared the short way round.
+    """
     pelvis = time.apart(params.pelvis).diff(dim=1)
     root = time.apart(params.rotations[:, 0])
     turn = so3.log(root[:, :-1].transpose(-1, -2) @ root[:, 1:])
@@ -146,8 +158,9 @@ def kinematics(
     difference: Float[Tensor, "window interval unknown"],
     time: Timeline,
 ) -> Float[Tensor, "stream frame kinematic"]:
-    """How every stream moves and where the evidence (with ``weight``, 1/m²) pulls it, in the root's frame: velocities before and after each frame and its acceleration, per reference step, of turning
-    and of travelling, and the correction of the landmarks that it carries.
+    """How every stream moves and where the evidence (with ``weight``, 1/m²) pulls it, in the root's frame: velocities
+    before and after each frame and its acceleration, per reference step, of turning and of travelling, and the
+    correction of the landmarks that it carries.
     """
     root_from_world = here.params.rotations[:, 0].transpose(-1, -2)
     rate = (REFERENCE_STEP / time.step)[..., None] * time.tied
@@ -200,7 +213,9 @@ def _ties(scene: Scene, decision: TimeDecision, time: Timeline, firmness: float)
 
 
 def _neighbour_features(here: Linearisation, time: Timeline) -> Float[Tensor, "frame view landmark 4"]:
-    """Of every observation: the residual of the same one a frame earlier and later, its size and how well it agrees in direction."""
+    """Of every observation: the residual of the same one a frame earlier and later, its size and how well it agrees in
+    direction.
+    """
     residual = time.apart(here.feedback.residual * (here.feedback.confidence > 0)[..., None])
     nothing = torch.zeros_like(residual[:, :1])
     parts = []
@@ -211,7 +226,9 @@ def _neighbour_features(here: Linearisation, time: Timeline) -> Float[Tensor, "f
 
 
 def _silenced(weights: Weights, seen: Tensor) -> Weights:
-    """Nothing holds the estimate of a frame that saw nothing but time, and a little the pose prior: poses in a row are not independent draws from it."""
+    """Nothing holds the estimate of a frame that saw nothing but time, and a little the pose prior: poses in a row are
+    not independent draws from it.
+    """
     trust = torch.where(seen, 1.0, UNSEEN)
     return replace(
         weights,
@@ -259,9 +276,11 @@ def unroll_sequence(
     begin: BodyParams | None = None,
     embedding: Tensor | None = None,
 ) -> UnrolledSequence:
-    """Fit windows. ``scene`` must have its shape given. ``recurrence`` saves the recurrent iterations where they were run before (streams, training). ``held`` frames stay where
-    its predictions have them: what was already decided before a window begins. ``firmness`` multiplies what accelerations cost. ``begin`` is where all layers but the last would lead, for those who know (streams): only
-    the last is run. ``embedding`` saves the landmarks' own where it is at hand.
+    """Fit windows. ``scene`` must have its shape given. ``recurrence`` saves the recurrent iterations where they were
+    run before (streams, training). ``held`` frames stay where its predictions have them: what was already decided
+    before a window begins. ``firmness`` multiplies what accelerations cost. ``begin`` is where all layers but the last
+    would lead, for those who know (streams): only the last is run. ``embedding`` saves the landmarks' own where it is
+    at hand.
     """
     known: Tensor = frame_network.embed(scene.landmark_facts) if embedding is None else embedding
     if recurrence is None:

@@ -1,7 +1,8 @@
-"""How sure the learned optimizer is: the last layer's normal matrix carried to the joints, and scaled so that it has been right on unseen people.
+"""How sure the learned optimizer is: the last layer's normal matrix carried to the joints, and scaled so that it has
+been right on unseen people.
 
-Laplace's approximation knows which directions the evidence leaves open, but not how often weights and targets mislead. A log-linear correction per joint, fitted on
-validation data, makes up for it; its coefficients travel with the weights.
+Laplace's approximation knows which directions the evidence leaves open, but not how often weights and targets mislead.
+A log-linear correction per joint, fitted on validation data, makes up for it; its coefficients travel with the weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,15 +22,17 @@ from refit_mv.solve.normal_equations import landmark_jacobian
 
 # Log standard deviations outside this range (0.1 mm to 2 m) are not believed.
 SMALLEST_LOG, LARGEST_LOG = -9.2, 0.7
-# One, log sigma, the statistics, and products of two of them: how large residuals are, and one over the views. A residual of a millimetre means much
-# with eight views and little with one.
+# One, log sigma, the statistics, and products of two of them: how large residuals are, and one over the views. A
+# residual of a millimetre means much with eight views and little with one.
 RESIDUAL, FEW_VIEWS = 0, 9
 CORRECTION_FEATURES = 2 + STATISTICS + 3
 
 
 @dataclass(frozen=True, eq=False)
 class SigmaCorrection:
-    """``log σ = Σ coefficient · (1, log σ of the normal matrix, statistics of the evidence)``, one row of coefficients per SMPL joint."""
+    """``log σ = Σ coefficient · (1, log σ of the normal matrix, statistics of the evidence)``, one row of coefficients
+    per SMPL joint.
+    """
 
     coefficients: Float[Tensor, "stream feature"]
 

@@ -46,8 +46,9 @@ SETTLED_MOVE, SETTLED_TURN = 0.002, 0.03
 
 @dataclass(frozen=True, eq=False)
 class Unrolled:
-    """Every prediction in order (iterations, then layers), how many were iterations, and where there were layers: the last one's solution and weights, the
-    parameters at which it was linearised, and what the evidence looked like from there. ``recurrence`` is where the iterations ended.
+    """Every prediction in order (iterations, then layers), how many were iterations, and where there were layers: the
+    last one's solution and weights, the parameters at which it was linearised, and what the evidence looked like from
+    there. ``recurrence`` is where the iterations ended.
     """
 
     predictions: list[BodyParams]
@@ -68,7 +69,9 @@ def _detached(params: BodyParams) -> BodyParams:
 
 
 def shape_from_bones(here: Linearisation, change: Float[Tensor, "frame bone"]) -> Float[Tensor, "frame shape"]:
-    """The shape change that comes closest to changes of log bone lengths, through the body's own basis (ridge regression)."""
+    """The shape change that comes closest to changes of log bone lengths, through the body's own basis (ridge
+    regression).
+    """
     slope = here.bone_slope
     gram = slope.transpose(-1, -2) @ slope + BONE_RIDGE * torch.eye(slope.shape[-1])
     return torch.linalg.solve(gram, slope.transpose(-1, -2) @ change[..., None])[..., 0]
@@ -102,7 +105,9 @@ def assembled_step(
 def layer_weights(
     scene: Scene, estimate: BodyParams, tangent: Tensor, bone: Tensor, holding: Holding, observation: Tensor
 ) -> Weights:
-    """A layer's weights in the system's units from what the network decided: ``estimate`` is what is held, with its tangent and log bone lengths."""
+    """A layer's weights in the system's units from what the network decided: ``estimate`` is what is held, with its
+    tangent and log bone lengths.
+    """
     words = (
         holding.turn, holding.turn_stiffness, holding.move, holding.move_stiffness,
         holding.bone, holding.bone_stiffness, holding.pose_prior, holding.shape_prior,
@@ -151,7 +156,9 @@ def _repeated(params: BodyParams, times: int) -> BodyParams:
 
 @dataclass(frozen=True, eq=False)
 class Recurrence:
-    """Where the recurrent iterations ended: all their predictions, hidden states and context per frame, and the mean viewing direction."""
+    """Where the recurrent iterations ended: all their predictions, hidden states and context per frame, and the mean
+    viewing direction.
+    """
 
     predictions: list[BodyParams]
     hidden: Float[Tensor, "stream frame hidden"]
@@ -186,8 +193,8 @@ class Recurrence:
 def recur(
     network: ReFitNetwork, scene: Scene, evidence: Evidence, start: BodyParams, embedding: Tensor, skipped: int = 0
 ) -> Recurrence:
-    """Look, update, repeat: all views fused first, or each view on its own and their updates fused. The first iterations, whose kernels are wide, may be ``skipped`` from a start that is nearly
-    right.
+    """Look, update, repeat: all views fused first, or each view on its own and their updates fused. The first
+    iterations, whose kernels are wide, may be ``skipped`` from a start that is nearly right.
     """
     options = network.options
     views = 1 if options.fusion == "feedback" else evidence.bearing.shape[1]
@@ -221,7 +228,9 @@ def recur(
 
 @dataclass(frozen=True, eq=False)
 class _Estimate:
-    """What the recurrent iterations hand to the layers: their result, and the states from which every layer decides its weights."""
+    """What the recurrent iterations hand to the layers: their result, and the states from which every layer decides its
+    weights.
+    """
 
     params: BodyParams
     tangent: Float[Tensor, "frame tangent"]
@@ -295,8 +304,8 @@ def unroll(
 ) -> Unrolled:
     """Run the recurrent iterations, then the Gauss–Newton layers (unless ``layers`` is False).
 
-    ``extra_layers`` at most, with the last one's weights, for frames that have not settled by then: few, but they make most of the error where few
-    views see little. For inference; frames must share one skin.
+    ``extra_layers`` at most, with the last one's weights, for frames that have not settled by then: few, but they make
+    most of the error where few views see little. For inference; frames must share one skin.
     """
     options = network.options
     embedding = network.embed(scene.landmark_facts)
@@ -331,7 +340,9 @@ def unroll(
 
 
 def _patched(unrolled: Unrolled, rows: Int[Tensor, " chosen"], more: _Layer) -> Unrolled:
-    """The result with some frames taken further; the steps of all others count as nothing, so that they stay settled."""
+    """The result with some frames taken further; the steps of all others count as nothing, so that they stay
+    settled.
+    """
     old, at, facts = unrolled.solution, unrolled.at, unrolled.facts
     assert old is not None and at is not None and facts is not None
 

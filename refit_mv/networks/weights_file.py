@@ -1,4 +1,6 @@
-"""Weights on disk: safetensors with the network's options inside, and a training run's state beside them. Every file appears whole or not at all."""
+"""Weights on disk: safetensors with the network's options inside, and a training run's state beside them. Every file
+appears whole or not at all.
+"""
 
 import json
 import os
@@ -53,10 +55,12 @@ def stored_options(kind: type[Options], stored: dict[str, Any], path: Path) -> O
 def load_weights(
     path: Path, expected: str, build: Callable[[dict[str, str]], Network], advice: str = "train them again"
 ) -> tuple[Network, dict[str, Any]]:
-    """The network that ``build`` makes of a file's header, with the file's weights, ready for inference, and the facts stored with it.
+    """The network that ``build`` makes of a file's header, with the file's weights, ready for inference, and the facts
+    stored with it.
 
     Raises:
-        InputError: no such file, not safetensors, not of the format ``expected`` (then with ``advice``), or weights of another design.
+        InputError: no such file, not safetensors, not of the format ``expected`` (then with ``advice``), or weights of
+        another design.
     """
     try:
         with safetensors.safe_open(str(path), "pt") as file:

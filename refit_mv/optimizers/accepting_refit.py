@@ -1,8 +1,9 @@
-"""The learned optimizer behind a check: where it explains less of the evidence than the classic one, the classic result is taken.
+"""The learned optimizer behind a check: where it explains less of the evidence than the classic one, the classic result
+is taken.
 
-A network may meet what it was never trained on, and has no way to tell. The evidence has: every frame takes one step of the classic optimizer, which costs a small
-part of the fit. Where the body explains little, or that one step explains clearly more, the frame is fitted by the classic optimizer from the same start, and the
-better of both results is kept.
+A network may meet what it was never trained on, and has no way to tell. The evidence has: every frame takes one step of
+the classic optimizer, which costs a small part of the fit. Where the body explains little, or that one step explains
+clearly more, the frame is fitted by the classic optimizer from the same start, and the better of both results is kept.
 """
 
 import time
@@ -46,7 +47,9 @@ class AcceptingReFit:
     def solve_keeping_states(
         self, problem: FitProblem, initial: BodyParams, with_covariance: bool = True
     ) -> tuple[FitResult, Recurrence]:
-        """As ``solve``; with it where the recurrent iterations of every frame ended. What the classic optimizer took over ends where it put it."""
+        """As ``solve``; with it where the recurrent iterations of every frame ended. What the classic optimizer took
+        over ends where it put it.
+        """
         began = time.perf_counter()
         result, states = self.learned.solve_keeping_states(problem, initial, with_covariance)
         if problem.shape_mode == "shared":

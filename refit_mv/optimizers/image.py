@@ -1,4 +1,6 @@
-"""Fitting a session from its pictures: the image network says where the body is in every frame, and the keypoints may refine it."""
+"""Fitting a session from its pictures: the image network says where the body is in every frame, and the keypoints may
+refine it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,8 +28,9 @@ from refit_mv.solve.uncertainty import joint_covariance
 
 @dataclass(frozen=True)
 class ImageFitOptions:
-    """``weights``: file of the image network. ``iterations``: 0 takes the network's own number. ``refine``: the classic optimizer goes on from there with the keypoints; otherwise
-    the pictures alone decide. ``batch_frames``: frames, with all their views, that are in memory at once.
+    """``weights``: file of the image network. ``iterations``: 0 takes the network's own number. ``refine``: the classic
+    optimizer goes on from there with the keypoints; otherwise the pictures alone decide. ``batch_frames``: frames, with
+    all their views, that are in memory at once.
     """
 
     weights: str = ""
@@ -43,7 +46,9 @@ class ImageFitOptions:
 def fit_crops(
     network: ImageReFit, body: FeedbackBody, crops: Crops, cam_from_world: RigidTransform, iterations: int | None = None
 ) -> BodyParams:
-    """One body per frame in the world, float64, from its crops in all views. ``cam_from_world`` has one entry per view."""
+    """One body per frame in the world, float64, from its crops in all views. ``cam_from_world`` has one entry per
+    view.
+    """
     device = network.mean_pose.device
     views = cam_from_world.translation.shape[0]
     frames = len(crops.weight) // views
@@ -61,7 +66,8 @@ def fit_crops(
         images = normalised(crops.pictures.to(device))
         final = network(images, cameras, body, grouped, keypoints, iterations)[-1]
         params = world_params(final, grouped, cameras, body).params(body)
-    # Copies, because tensors made in inference mode are good for nothing else; and rotations exact again in double precision.
+    # Copies, because tensors made in inference mode are good for nothing else; and rotations exact again in double
+    # precision.
     pelvis, rotations, shape = (
         value.to(torch.float64, copy=True).cpu() for value in (params.pelvis, params.rotations, params.shape)
     )
@@ -118,7 +124,9 @@ def picture_start(
 
 @dataclass(frozen=True)
 class HeldStart:
-    """An optimizer that changes nothing: the pictures' answer is judged by the keypoints, not moved by them. Shared shape is the mean over frames."""
+    """An optimizer that changes nothing: the pictures' answer is judged by the keypoints, not moved by them. Shared
+    shape is the mean over frames.
+    """
 
     name: str = "image"
 

@@ -27,8 +27,9 @@ from refit_mv.solve.shared_shape import solve_shared
 
 @dataclass(frozen=True)
 class ReFitOptions:
-    """``layers``: finish with the Gauss–Newton layers. ``extra_layers``: how many more a frame may take that has not settled. ``shared_frames``: how many frames, spread over the session, fix its one shape and its landmark
-    offsets; ``shared_iterations`` of the coupled solve.
+    """``layers``: finish with the Gauss–Newton layers. ``extra_layers``: how many more a frame may take that has not
+    settled. ``shared_frames``: how many frames, spread over the session, fix its one shape and its landmark offsets;
+    ``shared_iterations`` of the coupled solve.
     """
 
     layers: bool = True
@@ -53,8 +54,9 @@ def shipped_network(path: Path = SHIPPED_WEIGHTS) -> tuple[ReFitNetwork, SigmaCo
 class ReFit:
     """The learned optimizer. Float32 inside, the problem's own precision outside.
 
-    Shape free: every frame has its own. Locked: the start's shape is kept and the network told by the body's rest joints. Shared: a spread of frames is fitted
-    freely, one shape and the landmark offsets are solved for them together, then every frame is fitted with these.
+    Shape free: every frame has its own. Locked: the start's shape is kept and the network told by the body's rest
+    joints. Shared: a spread of frames is fitted freely, one shape and the landmark offsets are solved for them
+    together, then every frame is fitted with these.
     """
 
     options: ReFitOptions = ReFitOptions()
@@ -75,7 +77,9 @@ class ReFit:
     def solve_keeping_states(
         self, problem: FitProblem, initial: BodyParams, with_covariance: bool = True
     ) -> tuple[FitResult, Recurrence]:
-        """As ``solve``; with it where the recurrent iterations of every frame ended, for those who tie frames together. They find their own covariances; without, all are 0."""
+        """As ``solve``; with it where the recurrent iterations of every frame ended, for those who tie frames together.
+        They find their own covariances; without, all are 0.
+        """
         began = time.perf_counter()
         if problem.shape_mode == "shared":
             problem, initial = self._share(problem, initial)
@@ -173,7 +177,9 @@ def _cost(problem: FitProblem, params: BodyParams, feedback: Feedback) -> Tensor
 
 
 def _cleaned(params: BodyParams, initial: BodyParams) -> BodyParams:
-    """Back to the caller's precision with rotations orthonormal to it; frames that went astray (not finite) keep their start."""
+    """Back to the caller's precision with rotations orthonormal to it; frames that went astray (not finite) keep their
+    start.
+    """
     finite = torch.isfinite(params.rotations).flatten(1).all(-1) & torch.isfinite(params.pelvis).all(-1)
     finite = finite & torch.isfinite(params.shape).all(-1)
     # Copies, because tensors made in inference mode are good for nothing else.

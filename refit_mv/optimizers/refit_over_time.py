@@ -46,8 +46,9 @@ def sequence_network(path: Path, frame_path: Path) -> tuple[SequenceNetwork, Sig
 
 @dataclass(frozen=True)
 class SequenceReFit:
-    """``alone`` fits frames by themselves, the time network ties them. Problems whose frames are not neighbours in time (``time_step`` None), or whose shape is still sought, stay as ``alone``
-    leaves them. ``firmness`` multiplies what accelerations cost.
+    """``alone`` fits frames by themselves, the time network ties them. Problems whose frames are not neighbours in time
+    (``time_step`` None), or whose shape is still sought, stay as ``alone`` leaves them. ``firmness`` multiplies what
+    accelerations cost.
     """
 
     alone: AcceptingReFit
@@ -124,9 +125,12 @@ class SequenceReFit:
         return motion, covariance.to(problem.bearing.dtype)
 
     def _window(
-        self, scene: Scene, evidence: Evidence, states: Recurrence, present: Tensor, windows: Windows, window: int, step: float, preceding: BodyParams | None
+        self, scene: Scene, evidence: Evidence, states: Recurrence, present: Tensor, windows: Windows, window: int,
+        step: float, preceding: BodyParams | None
     ) -> tuple[BodyParams, Tensor]:  # fmt: skip
-        """Motion and joint covariances of a window's places. The first window goes on from the frames that precede the sequence, which do not move."""
+        """Motion and joint covariances of a window's places. The first window goes on from the frames that precede the
+        sequence, which do not move.
+        """
         frame_network, _ = shipped_network(self.alone.learned.weights)
         network, correction = sequence_network(self.weights, self.alone.learned.weights)
         frame = windows.frame[window]
@@ -156,7 +160,9 @@ class SequenceReFit:
 
 
 def _status(found: FrameStatus, alone: FrameStatus, bridged: bool) -> FrameStatus:
-    """What a frame is called in the end: where the classic optimizer stood in for it alone, it says so as long as the motion is as good."""
+    """What a frame is called in the end: where the classic optimizer stood in for it alone, it says so as long as the
+    motion is as good.
+    """
     if bridged:
         return FrameStatus.BRIDGED
     return FrameStatus.CLASSIC if alone is FrameStatus.CLASSIC and found is FrameStatus.FITTED else found

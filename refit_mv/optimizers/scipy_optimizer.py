@@ -1,7 +1,9 @@
-"""The classic optimizer in the manner of MoSh (Loper, Mahmood, Black, SIGGRAPH Asia 2014), on ``scipy.optimize.least_squares``.
+"""The classic optimizer in the manner of MoSh (Loper, Mahmood, Black, SIGGRAPH Asia 2014), on
+``scipy.optimize.least_squares``.
 
-First shape and landmark offsets from a spread of frames in one sparse problem, then pose frame by frame with terms on velocity and acceleration, measured against the frames before.
-The cost of a frame alone is exactly that of ``gauss-newton``: the robust kernel acts on whole observations through least_squares' loss callback.
+First shape and landmark offsets from a spread of frames in one sparse problem, then pose frame by frame with terms on
+velocity and acceleration, measured against the frames before. The cost of a frame alone is exactly that of
+``gauss-newton``: the robust kernel acts on whole observations through least_squares' loss callback.
 """
 
 import time
@@ -31,9 +33,10 @@ from refit_mv.solve.unknowns import ParameterVector
 
 @dataclass(frozen=True)
 class ScipyOptions:
-    """``kernels`` are the robust scales tried one after the other, as multiples of the problem's own. ``turn_velocity`` (rad/s), ``pelvis_velocity`` (m/s), ``turn_acceleration``
-    (rad/s²) and ``pelvis_acceleration`` (m/s²) are the standard deviations of the time terms, used where frames are neighbours in time; what precedes is taken as it was fitted,
-    so they are wider than those of a whole chain. ``evaluations`` limits each call of least_squares.
+    """``kernels`` are the robust scales tried one after the other, as multiples of the problem's own. ``turn_velocity``
+    (rad/s), ``pelvis_velocity`` (m/s), ``turn_acceleration`` (rad/s²) and ``pelvis_acceleration`` (m/s²) are the
+    standard deviations of the time terms, used where frames are neighbours in time; what precedes is taken as it was
+    fitted, so they are wider than those of a whole chain. ``evaluations`` limits each call of least_squares.
     """
 
     kernels: tuple[float, ...] = (8.0, 3.0, 1.0)
@@ -62,7 +65,8 @@ Loss = Callable[[Float[np.ndarray, " row"]], Float[np.ndarray, "3 row"]]
 def grouped_loss(data_rows: int, whitened_kernel: Float[np.ndarray, " observation"]) -> Loss:
     """Geman–McClure on groups of three rows (one observation each), identity on the rows after ``data_rows``.
 
-    least_squares' callback sees squared rows; each row gets its share of its group's loss, so that the sum and the gradient are those of the kernel on the norm.
+    least_squares' callback sees squared rows; each row gets its share of its group's loss, so that the sum and the
+    gradient are those of the kernel on the norm.
     """
 
     def loss(squared: Float[np.ndarray, " row"]) -> Float[np.ndarray, "3 row"]:
@@ -82,7 +86,9 @@ def _numpy(tensor: Tensor) -> np.ndarray:
 
 
 def _whitened_kernel(problem: FitProblem, kernel: float) -> np.ndarray:
-    """The kernel in units of each observation's own standard deviation. Missing ones have residual 0, so any width will do."""
+    """The kernel in units of each observation's own standard deviation. Missing ones have residual 0, so any width will
+    do.
+    """
     scale = _numpy(problem.observation_weight.sqrt()).reshape(-1)
     return np.where(scale > 0, scale, 1.0) * kernel
 
@@ -168,7 +174,8 @@ class Scipy:
 
             memory = _Memory(evaluate)
             origin = _numpy(chart.pack(params)[0]).copy()
-            # least_squares takes its first trust region from the start's length: rounding errors in place of zeros would freeze it there.
+            # least_squares takes its first trust region from the start's length: rounding errors in place of zeros
+            # would freeze it there.
             origin[np.abs(origin) < NEGLIGIBLE] = 0.0
             solution = _least_squares(
                 memory.residuals,

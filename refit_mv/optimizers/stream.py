@@ -1,7 +1,8 @@
 """Live fitting: frames come one at a time and are answered at once, by the same weights as recordings.
 
-A stream remembers the last moments of every person: what was seen, and where the recurrent iterations ended. A new frame runs through its own iterations once, beginning where the motion
-was heading, and then stands at the end of a short window whose layers know everything before it and nothing after.
+A stream remembers the last moments of every person: what was seen, and where the recurrent iterations ended. A new
+frame runs through its own iterations once, beginning where the motion was heading, and then stands at the end of a
+short window whose layers know everything before it and nothing after.
 """
 
 from collections.abc import Hashable, Mapping
@@ -43,8 +44,9 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """``memory_frames`` of the past that a new frame is fitted together with. A person's shape is the median of the first ``meeting_frames`` well-seen frames, each fitted with a shape of its own.
-    A person not seen for ``longest_gap`` seconds is absent, and begins anew.
+    """``memory_frames`` of the past that a new frame is fitted together with. A person's shape is the median of the
+    first ``meeting_frames`` well-seen frames, each fitted with a shape of its own. A person not seen for
+    ``longest_gap`` seconds is absent, and begins anew.
     """
 
     memory_frames: int = 8
@@ -87,7 +89,8 @@ class _Person:
 class FitStream:
     """Fits people before one rig as their frames arrive.
 
-    ``shape`` (of all people) may be given where it is known, from ``fit.h5`` of an earlier take for instance. Memory does not grow with time.
+    ``shape`` (of all people) may be given where it is known, from ``fit.h5`` of an earlier take for instance. Memory
+    does not grow with time.
 
     Raises:
         InputError: the body carries none of the keypoints, or weights of another design.
@@ -123,7 +126,8 @@ class FitStream:
         self._embedding: Tensor | None = None
 
     def push(self, time: float, people: Mapping[Key, FrameObservations]) -> dict[Key, FitResult]:
-        """The next moment, ``time`` in seconds. Returns everybody's result, one frame each; those remembered but not among ``people`` are taken for unseen.
+        """The next moment, ``time`` in seconds. Returns everybody's result, one frame each; those remembered but not
+        among ``people`` are taken for unseen.
 
         Raises:
             InputError: time does not advance, or arrays do not fit the rig and the keypoint set.
@@ -156,7 +160,8 @@ class FitStream:
             expected = (views, points)
             if tuple(given.confidence.shape) != expected or tuple(given.pixels.shape) != (*expected, 2):
                 raise InputError(
-                    f"a frame of {views} cameras with keypoint set '{self._keypoints.name}' has confidence of shape {expected} and pixels {(*expected, 2)}, got "
+                    f"a frame of {views} cameras with keypoint set '{self._keypoints.name}' has confidence of "
+                    f"shape {expected} and pixels {(*expected, 2)}, got "
                     f"{tuple(given.confidence.shape)} and {tuple(given.pixels.shape)}"
                 )
             pixels = given.pixels[None, :, self._places].to(torch.float64)

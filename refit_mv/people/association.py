@@ -1,8 +1,9 @@
 """Who is fitted: the one person that the views agree on, frame after frame.
 
-Detectors list people in no order, and a bystander may be seen by some views only. Two rays meet by chance easily, three rarely: so every pair of detections that may
-show one person is triangulated, and every other view is asked whether it saw those points. A proposal's score is the number of keypoints that agree. The best chain
-of proposals through time is kept (Viterbi), so that a confusing frame does not switch the person; a frame may also have nobody.
+Detectors list people in no order, and a bystander may be seen by some views only. Two rays meet by chance easily, three
+rarely: so every pair of detections that may show one person is triangulated, and every other view is asked whether it
+saw those points. A proposal's score is the number of keypoints that agree. The best chain of proposals through time is
+kept (Viterbi), so that a confusing frame does not switch the person; a frame may also have nobody.
 """
 
 from dataclasses import dataclass
@@ -16,26 +17,33 @@ from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.projection import bearings
 from refit_mv.session.observations import Observations
 
-# Detectors and calibrations together are off by some centimetres: a ray that passes a point within this many metres saw it.
+# Detectors and calibrations together are off by some centimetres: a ray that passes a point within this many metres saw
+# it.
 AGREEMENT = 0.15
 # A detection shows the person when at least this share of the keypoints it has in common agrees.
 ENOUGH_AGREEMENT = 0.5
 # Fewer keypoints in common agree by chance.
 FEWEST_KEYPOINTS = 4
-# As many pairs of detections are followed up in a frame, best first: more than enough for a person among a handful of bystanders.
+# As many pairs of detections are followed up in a frame, best first: more than enough for a person among a handful of
+# bystanders.
 MOST_PAIRS = 24
-# People rarely move faster than this, m/s. What goes beyond costs a share of a usual frame's score per metre, up to the longest jump.
+# People rarely move faster than this, m/s. What goes beyond costs a share of a usual frame's score per metre, up to the
+# longest jump.
 FASTEST, JUMP_COST, LONGEST_JUMP = 8.0, 2.0, 3.0
-# What entering or leaving a stretch without anybody costs: less than a wrong person for a frame is worth, more than a weak right one.
+# What entering or leaving a stretch without anybody costs: less than a wrong person for a frame is worth, more than a
+# weak right one.
 NOBODY_COST = 0.3
-# A person whom only one view sees for a moment is still taken where the last and next sight say he must be, within these metres and seconds.
+# A person whom only one view sees for a moment is still taken where the last and next sight say he must be, within
+# these metres and seconds.
 NEAR, MOMENT = 0.5, 0.5
 CHUNK_FRAMES = 256
 
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """One person's observations (person axis of length 1), which detection each was (−1: none), and in how many views the person was confirmed by others."""
+    """One person's observations (person axis of length 1), which detection each was (−1: none), and in how many views
+    the person was confirmed by others.
+    """
 
     observations: Observations
     detection: Int[np.ndarray, "frame view"]
@@ -44,7 +52,9 @@ class Chosen:
 
 @dataclass(frozen=True, eq=False)
 class _Proposals:
-    """Per frame a fixed number of proposals: the detection taken in each view (−1: none), a score in keypoints (0: no proposal), a position in metres."""
+    """Per frame a fixed number of proposals: the detection taken in each view (−1: none), a score in keypoints (0: no
+    proposal), a position in metres.
+    """
 
     detection: Int[Tensor, "frame proposal view"]
     score: Float[Tensor, "frame proposal"]
@@ -66,7 +76,9 @@ class _Sightings:
 
 
 def choose_person(observations: Observations, rig: CameraRig) -> Chosen:
-    """Follow the person that most keypoints of most views agree on. One view alone follows its largest, most confident detection."""
+    """Follow the person that most keypoints of most views agree on. One view alone follows its largest, most confident
+    detection.
+    """
     chunks = [slice(start, start + CHUNK_FRAMES) for start in range(0, len(observations), CHUNK_FRAMES)]
     parts = [_propose(_sightings(observations.frames(chunk), rig)) for chunk in chunks]
     # Chunks may differ in how many proposals their frames have room for.
@@ -122,7 +134,9 @@ def _propose(sightings: _Sightings) -> _Proposals:
 
 
 def _propose_alone(sightings: _Sightings) -> _Proposals:
-    """One view: every detection is a proposal, scored by how large and confident it is; its position is its direction, three metres out."""
+    """One view: every detection is a proposal, scored by how large and confident it is; its position is its direction,
+    three metres out.
+    """
     confidence = sightings.confidence[:, 0]
     middle = sightings.middle[:, 0]
     spread = (confidence * (sightings.direction[:, 0] - middle[:, :, None]).norm(dim=-1)).sum(-1)
@@ -172,7 +186,9 @@ def _propose_together(sightings: _Sightings) -> _Proposals:
 
 
 def _meeting_points(center_a: Tensor, a: Tensor, center_b: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Midpoints of the shortest connections between two bundles of rays (frame, pair, joint), and their lengths in metres; infinite behind a camera."""
+    """Midpoints of the shortest connections between two bundles of rays (frame, pair, joint), and their lengths in
+    metres; infinite behind a camera.
+    """
     between = (center_b - center_a)[:, None].expand_as(a)
     normal = torch.linalg.cross(a, b)
     length2 = (normal * normal).sum(-1).clamp_min(1e-12)
@@ -186,7 +202,9 @@ def _meeting_points(center_a: Tensor, a: Tensor, center_b: Tensor, b: Tensor) ->
 
 
 def _best_chain(proposals: _Proposals, observations: Observations) -> Int[np.ndarray, " frame"]:
-    """Proposal per frame (−1: nobody) that maximises the total score; jumps faster than people move pay for their length."""
+    """Proposal per frame (−1: nobody) that maximises the total score; jumps faster than people move pay for their
+    length.
+    """
     score, position = proposals.score.numpy(), proposals.position.numpy()
     frames, count = score.shape
     best = score.max(-1)

@@ -76,7 +76,8 @@ def evidence_on(body: BodyModel, observations: Observations) -> Evidence:
     common = [index for index, name in enumerate(names) if name in body.landmark_names]
     if len(common) < FEWEST_COMMON:
         raise InputError(
-            f"body '{body.name}' has landmarks for only {len(common)} of the {len(names)} keypoints of {observations.keypoints.name};"
+            f"body '{body.name}' has landmarks for only {len(common)} of the {len(names)} keypoints of "
+            f"{observations.keypoints.name};"
             f" at least {FEWEST_COMMON} are needed: choose another --keypoints or --body"
         )
     return Evidence(
@@ -100,7 +101,9 @@ def stature(body: BodyModel, params: BodyParams) -> float:
 
 
 def apparent_stature(body: BodyModel, observations: Observations, rig: CameraRig) -> float | None:
-    """A person's height as the calibration's lengths have it, from the limbs of each view's most confident detections. None where rays do not cross."""
+    """A person's height as the calibration's lengths have it, from the limbs of each view's most confident detections.
+    None where rays do not cross.
+    """
     spread = np.unique(np.linspace(0, len(observations) - 1, min(STATURE_FRAMES, len(observations))).astype(int))
     piece = observations.frames(spread)
     most = piece.confidence.sum(-1).argmax(-1)[:, :, None, None]
@@ -151,6 +154,7 @@ def check_stature(body: BodyModel, observations: Observations, rig: CameraRig) -
         else "check the calibration (its scale or its cameras' poses) and --units"
     )
     raise InputError(
-        f"with this calibration the person would be {height:.3g} m tall, expected {SHORTEST_PERSON} to {TALLEST_PERSON} m: its lengths are"
+        f"with this calibration the person would be {height:.3g} m tall, expected {SHORTEST_PERSON} to "
+        f"{TALLEST_PERSON} m: its lengths are"
         f" not in metres, or it belongs to another recording; {advice}"
     )

@@ -1,4 +1,6 @@
-"""How far the body's landmarks project from the keypoints, in pixels, and what each view says of a body fitted without it."""
+"""How far the body's landmarks project from the keypoints, in pixels, and what each view says of a body fitted without
+it.
+"""
 
 import torch
 from jaxtyping import Float
@@ -21,7 +23,9 @@ CONFIDENT = 0.3
 def pixel_error(
     skin: LandmarkSkin, rig: StackedRig, params: BodyParams, evidence: Evidence
 ) -> Float[Tensor, "frame view landmark"]:
-    """Distance between projected landmarks and their keypoints; NaN where there is no keypoint or the landmark is behind the camera."""
+    """Distance between projected landmarks and their keypoints; NaN where there is no keypoint or the landmark is
+    behind the camera.
+    """
     pixels, depth = project(rig, pose_landmarks(skin, params).positions)
     error = (pixels - evidence.pixels).norm(dim=-1)
     return torch.where((evidence.confidence > 0) & (depth > 0), error, torch.full_like(error, torch.nan))
@@ -37,7 +41,9 @@ def left_out_error(
     frames: int,
     device: torch.device | str,
 ) -> dict[str, float]:
-    """Median pixel error of each view when the body is fitted to the others alone. A view far off its neighbours is a calibration or synchronisation to look at."""
+    """Median pixel error of each view when the body is fitted to the others alone. A view far off its neighbours is a
+    calibration or synchronisation to look at.
+    """
     some = evidence.frames(spread_frames(evidence, frames))
     medians = {}
     for index, name in enumerate(rig.names):

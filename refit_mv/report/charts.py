@@ -1,6 +1,7 @@
 """Charts as inline SVG inside HTML: lines over frames, the strip of statuses, and the cameras seen from above.
 
-Plots stretch with the page (``preserveAspectRatio="none"``); all lettering is HTML, so that it stays readable on a phone.
+Plots stretch with the page (``preserveAspectRatio="none"``); all lettering is HTML, so that it stays readable on a
+phone.
 """
 
 import html
@@ -23,7 +24,9 @@ WORST_FIRST = ("failed", "uncertain", "absent", "bridged", "classic", "fitted")
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """One line of a chart; ``colour`` is a CSS value. ``band`` is the upper edge of a shaded band that starts at the line."""
+    """One line of a chart; ``colour`` is a CSS value. ``band`` is the upper edge of a shaded band that starts at the
+    line.
+    """
 
     name: str
     values: Float[np.ndarray, " bin"]
@@ -82,7 +85,9 @@ def line_chart(
     top: float | None = None,
     subtitle: str = "",
 ) -> tuple[str, dict[str, object]]:
-    """A chart over the frames, and what the page's script needs to show values under the pointer. ``title`` and names are plain text."""
+    """A chart over the frames, and what the page's script needs to show values under the pointer. ``title`` and names
+    are plain text.
+    """
     stacked = [values for line in lines for values in (line.values, line.band) if values is not None]
     finite = np.concatenate(stacked)[np.isfinite(np.concatenate(stacked))]
     ceiling = top or nice_ceiling(float(finite.max()) if len(finite) else 0.0)
@@ -97,21 +102,24 @@ def line_chart(
     keys = "".join(
         f'<span class="key"><i style="background:{line.colour}"></i>{html.escape(line.name)}</span>'
         + (
-            f'<span class="key"><i class="soft" style="background:{line.colour}"></i>{html.escape(line.band_name)}</span>'
+            '<span class="key"><i class="soft" '
+            f'style="background:{line.colour}"></i>{html.escape(line.band_name)}</span>'
             if line.band is not None
             else ""
         )
         for line in lines
     )
     markup = (
-        f'<figure class="chart" id="{identifier}"><figcaption><b>{escaped}</b> <span class="unit">{html.escape(unit)}</span>'
+        f'<figure class="chart" id="{identifier}"><figcaption><b>{escaped}</b> <span '
+        f'class="unit">{html.escape(unit)}</span>'
         f'<span class="sub">{html.escape(subtitle)}</span><span class="keys">{keys}</span></figcaption>'
         f'<div class="plot" tabindex="0" role="img" aria-label="{html.escape(said)}" data-chart="{identifier}">'
         f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" preserveAspectRatio="none" aria-hidden="true">{grid}'
         f"{''.join(_paths(line, ceiling, centers) for line in lines)}</svg>"
         f'<span class="y y1">{_number(ceiling)}</span><span class="y y2">{_number(ceiling / 2)}</span>'
         f'<div class="cursor"></div><div class="tip" role="status"></div></div>'
-        f'<div class="x"><span>{frame_numbers[0]}</span><span>frame</span><span>{frame_numbers[-1]}</span></div></figure>'
+        "<div "
+        f'class="x"><span>{frame_numbers[0]}</span><span>frame</span><span>{frame_numbers[-1]}</span></div></figure>'
     )
     series = []
     for line in lines:
@@ -143,7 +151,8 @@ def status_strip(report: QualityReport, columns: int = 1000) -> str:
             x, width = WIDTH * edges[begin] / count, WIDTH * (edges[column] - edges[begin]) / count
             numbers = f"{report.frame_numbers[edges[begin]]}–{report.frame_numbers[edges[column] - 1]}"
             rectangles.append(
-                f'<rect class="s-{worst[begin]}" x="{x:.2f}" y="0" width="{width:.2f}" height="20"><title>{worst[begin]}: frames {numbers}</title></rect>'
+                f'<rect class="s-{worst[begin]}" x="{x:.2f}" y="0" width="{width:.2f}" '
+                f'height="20"><title>{worst[begin]}: frames {numbers}</title></rect>'
             )
             begin = column
     counts = {state: int((states == state).sum()) for state in STATUSES}
@@ -155,7 +164,8 @@ def status_strip(report: QualityReport, columns: int = 1000) -> str:
     )
     return (
         f'<figure class="strip"><figcaption><b>Status</b><span class="keys">{keys}</span></figcaption>'
-        f'<svg viewBox="0 0 {WIDTH:g} 20" preserveAspectRatio="none" role="img" aria-label="{said}">{"".join(rectangles)}</svg></figure>'
+        f'<svg viewBox="0 0 {WIDTH:g} 20" preserveAspectRatio="none" role="img" '
+        f'aria-label="{said}">{"".join(rectangles)}</svg></figure>'
     )
 
 
@@ -167,7 +177,8 @@ def plan(report: QualityReport, flagged: Bool[np.ndarray, " view"]) -> str:
     if report.up is None:
         return ""
     up = np.asarray(report.up, dtype=np.float64) / np.linalg.norm(report.up)
-    # Any two directions across `up` do; the least aligned world axis keeps the plan as close to the world's own as possible.
+    # Any two directions across `up` do; the least aligned world axis keeps the plan as close to the world's own as
+    # possible.
     right = np.eye(3)[np.abs(up).argmin()] - up * up[np.abs(up).argmin()]
     right /= np.linalg.norm(right)
     ahead = np.cross(up, right)
@@ -207,8 +218,12 @@ def plan(report: QualityReport, flagged: Bool[np.ndarray, " view"]) -> str:
             f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{html.escape(camera.name)}</text></g>'
         )
     metre = scale
-    ruler = f'<path class="ruler" d="M16 {side - 14:g}h{metre:.1f}"/><text class="small" x="16" y="{side - 20:g}">1 m</text>'
+    ruler = (
+        f'<path class="ruler" d="M16 {side - 14:g}h{metre:.1f}"/><text class="small" x="16" '
+        f'y="{side - 20:g}">1 m</text>'
+    )
     return (
-        f'<svg class="plan" viewBox="0 0 {side:g} {side:g}" role="img" aria-label="The cameras and the path of the person, seen from above">'
+        f'<svg class="plan" viewBox="0 0 {side:g} {side:g}" role="img" aria-label="The cameras and the path of '
+        'the person, seen from above">'
         f"{''.join(parts)}{ruler}</svg>"
     )

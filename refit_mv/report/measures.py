@@ -1,4 +1,6 @@
-"""The figures of the quality report, computed once and in one place, so that page, summary and verdict cannot disagree."""
+"""The figures of the quality report, computed once and in one place, so that page, summary and verdict cannot
+disagree.
+"""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -145,7 +147,9 @@ def joint_acceleration(report: QualityReport) -> Float[np.ndarray, " frame"] | N
 
 
 def median_mm(report: QualityReport) -> float | None:
-    """The overall median pixel error at the person, in millimetres: each view's median times its mm per pixel, weighted by its keypoints."""
+    """The overall median pixel error at the person, in millimetres: each view's median times its mm per pixel, weighted
+    by its keypoints.
+    """
     rows = [(row.error.median_px, row.mm_per_px, row.error.count) for row in view_figures(report)]
     usable = [(median * scale, count) for median, scale, count in rows if median is not None and scale is not None]
     total = sum(count for _, count in usable)
@@ -187,7 +191,9 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def _nan_median(values: Float[np.ndarray, "*axes last"]) -> Float[np.ndarray, "*axes"]:
-    """Median over the last axis of what is not NaN. NumPy's own walks the rows one by one: 15 s for 36,000 frames of 8 views, this 0.2 s."""
+    """Median over the last axis of what is not NaN. NumPy's own walks the rows one by one: 15 s for 36,000 frames of 8
+    views, this 0.2 s.
+    """
     ordered = np.sort(values, axis=-1)
     count = np.isfinite(values).sum(-1)
     low, high = ((count - 1) // 2).clip(min=0)[..., None], (count // 2).clip(max=values.shape[-1] - 1)[..., None]

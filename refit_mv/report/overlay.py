@@ -41,8 +41,9 @@ SNAPSHOT_SIDE = 320
 class OverlayBody:
     """One person to draw.
 
-    ``vertices_of(start, stop)`` gives the world vertices (metres) of result frames start ≤ i < stop; ``status`` has one word per
-    result frame. ``keypoints`` (pixels) and ``confidence`` are what the detector saw of this person in this view, if that is to be drawn.
+    ``vertices_of(start, stop)`` gives the world vertices (metres) of result frames start ≤ i < stop; ``status`` has one
+    word per result frame. ``keypoints`` (pixels) and ``confidence`` are what the detector saw of this person in this
+    view, if that is to be drawn.
     """
 
     faces: Int[Tensor, "face 3"]
@@ -90,9 +91,9 @@ def render_overlay(
 ) -> dict[int, bytes]:
     """Write the overlay video of one view.
 
-    Result frame i is drawn on the picture at ``positions[i]`` of ``source`` (at i when not given) and captioned ``frame_numbers[i]``. Positions that the
-    source does not have get a plain background. The picture's own pixels are the calibrated ones, as they are: a video some pixels smaller than
-    the calibration says is not rescaled.
+    Result frame i is drawn on the picture at ``positions[i]`` of ``source`` (at i when not given) and captioned
+    ``frame_numbers[i]``. Positions that the source does not have get a plain background. The picture's own pixels are
+    the calibrated ones, as they are: a video some pixels smaller than the calibration says is not rescaled.
 
     Returns:
         For each result frame asked for in ``snapshots``: a JPEG cut-out around the bodies.
@@ -124,7 +125,9 @@ def overlay_frames(
     positions: Int[np.ndarray, " frame"] | None = None,
     frame_numbers: Int[np.ndarray, " frame"] | None = None,
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "height width 3"], Region | None]]:
-    """Result frame index, finished picture (RGB) and the painted region, one frame after the other. See :func:`render_overlay`."""
+    """Result frame index, finished picture (RGB) and the painted region, one frame after the other. See
+    :func:`render_overlay`.
+    """
     lengths = {len(body.status) for body in bodies}
     if len(lengths) != 1:
         raise InputError(
@@ -193,7 +196,9 @@ def _background(size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
 def _pictures(
     source: FrameSource, positions: Int[np.ndarray, " frame"]
 ) -> Iterator[UInt8[np.ndarray, "height width 3"] | None]:
-    """One picture per position, None where there is none; reads on as long as positions grow in small steps, and seeks otherwise."""
+    """One picture per position, None where there is none; reads on as long as positions grow in small steps, and seeks
+    otherwise.
+    """
     stream: Iterator[UInt8[np.ndarray, "height width 3"]] = iter(())
     at, last = -1, None
     for position in (int(value) for value in positions):

@@ -17,15 +17,28 @@ SYMBOLS = {"good": "✓", "check": "!", "bad": "✕"}
 LEVEL_WORDS = {"good": "good", "check": "to check", "bad": "problem"}
 
 DEFINITIONS = (
-    ("Reprojection error", f"Distance in pixels between a detected keypoint and the same point of the fitted body, projected through the camera and its lens. Only keypoints with a confidence above {CONFIDENT:g} count, in frames with a person."),
-    ("Median, p95", "Half of the values are below the median, 95 % below the 95th percentile. The median says how well it fits as a rule, the 95th percentile how bad it gets."),
+    ("Reprojection error", "Distance in pixels between a detected keypoint and the same point of the fitted "
+                           "body, projected through the camera and its lens. Only keypoints with a confidence "
+                           f"above {CONFIDENT:g} count, in frames with a person."),
+    ("Median, p95", "Half of the values are below the median, 95 % below the 95th percentile. The median says "
+                    "how well it fits as a rule, the 95th percentile how bad it gets."),
     ("mm at the person", "Pixels turned into millimetres at the person's distance: error × depth ÷ focal length."),
-    ("Left out", "The body is fitted from the other cameras alone; this is the median distance in pixels between what they predict for this view and what was detected there. It tells a wrong camera from a noisy detector, which the ordinary error cannot."),
-    ("Seen", "Share of frames with a person in which there is a confident keypoint (tables of points: share of all frames and views)."),
-    ("Trust", "The weight between 0 and 1 that the optimizer left to the keypoints after it had seen how well they agree with everything else."),
-    ("Uncertainty (sigma)", "One standard deviation of a joint's position, from how much the evidence pins it down. It knows nothing of a wrong calibration."),
-    ("fitted · bridged · uncertain · failed · absent", "Fitted: the body explains the evidence. Bridged: no view saw the person, the motion before and after carries the body. Uncertain: there is too little evidence to be sure. Failed: no body explains it. Absent: nobody was found, and no body is made up."),
-    ("Speed, acceleration", "Speed of the pelvis and mean acceleration of all joints by finite differences, unsmoothed. Spikes are jitter, swapped limbs, or real impacts."),
+    ("Left out", "The body is fitted from the other cameras alone; this is the median distance in pixels between "
+                 "what they predict for this view and what was detected there. It tells a wrong camera from a "
+                 "noisy detector, which the ordinary error cannot."),
+    ("Seen", "Share of frames with a person in which there is a confident keypoint (tables of points: share of "
+             "all frames and views)."),
+    ("Trust", "The weight between 0 and 1 that the optimizer left to the keypoints after it had seen how well "
+              "they agree with everything else."),
+    ("Uncertainty (sigma)", "One standard deviation of a joint's position, from how much the evidence pins it "
+                            "down. It knows nothing of a wrong calibration."),
+    ("fitted · bridged · uncertain · failed · absent", "Fitted: the body explains the evidence. Bridged: no view "
+                                                       "saw the person, the motion before and after carries the "
+                                                       "body. Uncertain: there is too little evidence to be "
+                                                       "sure. Failed: no body explains it. Absent: nobody was "
+                                                       "found, and no body is made up."),
+    ("Speed, acceleration", "Speed of the pelvis and mean acceleration of all joints by finite differences, "
+                            "unsmoothed. Spikes are jitter, swapped limbs, or real impacts."),
 )  # fmt: skip
 
 
@@ -51,10 +64,12 @@ def page(report: QualityReport, pictures: Mapping[str, bytes]) -> str:
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" content="light dark">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" '
+        'content="light dark">'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\';img-src data:;'
         "style-src 'unsafe-inline';script-src 'unsafe-inline'\">"
-        f"<title>{title} – fit quality</title><style>{(assets / 'page.css').read_text(encoding='utf-8')}</style></head><body><main>"
+        f"<title>{title} – fit "
+        f"quality</title><style>{(assets / 'page.css').read_text(encoding='utf-8')}</style></head><body><main>"
         f"{''.join(sections)}</main>"
         f'<script type="application/json" id="data">{charts.script_json(data)}</script>'
         f"<script>{(assets / 'page.js').read_text(encoding='utf-8')}</script></body></html>\n"
@@ -151,7 +166,8 @@ def _timeline(report: QualityReport) -> tuple[str, dict[str, object]]:
     medians = [measures.binned(errors[:, view], edges, 50) for view in range(len(report.view_names))]
     highs = [measures.binned(errors[:, view], edges, 95) for view in range(len(report.view_names))]
     finite = np.concatenate(highs)[np.isfinite(np.concatenate(highs))]
-    # One scale for all views, so that they compare at a glance; rare spikes may leave the picture rather than flatten everything.
+    # One scale for all views, so that they compare at a glance; rare spikes may leave the picture rather than flatten
+    # everything.
     top = charts.nice_ceiling(float(np.percentile(finite, 98)) * 1.1) if len(finite) else 1.0
     plots = []
     for view, name in enumerate(report.view_names):
@@ -176,7 +192,8 @@ def _timeline(report: QualityReport) -> tuple[str, dict[str, object]]:
         wide.append(markup)
         chart_list.append(data)
     markup = (
-        f'{charts.status_strip(report)}<h3>Reprojection error per view</h3><div class="multiples">{"".join(plots)}</div>'
+        f"{charts.status_strip(report)}<h3>Reprojection error per view</h3><div "
+        f'class="multiples">{"".join(plots)}</div>'
         + (f'<h3>Body</h3><div class="multiples">{"".join(wide)}</div>' if wide else "")
     )
     return markup, {"starts": starts, "ends": ends, "fps": report.fps, "edges": edges.tolist(), "charts": chart_list}
@@ -192,7 +209,8 @@ def _views(report: QualityReport, flagged: np.ndarray, pictures: Mapping[str, by
     with_left_out = any(row.left_out_px is not None for row in rows)
     with_trust = any(row.trust is not None for row in rows)
     widest = max((row.error.p95_px or 0.0 for row in rows), default=0.0)
-    head = ["View", "Median px", "p95 px", *(["Median mm"] if with_mm else []), *(["Left out px"] if with_left_out else []),
+    head = ["View", "Median px", "p95 px", *(["Median mm"] if with_mm else []),
+    *(["Left out px"] if with_left_out else []),
             "Keypoints", "Seen", *(["Trust"] if with_trust else [])]  # fmt: skip
     body = []
     for row, bad in zip(rows, flagged, strict=True):
@@ -284,7 +302,8 @@ def _bar(middle: float | None, high: float | None, widest: float) -> str:
     shares = (value / widest if widest > 0 else 0.0 for value in (middle, high))
     inner, outer = (min(share, 1.0) for share in shares)
     return (
-        f'<td class="bar" data-v="{high:.6g}"><span style="--w:{outer:.3f}"></span><span class="full" style="--w:{inner:.3f}"></span>'
+        f'<td class="bar" data-v="{high:.6g}"><span style="--w:{outer:.3f}"></span><span class="full" '
+        f'style="--w:{inner:.3f}"></span>'
         f"<b>{high:.1f}</b></td>"
     )
 

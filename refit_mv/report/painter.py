@@ -25,7 +25,9 @@ LIGHT = np.array([-0.4, -0.7, -0.6]) / np.linalg.norm([-0.4, -0.7, -0.6])
 
 @dataclass(frozen=True, eq=False)
 class ProjectedBody:
-    """One body in one picture: pixels, camera coordinates (metres), and which vertices the lens model can place at all."""
+    """One body in one picture: pixels, camera coordinates (metres), and which vertices the lens model can place
+    at all.
+    """
 
     pixels: Float[np.ndarray, "vertex 2"]
     p_cam: Float[np.ndarray, "vertex 3"]
@@ -81,7 +83,9 @@ class Projector:
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """Triangles of a body, wound so that their normals point outwards, with the vertex–face incidence that smooths normals."""
+    """Triangles of a body, wound so that their normals point outwards, with the vertex–face incidence that smooths
+    normals.
+    """
 
     faces: Int[np.ndarray, "face 3"]
     vertex_count: int
@@ -98,7 +102,9 @@ class Surface:
 def _shades(
     surface: Surface, body: ProjectedBody, normals: Float[np.ndarray, "face 3"], kept: Int[np.ndarray, " kept"]
 ) -> Float[np.ndarray, " kept"]:
-    """Brightness in [0, 1] of the kept faces: a soft light on smoothed normals, and darker where the surface turns away."""
+    """Brightness in [0, 1] of the kept faces: a soft light on smoothed normals, and darker where the surface turns
+    away.
+    """
     smooth = surface.incidence @ normals
     smooth /= np.linalg.norm(smooth, axis=1, keepdims=True).clip(min=1e-12)
     corners = surface.faces[kept]
@@ -113,7 +119,9 @@ def _shades(
 def _all_corners(
     faces: Int[np.ndarray, "face 3"], holds: Bool[np.ndarray, "vertex ..."]
 ) -> Bool[np.ndarray, "face ..."]:
-    """Where something holds for all three corners; three lookups are several times faster than reducing over an axis of three."""
+    """Where something holds for all three corners; three lookups are several times faster than reducing over an axis of
+    three.
+    """
     return holds[faces[:, 0]] & holds[faces[:, 1]] & holds[faces[:, 2]]
 
 
@@ -170,7 +178,8 @@ def paint(
     if region.right <= region.left or region.bottom <= region.top:
         return None
     canvas = np.zeros((region.bottom - region.top, region.right - region.left, 3), dtype=np.uint8)
-    # OpenCV's fixed-point filler overflows on far-away corners; nothing beyond four picture sizes matters to what is seen.
+    # OpenCV's fixed-point filler overflows on far-away corners; nothing beyond four picture sizes matters to what is
+    # seen.
     limit = 4 * max(width, height)
     fixed = np.rint((corners - [region.left, region.top]).clip(-limit, limit) * (1 << SUBPIXEL_BITS)).astype(np.int32)
     for triangle, colour in zip(fixed, colour_of, strict=True):

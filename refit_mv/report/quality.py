@@ -10,7 +10,8 @@ from refit_mv.body.limbs import LIMBS
 from refit_mv.geometry.camera import CameraRig
 
 STATUSES = ("fitted", "classic", "bridged", "uncertain", "failed", "absent")
-# Keypoints above this confidence count in every figure: below it, detectors of the OpenPose and RTMPose families are guessing.
+# Keypoints above this confidence count in every figure: below it, detectors of the OpenPose and RTMPose families are
+# guessing.
 CONFIDENT = 0.3
 
 
@@ -18,11 +19,12 @@ CONFIDENT = 0.3
 class QualityReport:
     """One fitted person as numbers.
 
-    ``pixel_error`` is the distance between a detected keypoint and the projected landmark, NaN where there is no evidence or no fit;
-    ``confidence`` the detector's. ``joints_m`` are world positions in metres (NaN rows where absent), ``joint_sigma_m`` the 1-sigma uncertainty of
-    each joint. ``trust`` is the weight in [0, 1] that the optimizer left to each keypoint. ``left_out_px`` maps a view to the median
-    pixel error of what the *other* cameras predict for it. ``swapped`` tells which views had arms or legs
-    (``body.limbs.LIMBS``) on the wrong sides before the fit exchanged them. ``up`` is the world's up direction. Optional parts that are None are left out of the page.
+    ``pixel_error`` is the distance between a detected keypoint and the projected landmark, NaN where there is no
+    evidence or no fit; ``confidence`` the detector's. ``joints_m`` are world positions in metres (NaN rows where
+    absent), ``joint_sigma_m`` the 1-sigma uncertainty of each joint. ``trust`` is the weight in [0, 1] that the
+    optimizer left to each keypoint. ``left_out_px`` maps a view to the median pixel error of what the *other* cameras
+    predict for it. ``swapped`` tells which views had arms or legs (``body.limbs.LIMBS``) on the wrong sides before the
+    fit exchanged them. ``up`` is the world's up direction. Optional parts that are None are left out of the page.
 
     Raises:
         ValueError: arrays that do not fit together.
@@ -87,7 +89,9 @@ class QualityReport:
 
     @property
     def confident(self) -> Bool[np.ndarray, "frame view landmark"]:
-        """The keypoints that every figure counts: detected with more than :data:`CONFIDENT`, in a frame with a person."""
+        """The keypoints that every figure counts: detected with more than :data:`CONFIDENT`, in a frame with a
+        person.
+        """
         return self._confident
 
     @property

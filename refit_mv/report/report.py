@@ -15,7 +15,8 @@ __all__ = ["QualityReport", "summary", "write_report", "write_summary"]
 def summary(report: QualityReport) -> dict[str, object]:
     """The figures that scripts ask for, ready for strict JSON: what cannot be computed is None.
 
-    ``per_view`` maps a view to ``median_px``, ``p95_px``, ``keypoints`` (how many confident ones) and ``left_out_px``; ``status`` counts frames.
+    ``per_view`` maps a view to ``median_px``, ``p95_px``, ``keypoints`` (how many confident ones) and ``left_out_px``;
+    ``status`` counts frames.
     """
     error = measures.overall(report)
     return {
@@ -48,7 +49,8 @@ def write_summary(path: Path, report: QualityReport) -> None:
 def write_report(path: Path, report: QualityReport, pictures: Mapping[str, bytes] | None = None) -> None:
     """Write the report as one HTML file that needs nothing else: no network, no other file.
 
-    ``pictures`` are PNG or JPEG bytes: ``"rig"`` for the cameras in space, and ``FrameToCheck.picture_key`` for frames to look at.
+    ``pictures`` are PNG or JPEG bytes: ``"rig"`` for the cameras in space, and ``FrameToCheck.picture_key`` for frames
+    to look at.
 
     Raises:
         InputError: the file cannot be written.

@@ -11,13 +11,14 @@ from refit_mv.report.quality import QualityReport
 
 Level = Literal["good", "check", "bad"]
 
-# Millimetres at the person. Detectors scatter by 5 to 20 mm at the body (keypoints are not drawn on it), so a median within 20 is as good as their evidence;
-# beyond 45 the skeleton is off by more than a joint's width.
+# Millimetres at the person. Detectors scatter by 5 to 20 mm at the body (keypoints are not drawn on it), so a median
+# within 20 is as good as their evidence; beyond 45 the skeleton is off by more than a joint's width.
 ERROR_GOOD_MM, ERROR_BAD_MM = 20.0, 45.0
-# The same without a body to measure with: pixels in a picture 1920 wide, at the usual 4 m and 60 degrees (about 2.2 mm a pixel).
+# The same without a body to measure with: pixels in a picture 1920 wide, at the usual 4 m and 60 degrees (about 2.2 mm
+# a pixel).
 ERROR_GOOD_PX, ERROR_BAD_PX = 9.0, 20.0
-# A left-out view this far from what the others predict (pixels at 1920) and this many times further than the typical view is a camera problem,
-# not noise: noise predicts every view about equally badly.
+# A left-out view this far from what the others predict (pixels at 1920) and this many times further than the typical
+# view is a camera problem, not noise: noise predicts every view about equally badly.
 LEFT_OUT_PX, LEFT_OUT_RATIO = 20.0, 1.5
 FITTED_GOOD, FITTED_BAD = 0.98, 0.90
 SIGMA_GOOD_MM, SIGMA_BAD_MM = 20.0, 60.0
@@ -27,7 +28,8 @@ HEIGHT_RANGE_M = (0.8, 2.3)
 SEEN_GOOD = 0.5
 # A frame stands out when its error is this many times the recording's median.
 OUTLYING_RATIO = 2.5
-# Jumps: mean joint acceleration beyond this many robust deviations, and beyond what a jump or a punch reaches on average over the body (m/s²).
+# Jumps: mean joint acceleration beyond this many robust deviations, and beyond what a jump or a punch reaches on
+# average over the body (m/s²).
 JUMP_DEVIATIONS, JUMP_FLOOR = 8.0, 60.0
 # A view that exchanges sides in more than this share of its frames deserves a look.
 SWAPPED_OFTEN = 0.10
@@ -53,7 +55,9 @@ class Verdict:
 
 @dataclass(frozen=True)
 class FrameToCheck:
-    """A stretch of frames worth a look: result indices ``first`` to ``last``, the worst of them ``index``, and the view it is worst in."""
+    """A stretch of frames worth a look: result indices ``first`` to ``last``, the worst of them ``index``, and the view
+    it is worst in.
+    """
 
     first: int
     last: int
@@ -124,7 +128,8 @@ def _coverage(report: QualityReport) -> list[Finding]:
         found.append(
             Finding(
                 "good",
-                f"In {counts['bridged']:,} frames no view saw the person; the motion before and after carries the body.",
+                f"In {counts['bridged']:,} frames no view saw the person; the motion before and after carries the "
+                "body.",
             )
         )
     if counts["absent"]:
@@ -143,10 +148,12 @@ def _swaps(report: QualityReport) -> list[Finding]:
     return [
         Finding(
             level,
-            f"Left was taken for right and exchanged back: {' and '.join(counts)} single pictures, most often in {report.view_names[worst]} ({_percent(share[worst])} of its frames).",
+            f"Left was taken for right and exchanged back: {' and '.join(counts)} single pictures, most often in "
+            f"{report.view_names[worst]} ({_percent(share[worst])} of its frames).",
             ""
             if level == "good"
-            else f"Look at the overlay of {report.view_names[worst]}: a detector that confuses sides so often may err elsewhere.",
+            else f"Look at the overlay of {report.view_names[worst]}: a detector that confuses sides so often may "
+            "err elsewhere.",
         )
     ]
 
@@ -192,7 +199,9 @@ def _left_out_at_1920(report: QualityReport) -> dict[str, float]:
 
 
 def disagreeing_views(report: QualityReport) -> dict[str, tuple[float, float]]:
-    """Views that the others do not predict: how far off they are, and how far the other views are as a rule, both in the view's own pixels."""
+    """Views that the others do not predict: how far off they are, and how far the other views are as a rule, both in
+    the view's own pixels.
+    """
     values = _left_out_at_1920(report)
     found = {}
     for name, value in values.items():
@@ -218,7 +227,10 @@ def _left_out(report: QualityReport) -> list[Finding]:
     ]
     typical = float(np.median(list(values.values())))
     if not found and typical > LEFT_OUT_PX:
-        text = f"The views do not agree with each other: each is predicted {typical:.0f} px off by the rest (in a picture 1920 wide)."
+        text = (
+            f"The views do not agree with each other: each is predicted {typical:.0f} px off by the rest (in a "
+            "picture 1920 wide)."
+        )
         return [Finding("check", text, "Check the calibration as a whole, its age, and the synchronisation.")]
     return found or [Finding("good", "The cameras agree: each view is where the other views predict it.")]
 
@@ -238,7 +250,10 @@ def _uncertainty(report: QualityReport) -> list[Finding]:
         return []
     typical = float(np.median([row.median_mm for row in rows if row.median_mm is not None]))
     worst = max(rows, key=lambda row: row.median_mm or 0.0)
-    text = f"Joints are known to {typical:.0f} mm (1 sigma, median); the least certain is {_words(worst.name)} with {worst.median_mm:.0f} mm."
+    text = (
+        f"Joints are known to {typical:.0f} mm (1 sigma, median); the least certain is {_words(worst.name)} "
+        f"with {worst.median_mm:.0f} mm."
+    )
     if typical <= SIGMA_GOOD_MM:
         return [Finding("good", text)]
     level: Level = "check" if typical <= SIGMA_BAD_MM else "bad"
@@ -278,12 +293,17 @@ def _jumps(report: QualityReport) -> list[Finding]:
     jumps = int((np.nan_to_num(acceleration) > limit).sum())
     if not jumps:
         return [Finding("good", "The motion is continuous: no frame jumps away from its neighbours.")]
-    text = f"The body jumps in {'one frame' if jumps == 1 else f'{jumps:,} frames'} (more than {limit:.0f} m/s² on average over its joints)."
+    text = (
+        f"The body jumps in {'one frame' if jumps == 1 else f'{jumps:,} frames'} (more than {limit:.0f} m/s² "
+        "on average over its joints)."
+    )
     return [Finding("check", text, "See whether they are swapped limbs, or a real hit or landing.")]
 
 
 def frames_to_check(report: QualityReport, most: int = 12) -> tuple[FrameToCheck, ...]:
-    """The stretches of frames that most deserve a look, worst first; the three highest errors when nothing stands out."""
+    """The stretches of frames that most deserve a look, worst first; the three highest errors when nothing stands
+    out.
+    """
     errors = measures.frame_errors(report)
     overall = measures.overall(report).median_px
     per_frame = np.where(np.isfinite(errors).any(1), np.nanmax(np.nan_to_num(errors, nan=-1.0), axis=1), np.nan)
@@ -330,7 +350,8 @@ def frames_to_check(report: QualityReport, most: int = 12) -> tuple[FrameToCheck
     found = []
     for stretch in np.split(flagged, breaks):
         worst = int(stretch[np.argmax(score[stretch])])
-        # The worst frame's reasons first, then whatever else happens in the stretch, each kind told once by its worst frame.
+        # The worst frame's reasons first, then whatever else happens in the stretch, each kind told once by its worst
+        # frame.
         told: dict[str, str] = {}
         for index in (worst, *sorted((int(i) for i in stretch), key=lambda i: -score[i])):
             told = {**reasons[index], **told}

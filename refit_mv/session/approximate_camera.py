@@ -1,7 +1,8 @@
 """A camera for the one view that nobody calibrated.
 
-Its focal length is taken as the picture's diagonal, a field of view of 53 degrees across it, as CLIFF (Li et al., ECCV 2022) and ReFit do. Joint angles hardly depend on it; distances do,
-in proportion. The camera is the world: its axes are the world's, x right, y down, z forward.
+Its focal length is taken as the picture's diagonal, a field of view of 53 degrees across it, as CLIFF (Li et al., ECCV
+2022) and ReFit do. Joint angles hardly depend on it; distances do, in proportion. The camera is the world: its axes are
+the world's, x right, y down, z forward.
 """
 
 from pathlib import Path
@@ -16,7 +17,8 @@ from refit_mv.session.video import open_video
 
 
 def approximate_rig(found: FoundFiles) -> CameraRig | None:
-    """The rig of a single view with pictures; None for several views, which only a calibration brings into one world, and without pictures, whose size must be known.
+    """The rig of a single view with pictures; None for several views, which only a calibration brings into one world,
+    and without pictures, whose size must be known.
 
     Raises:
         InputError: the pictures cannot be opened.
@@ -44,6 +46,7 @@ def what_was_assumed(rig: CameraRig) -> str:
     """Said aloud, because lengths along the line of sight are only as right as the guess."""
     camera = rig.cameras[0]
     return (
-        f"no calibration: camera '{camera.name}' is taken to have a focal length of {camera.focal:.0f} px (its picture's diagonal) and no distortion;"
+        f"no calibration: camera '{camera.name}' is taken to have a focal length of {camera.focal:.0f} px (its "
+        "picture's diagonal) and no distortion;"
         " distances from the camera are as wrong as this guess, joint angles hardly; give --calib for better"
     )

@@ -48,6 +48,7 @@ def find_calibration(session: Path) -> Path:
         if found:
             return found[0]
     raise InputError(
-        f"no calibration found in {session} or {LEVELS_UP} levels above (looked for {', '.join(PATTERNS[:5])} there and in calibration folders);"
+        f"no calibration found in {session} or {LEVELS_UP} levels above (looked for {', '.join(PATTERNS[:5])} "
+        "there and in calibration folders);"
         " give --calib FILE"
     )

@@ -63,13 +63,15 @@ def list_frame_files(folder: Path, suffixes: Sequence[str], what: str) -> FrameF
             series.setdefault(match["prefix"], []).append((int(match["number"]), name))
     if not series:
         raise InputError(
-            f"{what} files in {folder} carry no frame number: {unnumbered[0]}; expected names such as cam01_000012{suffixes[0]}"
+            f"{what} files in {folder} carry no frame number: {unnumbered[0]}; expected names such as "
+            f"cam01_000012{suffixes[0]}"
         )
     main = max(series, key=lambda prefix: len(series[prefix]))
     strays = unnumbered + [name for prefix, files in series.items() if prefix != main for _, name in files]
     if len(strays) > STRAY_SHARE * len(names):
         raise InputError(
-            f"{folder} mixes differently named {what} files: {series[main][0][1]} and {strays[0]} ({len(strays)} of {len(names)});"
+            f"{folder} mixes differently named {what} files: {series[main][0][1]} and {strays[0]} ({len(strays)} "
+            f"of {len(names)});"
             " keep one recording per folder"
         )
     files = sorted(series[main])

@@ -29,7 +29,10 @@ def compare_sizes(camera: Camera, size: tuple[int, int], source: str) -> str | N
     if camera.size is None or camera.size == size:
         return None
     (width, height), (calibrated_width, calibrated_height) = size, camera.size
-    told = f"camera '{camera.name}' is calibrated for {calibrated_width}×{calibrated_height} pixels, {source} has {width}×{height}"
+    told = (
+        f"camera '{camera.name}' is calibrated for {calibrated_width}×{calibrated_height} pixels, {source} has "
+        f"{width}×{height}"
+    )
     if abs(width - calibrated_width) <= PADDING_PIXELS and abs(height - calibrated_height) <= PADDING_PIXELS:
         return f"{told}: taken as padding at the right and bottom edge"
     across, down = width / calibrated_width, height / calibrated_height
@@ -60,7 +63,8 @@ def check_pixels(
         return
     if np.abs(points).max() <= NORMALISED:
         raise InputError(
-            f"view {view}: all coordinates lie within {points.min():.2g} and {points.max():.2g}: normalised, but pixels are expected"
+            f"view {view}: all coordinates lie within {points.min():.2g} and {points.max():.2g}: normalised, but "
+            "pixels are expected"
         )
     size = np.array(camera.size if camera.size is not None else (np.inf, np.inf))
     margin = np.where(np.isfinite(size), MARGIN * size, 0.0)
@@ -74,6 +78,8 @@ def check_pixels(
             else "picture (negative coordinates)"
         )
         raise InputError(
-            f"view {view}: {share:.0%} of its points lie far outside the {picture} of camera '{camera.name}' (x {low[0]:.0f} to {high[0]:.0f},"
-            f" y {low[1]:.0f} to {high[1]:.0f}); are videos swapped between cameras, turned, or scaled since the calibration?"
+            f"view {view}: {share:.0%} of its points lie far outside the {picture} of camera '{camera.name}' (x "
+            f"{low[0]:.0f} to {high[0]:.0f},"
+            f" y {low[1]:.0f} to {high[1]:.0f}); are videos swapped between cameras, turned, or scaled since the "
+            "calibration?"
         )

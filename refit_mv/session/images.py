@@ -74,7 +74,8 @@ class ImageFolder:
             image = _read_image(self.files.path(position))
             if image.shape[1::-1] != self.size:
                 raise InputError(
-                    f"image {self.files.path(position)} is {image.shape[1]}×{image.shape[0]}, the first of its folder is"
+                    f"image {self.files.path(position)} is {image.shape[1]}×{image.shape[0]}, the first of its "
+                    "folder is"
                     f" {self.size[0]}×{self.size[1]}; all images of a view must have one size"
                 )
             yield image

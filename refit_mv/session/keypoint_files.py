@@ -62,7 +62,8 @@ def _load(path: str) -> dict[str, object]:
         raise InputError(f"keypoint file {path} is not valid JSON ({where}; cut off?); {advice}") from None
     if not isinstance(content, dict):
         raise InputError(
-            f"keypoint file {path} holds a {type(content).__name__}, expected an object with the key 'people' or 'annots'"
+            f"keypoint file {path} holds a {type(content).__name__}, expected an object with the key 'people' or "
+            "'annots'"
         )
     return content
 
@@ -76,7 +77,8 @@ def read_people(path: str, kind: KeypointFormat) -> list[Float[np.ndarray, "join
     people = _load(path).get(kind.people_key)
     if not isinstance(people, list):
         raise InputError(
-            f"keypoint file {path} has no list '{kind.people_key}', which {kind.name} files have; is it from another tool?"
+            f"keypoint file {path} has no list '{kind.people_key}', which {kind.name} files have; is it from "
+            "another tool?"
         )
     arrays: list[np.ndarray] = []
     for person in people:
@@ -97,7 +99,8 @@ def read_people(path: str, kind: KeypointFormat) -> list[Float[np.ndarray, "join
             )
         if values.size % 3 or (values.ndim == 2 and values.shape[1] != 3) or values.ndim > 2:
             raise InputError(
-                f"keypoint file {path}: '{kind.points_key}' has {values.size} numbers, expected x, y, confidence for every point"
+                f"keypoint file {path}: '{kind.points_key}' has {values.size} numbers, expected x, y, confidence "
+                "for every point"
             )
         arrays.append(values.reshape(-1, 3))
     return arrays
@@ -135,14 +138,16 @@ def settle_keypoint_set(count: int, source: KeypointSource, wanted: str | None, 
         if len(chosen.keypoint_names) != count:
             hint = f"; give --keypoints {listed}" if candidates else ""
             raise InputError(
-                f"{example} has {count} points per person, but keypoint set {chosen.name} has {len(chosen.keypoint_names)}{hint}"
+                f"{example} has {count} points per person, but keypoint set {chosen.name} has "
+                f"{len(chosen.keypoint_names)}{hint}"
             )
         return chosen
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:
         raise InputError(
-            f"{example} has {count} points per person, which is no known keypoint set; give --keypoints or convert the files"
+            f"{example} has {count} points per person, which is no known keypoint set; give --keypoints or "
+            "convert the files"
         )
     raise InputError(
         f"{example} has {count} points per person, as {listed} have; say which: "

@@ -103,7 +103,8 @@ def find_files(session: Path) -> FoundFiles:
         warnings = ()
         if len(found) > 1 and found[0][0] != ".":
             warnings = (
-                f"{session} has keypoints in {' and '.join(name for name, _ in found)}: those in {found[0][0]} are used",
+                f"{session} has keypoints in {' and '.join(name for name, _ in found)}: those in {found[0][0]} "
+                "are used",
             )
         return FoundFiles(layout.name, videos, images, keypoints, warnings)
     inside = sorted(

@@ -56,6 +56,7 @@ def match_names(
     lonely = [view for view in views if _number(view) not in loose]
     reason = f"no camera for {what} {', '.join(lonely)}" if lonely else "the names do not pair one to one"
     raise InputError(
-        f"cannot match {what}s to cameras: {reason}; {what}s: {', '.join(views)}; cameras in {where}: {', '.join(cameras)};"
+        f"cannot match {what}s to cameras: {reason}; {what}s: {', '.join(views)}; cameras in {where}: "
+        f"{', '.join(cameras)};"
         " rename the folders or files, or give the calibration of these cameras with --calib"
     )

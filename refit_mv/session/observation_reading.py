@@ -42,7 +42,8 @@ def _sources(session: Session) -> list[tuple[View, KeypointSource]]:
     sources = [(view, view.keypoints) for view in session.views if view.keypoints is not None]
     if not sources:
         raise InputError(
-            f"{session.path} has no keypoint files; detect them first (refit-mv detect), or put them into pose/<camera>_json"
+            f"{session.path} has no keypoint files; detect them first (refit-mv detect), or put them into "
+            "pose/<camera>_json"
         )
     return sources
 
@@ -83,13 +84,15 @@ def read_observations(
         reading.read_view(index, source, pairing.source_numbers[:, index])
     if reading.keypoints is None:
         raise InputError(
-            f"nobody was detected in any of the {pairing.source_numbers.shape[0]} frames of {len(sources)} views; check the detector's output"
+            f"nobody was detected in any of the {pairing.source_numbers.shape[0]} frames of {len(sources)} views; "
+            "check the detector's output"
         )
     for index, (view, _) in enumerate(sources):
         warnings += reading.clean_view(index, view.name, session)
     if reading.crowded:
         warnings.append(
-            f"{reading.crowded} pictures show more than {MOST_PEOPLE} people: the {MOST_PEOPLE} most confident of each are kept"
+            f"{reading.crowded} pictures show more than {MOST_PEOPLE} people: the {MOST_PEOPLE} most confident of "
+            "each are kept"
         )
     names = tuple(view.name for view, _ in sources)
     observations = Observations(
@@ -139,7 +142,8 @@ class _Reading:
         for points in people:
             if len(points) != count:
                 raise InputError(
-                    f"keypoint file {path} has {len(points)} points per person, {self.first_file} has {count}; one recording needs one detector"
+                    f"keypoint file {path} has {len(points)} points per person, {self.first_file} has {count}; "
+                    "one recording needs one detector"
                 )
         if len(people) > self.confidence.shape[2] and self.confidence.shape[2] < MOST_PEOPLE:
             self._widen(min(len(people), MOST_PEOPLE), count)
@@ -164,10 +168,12 @@ class _Reading:
         if above.any():
             if float(np.median(confidence[~missing])) > LARGEST_CONFIDENCE:
                 raise InputError(
-                    f"view {view}: confidences around {np.median(confidence[~missing]):.0f}; every point must be x, y, confidence (0 to 1) in this order"
+                    f"view {view}: confidences around {np.median(confidence[~missing]):.0f}; every point must be "
+                    "x, y, confidence (0 to 1) in this order"
                 )
             warnings.append(
-                f"view {view}: {above.mean():.1%} of confidences exceed 1 (up to {confidence.max():.2f}) and are cut to 1"
+                f"view {view}: {above.mean():.1%} of confidences exceed 1 (up to {confidence.max():.2f}) and are "
+                "cut to 1"
             )
             np.minimum(confidence, 1, out=confidence)
         check_pixels(view, session.rig[view], pixels, confidence)

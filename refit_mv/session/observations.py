@@ -12,10 +12,12 @@ from refit_mv.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """Pixels and confidences; a point that was not detected has confidence 0 (its pixel is then meaningless, stored as 0).
+    """Pixels and confidences; a point that was not detected has confidence 0 (its pixel is then meaningless, stored as
+    0).
 
-    The person axis holds detections in no particular order until people are associated across views and frames, and identities afterwards.
-    ``frame_numbers`` are the recording's own numbers (a file's frame index), so that a selection of frames keeps its names.
+    The person axis holds detections in no particular order until people are associated across views and frames, and
+    identities afterwards. ``frame_numbers`` are the recording's own numbers (a file's frame index), so that a selection
+    of frames keeps its names.
 
     Raises:
         InputError: shapes that do not fit together, or NaN and infinity in points that claim confidence.

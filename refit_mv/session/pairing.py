@@ -34,7 +34,8 @@ def _checked(frames: slice | None) -> slice:
     start, stop, step = chosen.start or 0, chosen.stop, chosen.step or 1
     if start < 0 or step < 1 or (stop is not None and stop <= start):
         raise InputError(
-            f"frames {start}:{'' if stop is None else stop}:{step} select nothing; give start:stop with 0 <= start < stop"
+            f"frames {start}:{'' if stop is None else stop}:{step} select nothing; give start:stop with 0 <= "
+            "start < stop"
         )
     return slice(start, stop, step)
 
@@ -63,7 +64,8 @@ def pair_by_number(
     step = int(np.gcd.reduce(np.diff(everything))) if len(everything) > 1 else 1
     if (last - first) // step + 1 > LARGEST_SPREAD * len(everything) + SPREAD_ALLOWANCE:
         raise InputError(
-            f"the {len(everything)} frame numbers run from {first} to {last}: they do not count frames; renumber the files consecutively"
+            f"the {len(everything)} frame numbers run from {first} to {last}: they do not count frames; renumber "
+            "the files consecutively"
         )
     if step > 1:
         warnings.append(
@@ -80,7 +82,8 @@ def pair_by_number(
     if frames is None and len(set(starts.values())) > 1:
         listed = ", ".join(f"{view} from {start}" for view, start in starts.items())
         warnings.append(
-            f"views start at different frame numbers ({listed}); equal numbers are taken as the same instant. If they only count differently"
+            f"views start at different frame numbers ({listed}); equal numbers are taken as the same instant. If "
+            "they only count differently"
             " (from 0 and from 1), renumber the files"
         )
     warnings += _missing(tuple(numbers), grid, sources)
@@ -93,7 +96,8 @@ def _missing(views: tuple[str, ...], grid: np.ndarray, sources: np.ndarray) -> l
         absent = grid[column < 0]
         if len(absent):
             found.append(
-                f"view {view}: {len(absent)} of {len(grid)} frames have no file (first: {absent[0]}); they count as not detected"
+                f"view {view}: {len(absent)} of {len(grid)} frames have no file (first: {absent[0]}); they count "
+                "as not detected"
             )
     return found
 
@@ -102,14 +106,17 @@ def _common_rate(rates: Mapping[str, float | None], warnings: list[str]) -> floa
     known = {view: rate for view, rate in rates.items() if rate}
     if not known:
         warnings.append(
-            f"no video or time stamps tell the frame rate: {DEFAULT_FPS:.0f} frames per second assumed; give --fps if it is another"
+            f"no video or time stamps tell the frame rate: {DEFAULT_FPS:.0f} frames per second assumed; give "
+            "--fps if it is another"
         )
         return DEFAULT_FPS
     if max(known.values()) > (1 + RATE_TOLERANCE) * min(known.values()):
         listed = ", ".join(f"{view} {rate:.4g}" for view, rate in known.items())
         raise InputError(
-            f"videos run at different rates ({listed} frames per second), so equal frame numbers are not the same instant;"
-            " add timestamps.csv (cam_id, frame_time), resample the videos, or give --fps if the rates in the files are wrong"
+            f"videos run at different rates ({listed} frames per second), so equal frame numbers are not the same "
+            "instant;"
+            " add timestamps.csv (cam_id, frame_time), resample the videos, or give --fps if the rates in the "
+            "files are wrong"
         )
     return float(np.median(list(known.values())))
 
@@ -140,7 +147,8 @@ def pair_by_time(
             )
         if own[-1] - shift >= len(times[view]):
             raise InputError(
-                f"view {view} has frame {own[-1]}, but the time stamps list only {len(times[view])} frames; are they of this recording?"
+                f"view {view} has frame {own[-1]}, but the time stamps list only {len(times[view])} frames; are "
+                "they of this recording?"
             )
         own_times[view], own_numbers[view] = times[view][own - shift], own
     rates = {
@@ -165,14 +173,16 @@ def pair_by_time(
         if view not in numbers or abs(rate / fps - 1) * count <= 0.5:
             continue
         warnings.append(
-            f"view {view} runs at {rate:.4f} against {fps:.4f} frames per second of {leader}: {abs(rate / fps - 1) * count:.1f} frames apart"
+            f"view {view} runs at {rate:.4f} against {fps:.4f} frames per second of {leader}: "
+            f"{abs(rate / fps - 1) * count:.1f} frames apart"
             " over the recording; paired by time, so each frame is right, but some have no partner"
         )
     chosen = _checked(frames)
     picked = np.arange(count)[chosen]
     if len(picked) == 0:
         raise InputError(
-            f"no frames selected: the paired recording has frames 0 to {count - 1}, asked for {chosen.start}:{chosen.stop}"
+            f"no frames selected: the paired recording has frames 0 to {count - 1}, asked for "
+            f"{chosen.start}:{chosen.stop}"
         )
     sources = sources[picked]
     warnings += _missing(tuple(numbers), picked, sources)

@@ -105,7 +105,8 @@ def open_session(path: Path, calib: Path | None = None, units: str | None = None
     if keypoints and set(keypoints) != set(names):
         without = sorted(set(names) - set(keypoints))
         warnings.append(
-            f"no keypoints for {', '.join(without)}: keypoints of the other views are used, detect again to include them"
+            f"no keypoints for {', '.join(without)}: keypoints of the other views are used, detect again to "
+            "include them"
         )
     unused = [name for name in loaded.rig.names if name not in names]
     if unused:

@@ -65,7 +65,8 @@ def read_timestamps(path: Path) -> Timestamps:
         if (steps <= 0).any():
             first = int(np.flatnonzero(steps <= 0)[0])
             raise InputError(
-                f"{path}: camera {camera} runs backwards or repeats at its frame {first + 1} ({values[first]} then {values[first + 1]})"
+                f"{path}: camera {camera} runs backwards or repeats at its frame {first + 1} ({values[first]} "
+                f"then {values[first + 1]})"
             )
         rate = 1 / float(np.median(steps))
         if not PLAUSIBLE_FPS[0] <= rate <= PLAUSIBLE_FPS[1]:

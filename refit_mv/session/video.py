@@ -108,7 +108,8 @@ class VideoFile:
         found = []
         if self.header.frames > self.count:
             found.append(
-                f"{self.path}: only {self.count} of {self.header.frames} frames can be read; the file looks cut off, the rest is treated as missing"
+                f"{self.path}: only {self.count} of {self.header.frames} frames can be read; the file looks cut "
+                "off, the rest is treated as missing"
             )
         if self._index.uneven:
             found.append(
@@ -174,7 +175,8 @@ class VideoFile:
                 position += 1
         except FFmpegError as error:
             raise InputError(
-                f"video {self.path}: frame {position} of {self.count} cannot be decoded ({error.strerror}); re-encode it"
+                f"video {self.path}: frame {position} of {self.count} cannot be decoded ({error.strerror}); "
+                "re-encode it"
             ) from None
         if position < stop:
             raise InputError(
@@ -219,7 +221,8 @@ def _opened(path: Path) -> InputContainer:
         return av.open(str(path))
     except (FFmpegError, OSError) as error:
         raise InputError(
-            f"cannot open video {path}: {getattr(error, 'strerror', error)}; check that it plays, or re-encode it to H.264 .mp4"
+            f"cannot open video {path}: {getattr(error, 'strerror', error)}; check that it plays, or re-encode it "
+            "to H.264 .mp4"
         ) from None
 
 

@@ -1,8 +1,11 @@
-"""Normal equations of frames that depend on their neighbours in time, solved in a time that grows with their number and no faster.
+"""Normal equations of frames that depend on their neighbours in time, solved in a time that grows with their number and
+no faster.
 
-A term on velocity ties a frame to the next one, a term on acceleration to the next two, so the matrix is block-tridiagonal or block-pentadiagonal; its Cholesky factor has the same
-band. What a factor says about single frames, their marginal covariances, comes from the inverse's own band by a backward recursion (Takahashi, Fagan, Chen, "Formation of a
-sparse bus impedance matrix", 1973). Chains lie side by side in one batch; the loop runs over frames only.
+A term on velocity ties a frame to the next one, a term on acceleration to the next two, so the matrix is
+block-tridiagonal or block-pentadiagonal; its Cholesky factor has the same band. What a factor says about single frames,
+their marginal covariances, comes from the inverse's own band by a backward recursion (Takahashi, Fagan, Chen,
+"Formation of a sparse bus impedance matrix", 1973). Chains lie side by side in one batch; the loop runs over frames
+only.
 """
 
 from dataclasses import dataclass
@@ -16,8 +19,8 @@ from torch import Tensor
 class ChainSystem:
     """``matrix @ step = -gradient`` for chains of frames.
 
-    ``diagonal`` are the frames' own blocks, ``lower`` those of row t + 1 and column t, ``second`` those of row t + 2 and column t (None: there is no
-    such coupling). The upper half is its transpose.
+    ``diagonal`` are the frames' own blocks, ``lower`` those of row t + 1 and column t, ``second`` those of row t + 2
+    and column t (None: there is no such coupling). The upper half is its transpose.
     """
 
     diagonal: Float[Tensor, "chain frame unknown unknown"]
@@ -26,7 +29,9 @@ class ChainSystem:
     second: Float[Tensor, "chain inner unknown unknown"] | None = None
 
     def restricted(self, present: Bool[Tensor, "chain frame"]) -> "ChainSystem":
-        """The system in which only ``present`` frames move: the others are padding at ragged ends, or too far from all evidence. They neither step nor pull."""
+        """The system in which only ``present`` frames move: the others are padding at ragged ends, or too far from all
+        evidence. They neither step nor pull.
+        """
         both = present[:, 1:] & present[:, :-1]
         eye = torch.eye(self.gradient.shape[-1], dtype=self.gradient.dtype, device=self.gradient.device)
         second = self.second
@@ -49,7 +54,9 @@ class ChainSystem:
 
 @dataclass(frozen=True, eq=False)
 class ChainFactor:
-    """The Cholesky factor of a chain's matrix, block by block. ``good`` is False for chains whose matrix is not positive definite: nothing of theirs means anything."""
+    """The Cholesky factor of a chain's matrix, block by block. ``good`` is False for chains whose matrix is not
+    positive definite: nothing of theirs means anything.
+    """
 
     diagonal: Float[Tensor, "chain frame unknown unknown"]
     lower: Float[Tensor, "chain interval unknown unknown"]

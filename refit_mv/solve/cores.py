@@ -17,8 +17,8 @@ _thread = threading.local()
 def over_cores(work: Callable[[slice], T], frames: int, batch_frames: int, device: torch.device) -> list[T]:
     """``work`` on consecutive slices of the frames, side by side, results in order.
 
-    The slices are the same however many cores there are, and so is the result, bit for bit. Frames are many and small: each thread computes
-    alone, because threads inside one operation would fight.
+    The slices are the same however many cores there are, and so is the result, bit for bit. Frames are many and small:
+    each thread computes alone, because threads inside one operation would fight.
     """
     slices = [slice(at, min(at + batch_frames, frames)) for at in range(0, frames, batch_frames)]
     cores = (os.cpu_count() or 1) if device.type == "cpu" else 1
@@ -30,7 +30,9 @@ def over_cores(work: Callable[[slice], T], frames: int, batch_frames: int, devic
 
 @cache
 def _threads(process: int, cores: int) -> ThreadPoolExecutor:
-    """Kept, because starting threads costs half a millisecond, a tenth of a live frame. Of one process only: threads do not survive a fork."""
+    """Kept, because starting threads costs half a millisecond, a tenth of a live frame. Of one process only: threads do
+    not survive a fork.
+    """
     return ThreadPoolExecutor(cores, f"frames-{process}", initializer=_begin)
 
 

@@ -15,7 +15,9 @@ def seen_frames(confidence: Float[Tensor, "frame view landmark"]) -> Bool[Tensor
 
 
 def bridged_frames(seen: Bool[Tensor, " frame"], time_step: float, longest_gap: float) -> Bool[Tensor, " frame"]:
-    """Unseen frames between seen ones, in gaps of at most ``longest_gap`` seconds. Nothing bridges a sequence's unseen beginning or end: there is no other side."""
+    """Unseen frames between seen ones, in gaps of at most ``longest_gap`` seconds. Nothing bridges a sequence's unseen
+    beginning or end: there is no other side.
+    """
     before, after = _neighbours(seen)
     inside = (before >= 0) & (after < len(seen))
     # The small allowance: 0.3 s at 60 frames a second are 18 frames, not 17.
@@ -23,7 +25,9 @@ def bridged_frames(seen: Bool[Tensor, " frame"], time_step: float, longest_gap: 
 
 
 def _neighbours(known: Bool[Tensor, " frame"]) -> tuple[Tensor, Tensor]:
-    """The last known frame at or before each one (−1: none) and the first at or after it (the number of frames: none)."""
+    """The last known frame at or before each one (−1: none) and the first at or after it (the number of frames:
+    none).
+    """
     place = torch.arange(len(known), device=known.device)
     before = torch.where(known, place, -1).cummax(0).values
     after = torch.where(known, place, len(known)).flip(0).cummin(0).values.flip(0)
@@ -31,8 +35,9 @@ def _neighbours(known: Bool[Tensor, " frame"]) -> tuple[Tensor, Tensor]:
 
 
 def interpolated(params: BodyParams, known: Bool[Tensor, " frame"]) -> BodyParams:
-    """The motion with all frames that are not ``known`` replaced by what lies between the nearest known ones: positions on lines, rotations on geodesics. Where
-    there is no other side the nearest known frame is held; without any known frame nothing changes.
+    """The motion with all frames that are not ``known`` replaced by what lies between the nearest known ones: positions
+    on lines, rotations on geodesics. Where there is no other side the nearest known frame is held; without any known
+    frame nothing changes.
     """
     if not bool(known.any()):
         return params

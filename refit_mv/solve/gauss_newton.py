@@ -1,7 +1,9 @@
-"""Batched Gauss–Newton: every frame its own small problem, all frames in one batch, and then, where frames are neighbours in time, all of them as one chain.
+"""Batched Gauss–Newton: every frame its own small problem, all frames in one batch, and then, where frames are
+neighbours in time, all of them as one chain.
 
-Levenberg–Marquardt damping per frame; the robust kernel starts wide and narrows (graduated non-convexity, Blake & Zisserman 1987), so that a start far off
-still sees its evidence. With a shared shape the frames are coupled through a few common unknowns, eliminated by the Schur complement.
+Levenberg–Marquardt damping per frame; the robust kernel starts wide and narrows (graduated non-convexity, Blake &
+Zisserman 1987), so that a start far off still sees its evidence. With a shared shape the frames are coupled through a
+few common unknowns, eliminated by the Schur complement.
 """
 
 import time
@@ -24,8 +26,9 @@ from refit_mv.solve.uncertainty import joint_covariance
 
 @dataclass(frozen=True)
 class GaussNewtonOptions:
-    """``annealing`` of the ``iterations`` narrow the kernel from ``widest_kernel`` (metres at the body) to the problem's own.
-    ``sequence``: how frames that are neighbours in time are then solved together."""
+    """``annealing`` of the ``iterations`` narrow the kernel from ``widest_kernel`` (metres at the body) to the
+    problem's own. ``sequence``: how frames that are neighbours in time are then solved together.
+    """
 
     iterations: int = 30
     annealing: int = 8
@@ -51,7 +54,9 @@ def _keep(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
 
 
 def damped_step(normal: NormalEquations, damping: Float[Tensor, " frame"]) -> Float[Tensor, "frame unknown"]:
-    """Levenberg–Marquardt step (Marquardt's diagonal scaling). A frame whose matrix cannot be factored gets a zero step."""
+    """Levenberg–Marquardt step (Marquardt's diagonal scaling). A frame whose matrix cannot be factored gets a zero
+    step.
+    """
     damped = normal.hessian.clone()
     diagonal = damped.diagonal(dim1=-2, dim2=-1)
     diagonal += damping[:, None] * diagonal + 1e-6

@@ -1,8 +1,9 @@
 """A sane start for any number of views.
 
-Points are triangulated with the person's rough position as a weak prior, so that one view, opposite cameras and half the points missing are no special
-cases. The torso gives the root's orientation (Kabsch); where it is not determined, a few headings are tried and the cheapest kept. Then every joint is turned, from
-the root outwards, towards the points of the landmarks it carries.
+Points are triangulated with the person's rough position as a weak prior, so that one view, opposite cameras and half
+the points missing are no special cases. The torso gives the root's orientation (Kabsch); where it is not determined, a
+few headings are tried and the cheapest kept. Then every joint is turned, from the root outwards, towards the points of
+the landmarks it carries.
 """
 
 from dataclasses import replace
@@ -23,10 +24,12 @@ from refit_mv.solve.problem import FitProblem
 
 # A triangulated point is used for orientation when two rays cross at more than this sine (6 degrees).
 ENOUGH_PARALLAX = 0.1
-# The rough position pulls triangulated points like a ray that is this many metres wide, against rays a few centimetres wide.
+# The rough position pulls triangulated points like a ray that is this many metres wide, against rays a few centimetres
+# wide.
 ROUGH_POSITION, RAY_WIDTH = 0.5, 0.05
 HEADINGS = 8
-# A joint turns onto its landmarks as if it also carried this lever (metres) that wants to stay: it settles twists that nothing shows.
+# A joint turns onto its landmarks as if it also carried this lever (metres) that wants to stay: it settles twists that
+# nothing shows.
 STIFFNESS = 0.1
 LIMB_SWEEPS = 3
 BATCH_FRAMES = 128
@@ -45,7 +48,9 @@ TORSO_JOINTS = (
 
 
 def initialise(problem: FitProblem) -> BodyParams:
-    """Mean shape, mean pose turned and moved onto the evidence, limbs roughly aligned. Frames without evidence get the rest pose at the rough position."""
+    """Mean shape, mean pose turned and moved onto the evidence, limbs roughly aligned. Frames without evidence get the
+    rest pose at the rough position.
+    """
     parts = over_cores(
         lambda chosen: _initialise(problem.frames(chosen)), len(problem), BATCH_FRAMES, problem.bearing.device
     )
@@ -134,11 +139,14 @@ def _torso(problem: FitProblem, pose: BodyParams, points: Tensor, weight: Tensor
 
 
 def _best_heading(problem: FitProblem, start: BodyParams, points: Tensor, weight: Tensor) -> BodyParams:
-    """Try headings about the image's vertical for frames whose orientation the points do not fix, each aligned and scored."""
+    """Try headings about the image's vertical for frames whose orientation the points do not fix, each aligned and
+    scored.
+    """
     frames = len(problem)
     best_view = problem.confidence.sum(-1).argmax(-1)
     cam_rotation = problem.rig.cam_from_world.rotation[best_view]
-    # Upright in the image of the best view, for every heading; people who lie down are reached by the refinement or by other views.
+    # Upright in the image of the best view, for every heading; people who lie down are reached by the refinement or by
+    # other views.
     flip = torch.tensor([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]], dtype=points.dtype, device=points.device)
     world_from_upright = cam_rotation.transpose(-1, -2) @ flip
     candidates = [start]
@@ -161,7 +169,9 @@ def _best_heading(problem: FitProblem, start: BodyParams, points: Tensor, weight
 
 
 def _limbs(problem: FitProblem, start: BodyParams, points: Tensor, weight: Tensor) -> BodyParams:
-    """Turn every joint, parents first, so that the landmarks it carries come closest to their points (Wahba's problem about the joint)."""
+    """Turn every joint, parents first, so that the landmarks it carries come closest to their points (Wahba's problem
+    about the joint).
+    """
     skin = problem.skin
     joints = len(skin.parents)
     if serves(start.pelvis, start.rotations, start.shape, points, weight, skin.anchor):

@@ -1,8 +1,8 @@
 """Roughly where the person is, from rays and from apparent size, for any number of views.
 
-Rays of two views fix a point across each other; along one single ray nothing is known but the person's size: limbs of known length span
-a measured angle, so distance is at most length over angle, and the least foreshortened limbs come close to it. Both kinds of knowledge are sums of
-3×3 information matrices.
+Rays of two views fix a point across each other; along one single ray nothing is known but the person's size: limbs of
+known length span a measured angle, so distance is at most length over angle, and the least foreshortened limbs come
+close to it. Both kinds of knowledge are sums of 3×3 information matrices.
 """
 
 from functools import lru_cache
@@ -27,7 +27,9 @@ USUAL_DISTANCE = 3.5
 
 @lru_cache(maxsize=16)
 def limb_pairs(skin: LandmarkSkin) -> tuple[Tensor, Tensor, Tensor]:
-    """Pairs of landmarks on one bone or two neighbouring joints, and their distance in the rest pose: (first, second, metres)."""
+    """Pairs of landmarks on one bone or two neighbouring joints, and their distance in the rest pose: (first, second,
+    metres).
+    """
     count = skin.landmark_count
     mass = skin.mass.new_zeros(count, len(skin.parents)).index_put(
         (skin.pair_landmark, skin.pair_joint), skin.mass, accumulate=True
@@ -49,7 +51,9 @@ def locate(
     bearing: Float[Tensor, "frame view landmark 3"],
     confidence: Float[Tensor, "frame view landmark"],
 ) -> Float[Tensor, "frame 3"]:
-    """Precision-weighted position (metres, world) of the person's seen landmarks from all views, robust against single bad views."""
+    """Precision-weighted position (metres, world) of the person's seen landmarks from all views, robust against single
+    bad views.
+    """
     first, second, length = limb_pairs(skin)
     weight = torch.minimum(confidence[..., first], confidence[..., second])
     angle = 2 * torch.asin((0.5 * (bearing[..., first, :] - bearing[..., second, :]).norm(dim=-1)).clamp(max=1.0))

@@ -1,8 +1,10 @@
-"""Linearising a fitting problem: the same cost as normal equations for Gauss–Newton and as rows for least-squares libraries.
+"""Linearising a fitting problem: the same cost as normal equations for Gauss–Newton and as rows for least-squares
+libraries.
 
-The unknowns of a frame are, in this order: pelvis (3), a right perturbation of the root's rotation (3), the tangent coordinates ``Log(meanᵀ R)`` of every other
-joint (3 each), and shape. In these coordinates the pose prior is exactly quadratic. Views are fused before the
-body is touched: per landmark k the rays sum to a 3×3 information matrix A_k and a gradient b_k, so ``Jᵀ J = Σ J_kᵀ A_k J_k`` costs the same for one view as for sixteen.
+The unknowns of a frame are, in this order: pelvis (3), a right perturbation of the root's rotation (3), the tangent
+coordinates ``Log(meanᵀ R)`` of every other joint (3 each), and shape. In these coordinates the pose prior is exactly
+quadratic. Views are fused before the body is touched: per landmark k the rays sum to a 3×3 information matrix A_k and a
+gradient b_k, so ``Jᵀ J = Σ J_kᵀ A_k J_k`` costs the same for one view as for sixteen.
 """
 
 from dataclasses import dataclass
@@ -88,7 +90,9 @@ def fuse_views(
 def linearise(
     problem: FitProblem, params: BodyParams, feedback: Feedback, kernel: float, with_shape: bool
 ) -> NormalEquations:
-    """Gauss–Newton normal equations of :func:`frame_cost` (half of it), robust weights frozen at the current residuals."""
+    """Gauss–Newton normal equations of :func:`frame_cost` (half of it), robust weights frozen at the current
+    residuals.
+    """
     weight = problem.observation_weight * robust_weight(feedback, kernel)
     information, pull = fuse_views(feedback, weight)
     tangent = pose_tangent(problem, params)
@@ -123,7 +127,9 @@ def step(problem: FitProblem, params: BodyParams, delta: Float[Tensor, "frame un
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The cost as stacked residuals: ``data`` rows come in groups of three per observation (still without the kernel), then the ``prior`` rows."""
+    """The cost as stacked residuals: ``data`` rows come in groups of three per observation (still without the kernel),
+    then the ``prior`` rows.
+    """
 
     data: Float[Tensor, "frame data_row"]
     data_jacobian: Float[Tensor, "frame data_row unknown"]

@@ -1,10 +1,11 @@
 """The fitting problem: a body, a rig, evidence and priors, and the one feedback function that every optimizer reads.
 
-Residuals are measured on the unit sphere around each camera and scaled by the person's distance: ``D (u - d)`` with d the observed and u the predicted viewing
-direction. They are metres at the body, whatever the lens, the resolution or the distance; detectors' errors grow with the person in the image in just this way.
-The cost of a frame is
+Residuals are measured on the unit sphere around each camera and scaled by the person's distance: ``D (u - d)`` with d
+the observed and u the predicted viewing direction. They are metres at the body, whatever the lens, the resolution or
+the distance; detectors' errors grow with the person in the image in just this way. The cost of a frame is
 
-    sum over views and landmarks of confidence^power / noise² · rho(|residual|)  +  pose prior  +  joint limits  +  shape prior
+    sum over views and landmarks of confidence^power / noise² · rho(|residual|)  +  pose prior  +  joint limits  +
+    shape prior
 
 with the Geman–McClure kernel rho(r) = r² / (1 + r²/kernel²).
 """
@@ -33,12 +34,15 @@ ShapeMode = Literal["free", "shared", "locked"]
 
 @dataclass(frozen=True)
 class CostOptions:
-    """What the cost consists of. Lengths in metres at the body. Chosen by a grid on training motions (docs/benchmark.md).
+    """What the cost consists of. Lengths in metres at the body. Chosen by a grid on training motions
+    (docs/benchmark.md).
 
-    ``noise``: standard deviation of a keypoint of confidence 1. ``kernel``: Geman–McClure scale. ``pose_prior``: factor on the learned Gaussian's negative
-    log-likelihood. ``limit``: standard deviation in radians beyond a joint limit. ``shape_prior``: factor on ``|shape|²/2``. ``offset``: standard deviation
-    of the landmark offsets that a person's session may need. ``independent_frames``: how many frames of a session count as independent evidence on shape and offsets;
-    a rig's and a detector's errors repeat, so hundreds of frames are not hundreds of measurements. ``time``: what ties frames that are neighbours in time.
+    ``noise``: standard deviation of a keypoint of confidence 1. ``kernel``: Geman–McClure scale. ``pose_prior``: factor
+    on the learned Gaussian's negative log-likelihood. ``limit``: standard deviation in radians beyond a joint limit.
+    ``shape_prior``: factor on ``|shape|²/2``. ``offset``: standard deviation of the landmark offsets that a person's
+    session may need. ``independent_frames``: how many frames of a session count as independent evidence on shape and
+    offsets; a rig's and a detector's errors repeat, so hundreds of frames are not hundreds of measurements. ``time``:
+    what ties frames that are neighbours in time.
     """
 
     noise: float = 0.010
@@ -62,7 +66,9 @@ class CostOptions:
 
 @dataclass(frozen=True, eq=False)
 class PoseTerm:
-    """The pose prior, arranged for solving: tangent mean, precision (already times its weight), its square root, and limits."""
+    """The pose prior, arranged for solving: tangent mean, precision (already times its weight), its square root, and
+    limits.
+    """
 
     mean: Float[Tensor, "joint 3 3"]
     precision: Float[Tensor, "tangent tangent"]
@@ -87,8 +93,8 @@ class PoseTerm:
 class Feedback:
     """What the evidence says about a guess, per (frame, view, landmark).
 
-    ``residual`` in metres at the body, ``toward`` the predicted viewing direction, ``gain`` metres of residual per metre of landmark motion across the ray,
-    ``confidence`` 0 where nothing was seen.
+    ``residual`` in metres at the body, ``toward`` the predicted viewing direction, ``gain`` metres of residual per
+    metre of landmark motion across the ray, ``confidence`` 0 where nothing was seen.
     """
 
     residual: Float[Tensor, "frame view landmark 3"]
@@ -102,10 +108,12 @@ class Feedback:
 class FitProblem:
     """One person in one rig over a batch of frames.
 
-    ``bearing`` are the observed viewing directions in the world, ``confidence`` their trust (0: missing), ``person_distance`` how far the person roughly is from
-    each camera (metres; fixed, so that the cost does not change under the optimizer's feet). ``time_step`` is the seconds between neighbouring frames, None for frames that
-    are not neighbours in time. ``preceding`` are the fitted frames just before the first, which the motion goes on from; ``bridged`` the unseen frames that the motion
-    shall carry, where whoever knows the whole recording has decided that (None: whoever solves decides).
+    ``bearing`` are the observed viewing directions in the world, ``confidence`` their trust (0: missing),
+    ``person_distance`` how far the person roughly is from each camera (metres; fixed, so that the cost does not change
+    under the optimizer's feet). ``time_step`` is the seconds between neighbouring frames, None for frames that are not
+    neighbours in time. ``preceding`` are the fitted frames just before the first, which the motion goes on from;
+    ``bridged`` the unseen frames that the motion shall carry, where whoever knows the whole recording has decided that
+    (None: whoever solves decides).
     """
 
     body: BodyModel

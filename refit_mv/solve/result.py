@@ -13,7 +13,9 @@ from refit_mv.solve.problem import Feedback, FitProblem
 
 
 class Presence(StrEnum):
-    """``seen``: there was evidence. ``bridged``: nobody saw the person, the motion before and after carries them. ``absent``: nothing is known."""
+    """``seen``: there was evidence. ``bridged``: nobody saw the person, the motion before and after carries them.
+    ``absent``: nothing is known.
+    """
 
     SEEN = "seen"
     BRIDGED = "bridged"
@@ -21,8 +23,11 @@ class Presence(StrEnum):
 
 
 class FrameStatus(StrEnum):
-    """``fitted``: trust it. ``uncertain``: one view only, evidence too thin to fix the body, or too much of it unexplained. ``failed``: the body does not explain what was seen. ``absent``: nothing was seen.
-    ``classic``: trust it; the learned optimizer explained less of this frame than the classic one, whose result it is. ``bridged``: nothing was seen; the motion before and after carries it."""
+    """``fitted``: trust it. ``uncertain``: one view only, evidence too thin to fix the body, or too much of it
+    unexplained. ``failed``: the body does not explain what was seen. ``absent``: nothing was seen. ``classic``: trust
+    it; the learned optimizer explained less of this frame than the classic one, whose result it is. ``bridged``:
+    nothing was seen; the motion before and after carries it.
+    """
 
     FITTED = "fitted"
     UNCERTAIN = "uncertain"
@@ -42,9 +47,11 @@ STATUS_CODES, PRESENCE_CODES = tuple(FrameStatus), tuple(Presence)
 
 # Fewer seen landmarks than this say nothing about a whole body.
 FEWEST_LANDMARKS = 5
-# A body that explains less than half of its evidence has failed; one that leaves out more than a single bad view of four is uncertain.
+# A body that explains less than half of its evidence has failed; one that leaves out more than a single bad view of
+# four is uncertain.
 LEAST_EXPLAINED, WELL_EXPLAINED = 0.5, 0.7
-# Median joint uncertainty (metres, one sigma) above which a frame is uncertain: a limb is then somewhere within a hand's length.
+# Median joint uncertainty (metres, one sigma) above which a frame is uncertain: a limb is then somewhere within a
+# hand's length.
 LARGEST_SIGMA = 0.10
 
 
@@ -52,9 +59,11 @@ LARGEST_SIGMA = 0.10
 class FitResult:
     """The motion and what is known about it.
 
-    ``landmark_offset`` are the session's rest-pose landmark offsets (metres; zero unless solved for). ``cost`` is the final cost per frame, ``trace`` the cost by iteration.
-    ``joint_covariance`` in m² in the world. ``explained`` is the share of evidence that the body explains. ``per_frame`` is what each frame said alone, where
-    time terms have tied the frames since; ``swapped`` tells which views had arms or legs (``body.limbs.LIMBS``) on the wrong sides, where anybody looked.
+    ``landmark_offset`` are the session's rest-pose landmark offsets (metres; zero unless solved for). ``cost`` is the
+    final cost per frame, ``trace`` the cost by iteration. ``joint_covariance`` in m² in the world. ``explained`` is the
+    share of evidence that the body explains. ``per_frame`` is what each frame said alone, where time terms have tied
+    the frames since; ``swapped`` tells which views had arms or legs (``body.limbs.LIMBS``) on the wrong sides, where
+    anybody looked.
     """
 
     params: BodyParams

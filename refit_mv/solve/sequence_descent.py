@@ -1,4 +1,6 @@
-"""Levenberg–Marquardt on whole chains of frames: the frames' own cost plus the time terms, all windows of a batch at once."""
+"""Levenberg–Marquardt on whole chains of frames: the frames' own cost plus the time terms, all windows of a batch at
+once.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -14,8 +16,8 @@ from refit_mv.solve.sequence_terms import TimeWeights, linearised_rates, rates, 
 
 # A chain is done when damping has grown beyond this without finding anything better.
 STUCK = 1e6
-# Accelerations count by this share when uncertainty is stated: real ones have longer tails than what they cost at rest says. In gaps of 0.3 s 79 % of the
-# joints lay within two standard deviations with all of it.
+# Accelerations count by this share when uncertainty is stated: real ones have longer tails than what they cost at rest
+# says. In gaps of 0.3 s 79 % of the joints lay within two standard deviations with all of it.
 BELIEVED_ACCELERATION = 0.5
 # Damping a chain starts from, and how it follows success and failure.
 FIRST_DAMPING, EASE, STIFFEN = 1e-4, 5.0, 8.0
@@ -23,8 +25,9 @@ FIRST_DAMPING, EASE, STIFFEN = 1e-4, 5.0, 8.0
 
 @dataclass(frozen=True, eq=False)
 class ChainProblem:
-    """Chains of equally many frames: ``frames`` holds them one after the other, ``present`` is False for padding and for frames too far from all evidence, ``free`` for these and
-    for frames that stay where they are and only tell the others where the motion comes from.
+    """Chains of equally many frames: ``frames`` holds them one after the other, ``present`` is False for padding and
+    for frames too far from all evidence, ``free`` for these and for frames that stay where they are and only tell the
+    others where the motion comes from.
     """
 
     frames: FitProblem
@@ -70,7 +73,9 @@ class ChainProblem:
 def descend_chains(
     problem: ChainProblem, initial: BodyParams, kernels: tuple[float, ...], tolerance: float
 ) -> BodyParams:
-    """One step for every kernel (metres at the body), fewer where the last kernel's steps no longer change a chain's cost by more than the share ``tolerance``."""
+    """One step for every kernel (metres at the body), fewer where the last kernel's steps no longer change a chain's
+    cost by more than the share ``tolerance``.
+    """
     whole = problem.tied()
     params = initial
     damping = torch.full_like(problem.times[:, 0], FIRST_DAMPING)

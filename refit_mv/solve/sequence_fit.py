@@ -1,4 +1,6 @@
-"""From frames fitted one by one to one motion: swapped limbs undone, gaps bridged, windows solved as chains, their answers joined."""
+"""From frames fitted one by one to one motion: swapped limbs undone, gaps bridged, windows solved as chains, their
+answers joined.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -18,15 +20,17 @@ from refit_mv.solve.swaps import find_swaps, undo_swaps
 from refit_mv.solve.uncertainty import carried_to_joints
 from refit_mv.solve.windows import Windows, windows_over
 
-# What all frames get wrong alike (shape, landmark offsets, a detector's habits) no number of neighbours averages away: a standard deviation of a joint per axis, metres.
-# Without it 54 % of the joints' errors lay within one standard deviation and 80 % within two (4 views, training motions).
+# What all frames get wrong alike (shape, landmark offsets, a detector's habits) no number of neighbours averages away:
+# a standard deviation of a joint per axis, metres. Without it 54 % of the joints' errors lay within one standard
+# deviation and 80 % within two (4 views, training motions).
 SHARED_SIGMA = 0.0035
 
 
 @dataclass(frozen=True)
 class SequenceOptions:
-    """How chains are solved. Windows own about ``core_frames``, look ``halo_frames`` further on both sides, and are cross-faded over ``fade_frames`` on each side of a
-    border. ``iterations`` at most, the first ``annealing`` of them narrowing the kernel from ``widest_kernel`` (metres at the body) to the problem's own.
+    """How chains are solved. Windows own about ``core_frames``, look ``halo_frames`` further on both sides, and are
+    cross-faded over ``fade_frames`` on each side of a border. ``iterations`` at most, the first ``annealing`` of them
+    narrowing the kernel from ``widest_kernel`` (metres at the body) to the problem's own.
     """
 
     core_frames: int = 256
@@ -49,9 +53,11 @@ class SequenceOptions:
 
 
 def fit_over_time(problem: FitProblem, alone: FitResult, options: SequenceOptions) -> FitResult:
-    """Tie frames that were fitted ``alone``: the same problem with its time terms. Frames must be evenly spaced by ``problem.time_step``.
+    """Tie frames that were fitted ``alone``: the same problem with its time terms. Frames must be evenly spaced by
+    ``problem.time_step``.
 
-    The result's ``per_frame`` are the parameters of ``alone``, ``swapped`` the limbs whose sides were exchanged before they were believed.
+    The result's ``per_frame`` are the parameters of ``alone``, ``swapped`` the limbs whose sides were exchanged before
+    they were believed.
     """
     step = problem.time_step
     if step is None or len(problem) < 2:
@@ -120,7 +126,9 @@ def _solve_window(
     step: float,
     options: SequenceOptions,
 ) -> tuple[BodyParams, Tensor]:
-    """Motion and joint covariances of a window's places. The first window goes on from the frames that precede the sequence, which do not move."""
+    """Motion and joint covariances of a window's places. The first window goes on from the frames that precede the
+    sequence, which do not move.
+    """
     inside = windows.present[window].to(present.device)
     frame = windows.frame[window].to(present.device)[inside]
     here = free = present[frame]

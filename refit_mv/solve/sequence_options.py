@@ -12,20 +12,24 @@ from refit_mv.solve.sequence_terms import TimeWeights
 
 # "off": every frame on its own. "strong": for slow motion and shaky detectors, at the price of claps and kicks.
 Smoothing = Literal["off", "default", "strong"]
-# The interval for which the options are stated, seconds. Rates wander and so do accelerations: over another interval their variance changes in proportion, and a recording
-# at twice the rate with as many errors in every frame is smoothed over as many milliseconds, not over as many frames.
+# The interval for which the options are stated, seconds. Rates wander and so do accelerations: over another interval
+# their variance changes in proportion, and a recording at twice the rate with as many errors in every frame is smoothed
+# over as many milliseconds, not over as many frames.
 REFERENCE_STEP = 1 / 60
 STRONG = 4.0
 
 
 @dataclass(frozen=True)
 class TimeOptions:
-    """The time terms, as standard deviations at 60 frames a second. Chosen by a grid on training motions (docs/benchmark.md).
+    """The time terms, as standard deviations at 60 frames a second. Chosen by a grid on training motions
+    (docs/benchmark.md).
 
-    ``*_velocity``: how fast the pelvis (m/s), the root's rotation and the other joints (rad/s) usually move; weak, they only keep what nothing shows from drifting.
-    ``*_acceleration``: how fast velocity usually changes, m/s² and rad/s². ``tail``: accelerations beyond so many of their standard deviations are taken for impacts and
-    smoothed less and less. ``pose_prior``: what the pose prior of a frame counts among neighbours, as a share of what it counts alone: poses in a row are not independent draws.
-    ``longest_gap``: seconds without evidence that the motion before and after may bridge; longer ones stay empty.
+    ``*_velocity``: how fast the pelvis (m/s), the root's rotation and the other joints (rad/s) usually move; weak, they
+    only keep what nothing shows from drifting. ``*_acceleration``: how fast velocity usually changes, m/s² and rad/s².
+    ``tail``: accelerations beyond so many of their standard deviations are taken for impacts and smoothed less and
+    less. ``pose_prior``: what the pose prior of a frame counts among neighbours, as a share of what it counts alone:
+    poses in a row are not independent draws. ``longest_gap``: seconds without evidence that the motion before and after
+    may bridge; longer ones stay empty.
     """
 
     pelvis_velocity: float = 10.0
@@ -55,7 +59,9 @@ class TimeOptions:
         )
 
     def weights(self, times: Float[Tensor, "chain frame"], joints: int) -> TimeWeights:
-        """Precisions of all rates and accelerations of frames at ``times`` (seconds); intervals longer than the longest gap tie nothing."""
+        """Precisions of all rates and accelerations of frames at ``times`` (seconds); intervals longer than the longest
+        gap tie nothing.
+        """
         interval = times.diff(dim=1)
         near = interval <= self.longest_gap + REFERENCE_STEP
         spacing = 0.5 * (interval[:, 1:] + interval[:, :-1])

@@ -1,8 +1,9 @@
-"""What ties frames together: velocities and accelerations of the pelvis and of every joint's rotation, as residuals and as blocks of a chain's normal equations.
+"""What ties frames together: velocities and accelerations of the pelvis and of every joint's rotation, as residuals and
+as blocks of a chain's normal equations.
 
-Parts are the pelvis' position, the root's rotation and the other joints' rotations, in the order of the unknowns. A rate is metres or radians per second between two
-neighbouring frames, ``(p' - p) / dt`` and ``Log(Rᵀ R') / dt``; an acceleration is the change of rate over the mean of the two intervals, so that frames need not
-be evenly spaced.
+Parts are the pelvis' position, the root's rotation and the other joints' rotations, in the order of the unknowns. A
+rate is metres or radians per second between two neighbouring frames, ``(p' - p) / dt`` and ``Log(Rᵀ R') / dt``; an
+acceleration is the change of rate over the mean of the two intervals, so that frames need not be evenly spaced.
 """
 
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ from refit_mv.solve.chain import ChainSystem
 
 @dataclass(frozen=True, eq=False)
 class TimeWeights:
-    """Precisions of the rates (s²/m², s²/rad²) and of the accelerations (s⁴/m², s⁴/rad²). A weight of 0 unties: that is how gaps and ragged ends are told.
+    """Precisions of the rates (s²/m², s²/rad²) and of the accelerations (s⁴/m², s⁴/rad²). A weight of 0 unties: that is
+    how gaps and ragged ends are told.
 
-    ``tail``: accelerations of more than so many standard deviations count less than quadratically, ``tail² log(1 + z²/tail²)`` (Student's t), because feet do strike
-    the floor and hands each other. None: quadratic throughout.
+    ``tail``: accelerations of more than so many standard deviations count less than quadratically, ``tail² log(1 +
+    z²/tail²)`` (Student's t), because feet do strike the floor and hands each other. None: quadratic throughout.
     """
 
     velocity: Float[Tensor, "chain interval part"]
@@ -34,7 +36,9 @@ class TimeWeights:
         return squared if self.tail is None else self.tail**2 * (squared / self.tail**2).log1p()
 
     def frozen(self, acceleration: Float[Tensor, "chain inner part 3"]) -> "TimeWeights":
-        """The quadratic weights that have the same slope at these accelerations (iteratively reweighted least squares)."""
+        """The quadratic weights that have the same slope at these accelerations (iteratively reweighted least
+        squares).
+        """
         if self.tail is None:
             return self
         squared = self.acceleration * (acceleration**2).sum(-1)
@@ -43,7 +47,9 @@ class TimeWeights:
 
 @dataclass(frozen=True, eq=False)
 class Rates:
-    """Rates between neighbouring frames, and how they change with the earlier and the later frame's unknowns. ``interval`` in seconds."""
+    """Rates between neighbouring frames, and how they change with the earlier and the later frame's unknowns.
+    ``interval`` in seconds.
+    """
 
     interval: Float[Tensor, "chain interval"]
     rate: Float[Tensor, "chain interval part 3"]
@@ -75,7 +81,8 @@ def rates(
 def linearised_rates(
     params: BodyParams, mean: Float[Tensor, "other 3 3"], times: Float[Tensor, "chain frame"]
 ) -> Rates:
-    """Rates of chains whose frames follow one another in ``params``, with derivatives by the unknowns of ``normal_equations``.
+    """Rates of chains whose frames follow one another in ``params``, with derivatives by the unknowns of
+    ``normal_equations``.
 
     ``mean`` is the pose prior's: joints other than the root are moved in its tangent space.
     """
@@ -124,7 +131,9 @@ def tie(
     terms: Rates,
     weights: TimeWeights,
 ) -> ChainSystem:
-    """Frames' own normal equations, overwritten, with the time terms added: a block-pentadiagonal chain. Unknowns after the parts (shape) stay each frame's own."""
+    """Frames' own normal equations, overwritten, with the time terms added: a block-pentadiagonal chain. Unknowns after
+    the parts (shape) stay each frame's own.
+    """
     weights = weights.frozen(terms.acceleration)
     chains, frames, unknowns = gradient.shape
     parts = terms.rate.shape[2]

@@ -1,7 +1,8 @@
 """What stays the same over a session: one shape, and where this detector's points sit on this person.
 
-MoSh (Loper, Mahmood, Black, SIGGRAPH Asia 2014) solves for latent marker positions together with shape over a spread of frames. Here the frames' own unknowns are
-eliminated by the Schur complement, so the common system has only shape and offsets.
+MoSh (Loper, Mahmood, Black, SIGGRAPH Asia 2014) solves for latent marker positions together with shape over a spread of
+frames. Here the frames' own unknowns are eliminated by the Schur complement, so the common system has only shape and
+offsets.
 """
 
 from dataclasses import replace

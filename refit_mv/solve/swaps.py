@@ -1,7 +1,8 @@
 """Left taken for right in single views: found by what the neighbouring frames lead to expect, and undone.
 
-A detector that takes the left arm for the right does so with the whole arm, in one view, for a moment; what one frame cannot tell, the frames around it can. The expected
-place of every landmark is the median over a short time of where the body had it; a view's points are compared with it as they are and with the sides exchanged.
+A detector that takes the left arm for the right does so with the whole arm, in one view, for a moment; what one frame
+cannot tell, the frames around it can. The expected place of every landmark is the median over a short time of where the
+body had it; a view's points are compared with it as they are and with the sides exchanged.
 """
 
 from dataclasses import replace
@@ -15,13 +16,16 @@ from refit_mv.body.model import BodyParams
 from refit_mv.body.skin import pose_landmarks
 from refit_mv.solve.problem import FitProblem
 
-# The median looks this far to both sides, seconds: swaps that last no longer than that are outvoted, and no limb travels far.
+# The median looks this far to both sides, seconds: swaps that last no longer than that are outvoted, and no limb
+# travels far.
 REACH = 0.075
-# How far an honest point lies from its expected place (metres at the body, standard deviation): a detector's error and the motion's.
+# How far an honest point lies from its expected place (metres at the body, standard deviation): a detector's error and
+# the motion's.
 EXPECTED_MISS = 0.03
 # Beyond this a point speaks neither for nor against: it is an outlier on either side.
 LARGEST_MISS = 0.15
-# A swap is believed when it makes a limb's points this much more likely (logarithm): about one false alarm in some hundred thousand limbs.
+# A swap is believed when it makes a limb's points this much more likely (logarithm): about one false alarm in some
+# hundred thousand limbs.
 EVIDENCE = 8.0
 
 
@@ -40,7 +44,9 @@ def expected_places(
 def find_swaps(
     problem: FitProblem, params: BodyParams, present: Bool[Tensor, " frame"]
 ) -> Bool[Tensor, "frame view limb"]:
-    """Which views have arms or legs (``LIMBS``) on the wrong sides. ``present`` are the frames whose parameters mean something."""
+    """Which views have arms or legs (``LIMBS``) on the wrong sides. ``present`` are the frames whose parameters mean
+    something.
+    """
     found = torch.zeros(*problem.confidence.shape[:2], len(LIMBS), dtype=torch.bool, device=problem.confidence.device)
     if problem.time_step is None:
         return found

@@ -12,9 +12,11 @@ from refit_mv.geometry import rotations as so3
 
 @dataclass(frozen=True, eq=False)
 class ParameterVector:
-    """The unknowns of a frame as a vector: pelvis and root turn relative to ``base``, the other joints' tangent coordinates at the prior's ``mean``, shape.
+    """The unknowns of a frame as a vector: pelvis and root turn relative to ``base``, the other joints' tangent
+    coordinates at the prior's ``mean``, shape.
 
-    ``with_shape`` says whether shape belongs to the vector. Valid for turns of the root below π from the base and of the joints below 2π from the mean.
+    ``with_shape`` says whether shape belongs to the vector. Valid for turns of the root below π from the base and of
+    the joints below 2π from the mean.
     """
 
     base: BodyParams
@@ -46,6 +48,8 @@ class ParameterVector:
     def chain(
         self, vector: Float[Tensor, "frame unknown"], jacobian: Float[Tensor, "frame row unknown"]
     ) -> Float[Tensor, "frame row unknown"]:
-        """Turn a Jacobian in the fitting problem's unknowns (right perturbations of the root) into one in the vector's entries."""
+        """Turn a Jacobian in the fitting problem's unknowns (right perturbations of the root) into one in the vector's
+        entries.
+        """
         root = jacobian[..., 3:6] @ so3.right_jacobian(vector[:, 3:6])
         return torch.cat([jacobian[..., :3], root, jacobian[..., 6:]], dim=-1)

@@ -1,6 +1,7 @@
 """A long sequence as windows of equal length that overlap, and one motion from the windows' answers.
 
-A window owns its core; the halo on both sides is there so that its core knows what comes before and after, and is thrown away.
+A window owns its core; the halo on both sides is there so that its core knows what comes before and after, and is
+thrown away.
 """
 
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from refit_mv.geometry import rotations as so3
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """``frame`` is the sequence's frame at every place of a window; beyond the sequence's ends, where ``present`` is False, the nearest one. Around the
-    borders of two cores the answers are cross-faded: ``own`` and ``other`` are places in the flattened windows, ``share`` is what the other one counts.
+    """``frame`` is the sequence's frame at every place of a window; beyond the sequence's ends, where ``present`` is
+    False, the nearest one. Around the borders of two cores the answers are cross-faded: ``own`` and ``other`` are
+    places in the flattened windows, ``share`` is what the other one counts.
     """
 
     frame: Int[Tensor, "window place"]
@@ -45,7 +47,9 @@ class Windows:
 
 
 def windows_over(frames: int, core: int, halo: int, fade: int) -> Windows:
-    """Windows over so many frames with cores of about ``core`` frames, all alike, ``fade`` (at most the halo) frames being cross-faded on each side of a border."""
+    """Windows over so many frames with cores of about ``core`` frames, all alike, ``fade`` (at most the halo) frames
+    being cross-faded on each side of a border.
+    """
     count = max(1, round(frames / core))
     core = -(-frames // count)
     fade = min(fade, halo, core // 2)

@@ -242,7 +242,8 @@ class ResultStore:
             block, given = self._blocks[name], np.asarray(array)
             if given.shape != (count, *block.shape[1:]) or not np.can_cast(given.dtype, block.dtype, "same_kind"):
                 raise ValueError(
-                    f"chunk {index}, field '{name}': got {given.dtype} {given.shape}, expected {block.dtype} {(count, *block.shape[1:])}"
+                    f"chunk {index}, field '{name}': got {given.dtype} {given.shape}, expected {block.dtype} "
+                    f"{(count, *block.shape[1:])}"
                 )
             data = np.ascontiguousarray(given, dtype=block.dtype).tobytes()
             pieces.append((block.offset + rows.start * block.row_bytes, data))

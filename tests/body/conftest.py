@@ -1,4 +1,6 @@
-"""Bodies to test with: the open body as plain arrays, and look-alikes of SMPL-H and SMPL-X made from it (the official files are not free)."""
+"""Bodies to test with: the open body as plain arrays, and look-alikes of SMPL-H and SMPL-X made from it (the official
+files are not free).
+"""
 
 import numpy as np
 import pytest
@@ -24,7 +26,9 @@ def smpl_arrays() -> dict[str, np.ndarray]:
 
 
 def expanded_arrays(kind: str) -> dict[str, np.ndarray]:
-    """The same body with the joints of SMPL-H or SMPL-X: fingers share the hand's skin by turns, jaw and eyes carry nothing."""
+    """The same body with the joints of SMPL-H or SMPL-X: fingers share the hand's skin by turns, jaw and eyes carry
+    nothing.
+    """
     arrays = smpl_arrays()
     names, parents = JOINT_NAMES[kind], expected_parents(kind)
     vertices = len(arrays["v_template"])

@@ -154,7 +154,8 @@ def test_hands_with_fingers_still_carry_the_landmarks(tmp_path: Path, smplh_like
     reference = open_body()
     shift = (body.landmark_regressor @ body.template) - (reference.landmark_regressor @ reference.template)
     moved = {name: float(length) for name, length in zip(LANDMARK_NAMES, shift.norm(dim=1), strict=True)}
-    # The mean of four finger roots stands in for the hand joint, so points of the hand may move by a centimetre; nothing else does.
+    # The mean of four finger roots stands in for the hand joint, so points of the hand may move by a centimetre;
+    # nothing else does.
     of_hand = {
         name
         for name in moved

@@ -9,14 +9,19 @@ from refit_mv.errors import InputError
 
 # As the tools' documents abbreviate them.
 OFFICIAL = {
-    "coco17": "Nose LEye REye LEar REar LShoulder RShoulder LElbow RElbow LWrist RWrist LHip RHip LKnee RKnee LAnkle RAnkle",
-    "body25": "Nose Neck RShoulder RElbow RWrist LShoulder LElbow LWrist MidHip RHip RKnee RAnkle LHip LKnee LAnkle REye LEye "
+    "coco17": "Nose LEye REye LEar REar LShoulder RShoulder LElbow RElbow LWrist RWrist LHip RHip LKnee RKnee "
+    "LAnkle RAnkle",
+    "body25": "Nose Neck RShoulder RElbow RWrist LShoulder LElbow LWrist MidHip RHip RKnee RAnkle LHip LKnee "
+    "LAnkle REye LEye "
     "REar LEar LBigToe LSmallToe LHeel RBigToe RSmallToe RHeel",
-    "body25b": "Nose LEye REye LEar REar LShoulder RShoulder LElbow RElbow LWrist RWrist LHip RHip LKnee RKnee LAnkle RAnkle "
+    "body25b": "Nose LEye REye LEar REar LShoulder RShoulder LElbow RElbow LWrist RWrist LHip RHip LKnee RKnee "
+    "LAnkle RAnkle "
     "UpperNeck HeadTop LBigToe LSmallToe LHeel RBigToe RSmallToe RHeel",
-    "halpe26": "Nose LEye REye LEar REar LShoulder RShoulder LElbow RElbow LWrist RWrist LHip RHip LKnee RKnee LAnkle RAnkle "
+    "halpe26": "Nose LEye REye LEar REar LShoulder RShoulder LElbow RElbow LWrist RWrist LHip RHip LKnee RKnee "
+    "LAnkle RAnkle "
     "HeadTop Neck MidHip LBigToe RBigToe LSmallToe RSmallToe LHeel RHeel",
-    "blazepose33": "Nose LEyeInner LEye LEyeOuter REyeInner REye REyeOuter LEar REar LMouth RMouth LShoulder RShoulder LElbow "
+    "blazepose33": "Nose LEyeInner LEye LEyeOuter REyeInner REye REyeOuter LEar REar LMouth RMouth LShoulder "
+    "RShoulder LElbow "
     "RElbow LWrist RWrist LPinky RPinky LIndex RIndex LThumb RThumb LHip RHip LKnee RKnee LAnkle RAnkle LHeel RHeel "
     "LFootIndex RFootIndex",
 }

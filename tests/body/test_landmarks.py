@@ -91,8 +91,9 @@ def test_joint_landmarks_stay_at_their_joints_in_any_pose(body: BodyModel) -> No
         found = torch.einsum("v,fvc->fc", rows, skin)
         return float((found - joints[:, body.joint_names.index(name)]).norm(dim=-1).mean())
 
-    # Measured: 0.2 mm at the wrist, 0.4 at the elbow, 1.3 at knee and ankle, 6 at the hip, 8 at the shoulder, whose skin follows several joints. The body's own
-    # regressor rows, fitted at rest only, are centimetres off, which is what this must catch.
+    # Measured: 0.2 mm at the wrist, 0.4 at the elbow, 1.3 at knee and ankle, 6 at the hip, 8 at the shoulder, whose
+    # skin follows several joints. The body's own regressor rows, fitted at rest only, are centimetres off, which is
+    # what this must catch.
     limits = {"shoulder": 0.011, "elbow": 0.001, "wrist": 0.001, "hip": 0.008, "knee": 0.002, "ankle": 0.002}
     for joint, limit in limits.items():
         for side in ("left", "right"):
@@ -153,7 +154,8 @@ def test_transfer_finds_the_same_places_on_another_body(body: BodyModel) -> None
     assert rows.min() >= 0
     assert np.allclose(rows.sum(1), 1.0)
     distance = np.linalg.norm(rows @ other.template.numpy() - (body.landmark_regressor @ template).numpy(), axis=1)
-    # Bone lengths say nothing of girth: soft places (flanks, hips) slide by a centimetre (five on a very heavy body), the mean by 2 to 3 mm.
+    # Bone lengths say nothing of girth: soft places (flanks, hips) slide by a centimetre (five on a very heavy body),
+    # the mean by 2 to 3 mm.
     assert distance.max() < 0.02
     assert distance.mean() < 0.004
 

@@ -105,7 +105,8 @@ def test_limbs_have_human_proportions(place: dict[str, np.ndarray]) -> None:
     def bone(start: str, end: str) -> float:
         return float(np.linalg.norm(place[f"left_{end}"] - place[f"left_{start}"]))
 
-    # Winter, "Biomechanics and motor control of human movement": thigh 0.245, shank 0.246, upper arm 0.186, forearm 0.146 of stature, between joint centres.
+    # Winter, "Biomechanics and motor control of human movement": thigh 0.245, shank 0.246, upper arm 0.186, forearm
+    # 0.146 of stature, between joint centres.
     stature = 1.694
     for start, end, share in (
         ("hip", "knee", 0.245),
@@ -113,7 +114,8 @@ def test_limbs_have_human_proportions(place: dict[str, np.ndarray]) -> None:
         ("shoulder", "elbow", 0.186),
         ("elbow", "wrist", 0.146),
     ):
-        # Tables of that kind differ among each other by 5 per cent; Winter's upper arm begins at the acromion, 4 cm above the joint.
+        # Tables of that kind differ among each other by 5 per cent; Winter's upper arm begins at the acromion, 4 cm
+        # above the joint.
         assert bone(start, end) / stature == pytest.approx(share, rel=0.07 if start != "shoulder" else 0.25), start
 
 
@@ -194,7 +196,8 @@ def test_bending_keeps_volume_and_tears_nothing(body: BodyModel) -> None:
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     before = np.linalg.norm(rest[edges[:, 0]] - rest[edges[:, 1]], axis=1)
     after = np.linalg.norm(posed[edges[:, 0]] - posed[edges[:, 1]], axis=1)
-    # A torn weight leaves edges of decimetres; skin over a knee bent by 100 degrees stretches by less than 3 cm per 2 cm edge.
+    # A torn weight leaves edges of decimetres; skin over a knee bent by 100 degrees stretches by less than 3 cm per 2
+    # cm edge.
     assert (after - before).max() < 0.03
     volume = [np.sum(p[faces[:, 0]] * np.cross(p[faces[:, 1]], p[faces[:, 2]])) / 6.0 for p in (rest, posed)]
     # Linear blend skinning loses some at sharp bends.

@@ -40,7 +40,9 @@ def make_ring(
     distortion: Sequence[float] = (-0.1, 0.03, 1e-3, -5e-4, 0.01),
     lens: str = "brown_conrady",
 ) -> CameraRig:
-    """Cameras on an arc around the origin, all looking at ``target_height`` above it, ``up`` being any direction of the world."""
+    """Cameras on an arc around the origin, all looking at ``target_height`` above it, ``up`` being any direction of the
+    world.
+    """
     axis = np.array(up) / np.linalg.norm(up)
     first = np.eye(3)[(int(np.abs(axis).argmax()) + 1) % 3]
     first = first - (first @ axis) * axis

@@ -93,7 +93,8 @@ def test_distortion_that_folds_inside_the_picture(ring: RigMaker) -> None:
     found = examine(with_camera(rig, "B", distortion=np.array([-0.9, 0.0, 0.0, 0.0])))
     assert only(found, "camera 'B'", "cannot be undone")
     share = float(found[0].split("undone in ")[1].split(" %")[0])
-    # Folds at a seen radius of (2/3) / sqrt(2.7) = 0.406 focal lengths, 365 px: a disc that covers about 45 % of the picture.
+    # Folds at a seen radius of (2/3) / sqrt(2.7) = 0.406 focal lengths, 365 px: a disc that covers about 45 % of the
+    # picture.
     assert 40 < share < 70
 
 

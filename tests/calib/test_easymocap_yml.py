@@ -18,7 +18,10 @@ SameRig = Callable[[CameraRig, CameraRig, float], None]
 def matrix(name: str, values: np.ndarray) -> str:
     values = np.atleast_2d(values)
     numbers = ", ".join(f"{value:.17g}" + ("." if float(value).is_integer() else "") for value in values.ravel())
-    return f"{name}: !!opencv-matrix\n   rows: {values.shape[0]}\n   cols: {values.shape[1]}\n   dt: d\n   data: [ {numbers} ]\n"
+    return (
+        f"{name}: !!opencv-matrix\n   rows: {values.shape[0]}\n   cols: {values.shape[1]}\n   dt: d\n   data: "
+        f"[ {numbers} ]\n"
+    )
 
 
 def write_pair(folder: Path, rig: CameraRig, sizes: bool = True, quotes: str = '"', rodrigues: bool = True) -> None:

@@ -17,7 +17,9 @@ SameRig = Callable[[CameraRig, CameraRig, float], None]
 
 
 def camera_xml(camera: Camera, model: str = "Miqus Video", window: tuple[int, int] = (0, 0), extra: str = "") -> str:
-    """``camera`` in QTM's conventions: 1/64 pixel, millimetres, y up and z towards the viewer; ``window``: left and top of the video."""
+    """``camera`` in QTM's conventions: 1/64 pixel, millimetres, y up and z towards the viewer; ``window``: left and top
+    of the video.
+    """
     rotation = np.diag([1.0, -1.0, -1.0]) @ camera.cam_from_world.rotation.numpy()
     center = 1000 * camera.center.numpy()
     k = np.pad(camera.distortion, (0, 5 - camera.distortion.size))
@@ -26,7 +28,8 @@ def camera_xml(camera: Camera, model: str = "Miqus Video", window: tuple[int, in
     left, top = window
     r = " ".join(f'r{i + 1}{j + 1}="{rotation[i, j]:.17g}"' for i in range(3) for j in range(3))
     m = camera.matrix
-    return f"""<camera active="1" avg-residual="0.4" model="{model}" point-count="100" serial="{camera.name}" viewrotation="0" {extra}>
+    return f"""<camera active="1" avg-residual="0.4" model="{model}" point-count="100" serial="{camera.name}"
+  viewrotation="0" {extra}>
       <fov_video bottom="{top + height - 1}" left="{left}" right="{left + width - 1}" top="{top}"/>
       <transform {r} x="{center[0]:.17g}" y="{center[1]:.17g}" z="{center[2]:.17g}"/>
       <intrinsic centerPointU="{64 * (m[0, 2] + left):.17g}" centerPointV="{64 * (m[1, 2] + top):.17g}"
@@ -60,13 +63,16 @@ def test_round_trip(tmp_path: Path, ring: RigMaker, same_rig: SameRig) -> None:
 
 
 def test_by_formula(tmp_path: Path) -> None:
-    """A camera 2 m high at x = -3 m that looks along +x, level: rows of r are its x (right), y (up) and z (backward) axes."""
+    """A camera 2 m high at x = -3 m that looks along +x, level: rows of r are its x (right), y (up) and z (backward)
+    axes.
+    """
     text = document(
         [
             """<camera active="1" model="none" serial="7" viewrotation="0">
       <fov_video bottom="1087" left="0" right="1919" top="0"/>
       <transform r11="0" r12="-1" r13="0" r21="0" r22="0" r23="1" r31="-1" r32="0" r33="0" x="-3000" y="0" z="2000"/>
-      <intrinsic centerPointU="61440" centerPointV="34816" focalLengthU="96000" focalLengthV="96000" skew="0" radialDistortion1="-0.05"
+      <intrinsic centerPointU="61440" centerPointV="34816" focalLengthU="96000" focalLengthV="96000" skew="0"
+  radialDistortion1="-0.05"
         radialDistortion2="0.14" radialDistortion3="0" tangentalDistortion1="0" tangentalDistortion2="0"/></camera>"""
         ]
     )
@@ -147,8 +153,10 @@ def test_broken_files_are_refused(old: str, new: str, told: str, tmp_path: Path,
 def test_same_xml_in_whole_pixels_is_not_taken_for_qualisys(tmp_path: Path) -> None:
     text = document(
         [
-            """<camera active="1" serial="7" viewrotation="0"><transform r11="1" r12="0" r13="0" r21="0" r22="1" r23="0" r31="0" r32="0"
-      r33="1" x="0" y="0" z="0"/><fov_video bottom="1079" left="0" right="1919" top="0"/><intrinsic sensorMaxU="1919" sensorMaxV="1079"
+            """<camera active="1" serial="7" viewrotation="0"><transform r11="1" r12="0" r13="0" r21="0" r22="1"
+  r23="0" r31="0" r32="0"
+      r33="1" x="0" y="0" z="0"/><fov_video bottom="1079" left="0" right="1919" top="0"/><intrinsic sensorMaxU="1919"
+  sensorMaxV="1079"
       focalLengthU="1500" focalLengthV="1500" centerPointU="960" centerPointV="540" skew="0"/></camera>"""
         ]
     )

@@ -1,4 +1,6 @@
-"""Vicon's XCP: its lens model runs from seen pixels to ideal ones, so the truth here is that model, inverted numerically."""
+"""Vicon's XCP: its lens model runs from seen pixels to ideal ones, so the truth here is that model, inverted
+numerically.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,10 +30,12 @@ def camera_xml(
         radial = f'VICON_RADIAL2="Vicon3Parameter {m[0, 2]:.17g} {m[1, 2]:.17g} {RADIAL[0]} {RADIAL[1]} {RADIAL[2]}"'
     frame = (
         f'<KeyFrame FOCAL_LENGTH="{m[0, 0]:.17g}" FRAME="0" ORIENTATION="{x:.17g} {y:.17g} {z:.17g} {w:.17g}"'
-        f' POSITION="{px:.17g} {py:.17g} {pz:.17g}" PRINCIPAL_POINT="{m[0, 2]:.17g} {m[1, 2]:.17g}" {radial} WORLD_ERROR="0.3"/>'
+        f' POSITION="{px:.17g} {py:.17g} {pz:.17g}" PRINCIPAL_POINT="{m[0, 2]:.17g} {m[1, 2]:.17g}" {radial} '
+        'WORLD_ERROR="0.3"/>'
     )
     return (
-        f'<Camera DEVICEID="{camera.name}" PIXEL_ASPECT_RATIO="1" SENSOR_SIZE="{camera.size[0]} {camera.size[1]}" SKEW="0" {kind}>'
+        f'<Camera DEVICEID="{camera.name}" PIXEL_ASPECT_RATIO="1" SENSOR_SIZE="{camera.size[0]} {camera.size[1]}" '
+        f'SKEW="0" {kind}>'
         f"<ThresholdGrid/><ControlFrames/><KeyFrames>{frame * frames}</KeyFrames></Camera>"
     )
 

@@ -29,8 +29,10 @@ def session(tmp_path: Path) -> Session:
     text = ""
     for view in range(2):
         text += (
-            f'[cam_{view}]\nname = "cam_{view}"\nsize = [{WIDTH}, {HEIGHT}]\nmatrix = [[150.0, 0.0, 80.0], [0.0, 150.0, 48.0], [0.0, 0.0, 1.0]]\n'
-            f"distortions = [0.0, 0.0, 0.0, 0.0, 0.0]\nrotation = [0.0, {0.4 * view}, 0.0]\ntranslation = [{0.5 * view}, 0.0, 3.0]\n"
+            f'[cam_{view}]\nname = "cam_{view}"\nsize = [{WIDTH}, {HEIGHT}]\nmatrix = [[150.0, 0.0, 80.0], [0.0, '
+            "150.0, 48.0], [0.0, 0.0, 1.0]]\n"
+            f"distortions = [0.0, 0.0, 0.0, 0.0, 0.0]\nrotation = [0.0, {0.4 * view}, 0.0]\ntranslation = "
+            f"[{0.5 * view}, 0.0, 3.0]\n"
         )
         with av.open(str(folder / "videos" / f"cam{view}.mp4"), "w") as container:
             stream = container.add_stream("libx264", rate=50, options={"crf": "12"})

@@ -129,7 +129,8 @@ def test_fisheye_sees_beyond_half_a_circle() -> None:
 
 
 def test_where_the_lens_folds_there_is_no_ray() -> None:
-    # Strong barrel distortion, r(1 - 0.4 r²): no point of the world is seen beyond 2/3 of r = 0.913, that is 0.609 focal lengths.
+    # Strong barrel distortion, r(1 - 0.4 r²): no point of the world is seen beyond 2/3 of r = 0.913, that is 0.609
+    # focal lengths.
     rig = stacked("brown_conrady", [-0.4, 0.0, 0.0, 0.0])
     radius = torch.tensor([0.2, 0.5, 0.6, 0.62, 0.8], dtype=torch.float64)
     pixels = torch.stack([630 + 1100 * radius, torch.full_like(radius, 370.0)], -1)[None]
@@ -172,7 +173,9 @@ def test_gradient_of_projection(lens: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("lens", LENSES)
 def test_values_and_gradients_stay_finite_at_the_worst_points(lens: str, dtype: torch.dtype) -> None:
-    """On the optical axis, on the camera plane, at the centre, behind: a NaN gradient there would spoil a whole batch."""
+    """On the optical axis, on the camera plane, at the centre, behind: a NaN gradient there would spoil a whole
+    batch.
+    """
     rig = stacked(*LENSES[lens], dtype=dtype)
     worst = [
         [0, 0, 2.0],

@@ -29,7 +29,9 @@ def test_group_axioms(batch: tuple[int, ...], dtype: torch.dtype) -> None:
 
 
 def test_names_cancel() -> None:
-    """``p_b = b_from_a.apply(p_a)`` and ``c_from_a = c_from_b @ b_from_a``: the convention that all names in the project rest on."""
+    """``p_b = b_from_a.apply(p_a)`` and ``c_from_a = c_from_b @ b_from_a``: the convention that all names in the
+    project rest on.
+    """
     b_from_a, c_from_b = random_transform(1), random_transform(2)
     p_a = torch.randn(10, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     p_b = b_from_a.apply(p_a)

@@ -72,7 +72,9 @@ def test_one_gross_outlier_among_four_views_does_not_count(bad: int, radians: fl
 
 @pytest.mark.parametrize("bad", range(3))
 def test_one_gross_outlier_among_three_views_loses_the_vote(bad: int) -> None:
-    """Reweighting from the mean of three rays may settle on a wrong pair; starting from the pair that agrees best does not."""
+    """Reweighting from the mean of three rays may settle on a wrong pair; starting from the pair that agrees best does
+    not.
+    """
     center, points = ring(3), scene(100)
     direction = rays(center, points)
     direction[bad] = tilted(direction[bad], 0.15, seed=bad)

@@ -11,7 +11,9 @@ from refit_mv.image.options import ImageNetworkOptions
 
 
 def enliven(network: nn.Module, seed: int = 0) -> None:
-    """Random weights and statistics under which features stay of order one: with the usual ones HRNet's shrink to nothing and every comparison succeeds."""
+    """Random weights and statistics under which features stay of order one: with the usual ones HRNet's shrink to
+    nothing and every comparison succeeds.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def draw(like: torch.Tensor, low: float, high: float) -> torch.Tensor:

@@ -1,4 +1,5 @@
-"""The released network once more, written down from its formulas in float64 and by the released names: what the implementation is held to.
+"""The released network once more, written down from its formulas in float64 and by the released names: what the
+implementation is held to.
 
 NumPy throughout, only HRNet's convolutions are PyTorch's functions. Slow and plain on purpose.
 """

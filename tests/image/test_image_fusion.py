@@ -82,7 +82,9 @@ def test_views_agree_in_world_translation(prepared: FeedbackBody) -> None:
 
 
 def test_translations_differ_between_views_where_pelvises_do_not(prepared: FeedbackBody) -> None:
-    """The defect itself: SMPL's translation of one and the same body, carried to the world, is another for every camera."""
+    """The defect itself: SMPL's translation of one and the same body, carried to the world, is another for every
+    camera.
+    """
     _, views, crops, estimate = truth_in_views(prepared)
     translation = views.cam_from_world.inverse().apply(crops.translation(estimate.camera)).view(-1, VIEWS, 3)
     assert float((translation - translation.mean(1, keepdim=True)).norm(dim=-1).max()) > 0.02

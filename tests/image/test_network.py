@@ -48,7 +48,8 @@ def test_every_switch_builds_a_network_that_learns(body: BodyModel, options: Ima
     sum(e.pose.sum() + e.shape.sum() + e.camera.sum() for e in estimates).backward()  # type: ignore[union-attr]
     learning = {name for name, p in network.named_parameters() if p.grad is not None and bool(p.grad.abs().sum() > 0)}
     idle = {name for name, _ in network.named_parameters()} - learning
-    # What starts at zero holds back those before it; opinions on trust count for nothing where all rays are parallel or means are plain.
+    # What starts at zero holds back those before it; opinions on trust count for nothing where all rays are parallel or
+    # means are plain.
     assert not {name for name in idle if not name.startswith(("keypoints.residual", "trust"))}
 
 

@@ -38,7 +38,10 @@ def test_kernels_compile_where_nothing_can_be_kept(tmp_path: Path) -> None:
     home.write_text("")
     environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home), "NUMBA_CACHE_DIR": ""}
     environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
-    script = "import numpy, loops; assert loops.total._cache.__class__.__name__ == 'NullCache'; print(loops.total(numpy.ones(5)))"
+    script = (
+        "import numpy, loops; assert loops.total._cache.__class__.__name__ == 'NullCache'; "
+        "print(loops.total(numpy.ones(5)))"
+    )
     done = subprocess.run([sys.executable, "-B", "-c", script], env=environment, capture_output=True, text=True)
     assert done.stdout.strip() == "5.0", done.stderr
 
@@ -60,7 +63,8 @@ free = AcceptingReFit(ReFit(), GaussNewton()).solve(problem, start)
 locked = replace(problem, shape_mode="locked", time_step=1 / 60)
 moving = SequenceReFit(AcceptingReFit(ReFit(), GaussNewton())).solve(locked, start)
 found = [start, free.params, moving.params]
-print(hashlib.sha256(b"".join(t.numpy().tobytes() for p in found for t in (p.pelvis, p.rotations, p.shape))).hexdigest())
+print(hashlib.sha256(b"".join(t.numpy().tobytes() for p in found for t in (p.pelvis, p.rotations,
+p.shape))).hexdigest())
 """
 
 

@@ -1,4 +1,6 @@
-"""The learned optimizer by kernels is the learned optimizer by tensors: every number that the network reads, every system, every step."""
+"""The learned optimizer by kernels is the learned optimizer by tensors: every number that the network reads, every
+system, every step.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +22,9 @@ from tests.known import known, lively_network
 
 
 def _with_fingers() -> BodyModel:
-    """55 joints, as SMPL-X has them: 31 more hang on the hands and the head, each with a little of its parent's skin."""
+    """55 joints, as SMPL-X has them: 31 more hang on the hands and the head, each with a little of its parent's
+    skin.
+    """
     body = open_body()
     extra = [body.joint_names.index(name) for name in ("left_wrist", "right_wrist", "head")] * 11
     extra = extra[:31]

@@ -115,7 +115,8 @@ def test_poses_through_smplx_reproduce_the_joints(tmp_path: Path) -> None:
         kintree_table=np.stack([np.array(SMPL_PARENTS), np.arange(24)]),
     )
     model = smplx.SMPL(
-        "", data_struct=struct, num_betas=body.shape_count, batch_size=FRAMES, vertex_ids=dict.fromkeys(vertex_ids["smplh"], 0), dtype=torch.float64,
+        "", data_struct=struct, num_betas=body.shape_count, batch_size=FRAMES,
+        vertex_ids=dict.fromkeys(vertex_ids["smplh"], 0), dtype=torch.float64,
         create_body_pose=False, create_betas=False, create_global_orient=False, create_transl=False,
     )  # fmt: skip
     betas = torch.from_numpy(stored["betas"][: body.shape_count]).expand(FRAMES, -1)

@@ -25,7 +25,8 @@ from refit_mv.workshop.training.sequence_samples import SampleWindow, Takes, Win
 
 FRAMES = 16
 PLAIN = WindowMix(
-    frames=FRAMES, strides=((1, 1.0),), warp=(1.0, 1.0), views=((3, 1.0),), keypoint_sets=(("coco23", 1.0),), noise=(("standard", 1.0),), first_body=1.0,
+    frames=FRAMES, strides=((1, 1.0),), warp=(1.0, 1.0), views=((3, 1.0),), keypoint_sets=(("coco23", 1.0),),
+    noise=(("standard", 1.0),), first_body=1.0,
     recombined=0.0, disturbed=0.0, tumbled=0.0, gaps=0.0, lost_views=0.0, ragged=0.0, drifting=0.0, swap_runs=0.0,
 )  # fmt: skip
 
@@ -64,7 +65,8 @@ def test_neighbours_help_even_before_anything_is_learned(takes: Takes) -> None:
     batch = window_batch(_windows(takes, 3), [open_body()])
     with torch.no_grad():
         alone = unroll(_networks()[0], batch.scene, batch.evidence, batch.start).final
-    # Four independent looks at nearly the same pose would halve the error; an eighth is less than constant weights give.
+    # Four independent looks at nearly the same pose would halve the error; an eighth is less than constant weights
+    # give.
     assert float(_errors(batch, _run(batch)).mean()) < 0.9 * float(_errors(batch, alone).mean())
 
 
@@ -82,7 +84,8 @@ def test_padding_changes_nothing(takes: Takes) -> None:
     short = FRAMES - 5
     cut = replace(
         window,
-        evidence=window.evidence[slice(0, short)], truth=window.truth[slice(0, short)], start=window.start[slice(0, short)], valid=window.valid[:short],
+        evidence=window.evidence[slice(0, short)], truth=window.truth[slice(0, short)], start=window.start[slice(0,
+        short)], valid=window.valid[:short],
     )  # fmt: skip
     valid = window.valid.clone()
     valid[short:] = False

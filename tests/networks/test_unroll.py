@@ -1,4 +1,6 @@
-"""What must not matter does not: the world frame, the order of views and landmarks. And an untrained network is the classic."""
+"""What must not matter does not: the world frame, the order of views and landmarks. And an untrained network is the
+classic.
+"""
 
 from dataclasses import replace
 

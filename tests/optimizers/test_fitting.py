@@ -1,4 +1,6 @@
-"""Fitting a session from its pictures, with a network of random weights: the way is tested here, not how well a network sees."""
+"""Fitting a session from its pictures, with a network of random weights: the way is tested here, not how well a network
+sees.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -32,7 +32,8 @@ def test_close_to_the_truth_and_to_the_classic(four_views: Known) -> None:
     result = ReFit().solve(four_views.problem, four_views.start)
     error = float(four_views.error(result.params).mean())
     classic = float(four_views.error(GaussNewton().solve(four_views.problem, four_views.start).params).mean())
-    # These poses are drawn from the very Gaussian that the classic takes for its prior: the learned one may not do better here, but must not do worse.
+    # These poses are drawn from the very Gaussian that the classic takes for its prior: the learned one may not do
+    # better here, but must not do worse.
     assert error < 1.06 * classic
     assert error < 0.4 * float(four_views.error(four_views.start).mean())
     assert result.params.rotations.dtype == torch.float64
@@ -44,7 +45,9 @@ def test_close_to_the_truth_and_to_the_classic(four_views: Known) -> None:
 
 
 def test_almost_clean_evidence_is_followed_closely() -> None:
-    """Where the evidence is good the classic's fixed trust in it is too small; the learned one knows better, even on poses made for the classic's prior."""
+    """Where the evidence is good the classic's fixed trust in it is too small; the learned one knows better, even on
+    poses made for the classic's prior.
+    """
     case = known(views=4, frames=24, noise="clean", seed=2)
     error = float(case.error(ReFit().solve(case.problem, case.start).params).mean())
     assert error < 0.97 * float(case.error(GaussNewton().solve(case.problem, case.start).params).mean())

@@ -42,7 +42,9 @@ def people(body: BodyModel, rig: CameraRig) -> tuple[SyntheticSession, Synthetic
 
 
 def scene(subject: SyntheticSession, bystander: SyntheticSession, seen: np.ndarray, hidden: np.ndarray) -> Scene:
-    """Both in one list: the bystander where ``seen`` (frame, view), the subject except where ``hidden``; lists in random order, without gaps."""
+    """Both in one list: the bystander where ``seen`` (frame, view), the subject except where ``hidden``; lists in
+    random order, without gaps.
+    """
     rng = np.random.default_rng(63)
     first, second = subject.observations, bystander.observations
     here = (first.confidence * ~hidden[..., None, None] > 0).any((-1, -2))
@@ -74,7 +76,9 @@ def none_of(pair: tuple[SyntheticSession, SyntheticSession]) -> np.ndarray:
 
 
 def mistakes(scene: Scene) -> int:
-    """Detections taken of somebody else. Leaving one out costs a view's evidence, taking a wrong one twists the body."""
+    """Detections taken of somebody else. Leaving one out costs a view's evidence, taking a wrong one twists the
+    body.
+    """
     detection = choose_person(scene.observations, scene.rig).detection
     return int(((detection >= 0) & (detection != scene.subject)).sum())
 
@@ -142,7 +146,9 @@ def test_nobody_in_some_frames(pair: tuple[SyntheticSession, SyntheticSession]) 
 
 
 def test_one_view_follows_the_larger_person(body: BodyModel) -> None:
-    """Nothing to agree with: who is nearer and in front, and then the same person throughout, in whatever order they are listed."""
+    """Nothing to agree with: who is nearer and in front, and then the same person throughout, in whatever order they
+    are listed.
+    """
     rig = ring_rig(1, capture_radius=2.6)
     alone = people(body, rig)
     assert mistakes(scene(*alone, np.ones((FRAMES, 1), dtype=bool), none_of(alone))) == 0

@@ -35,7 +35,8 @@ def test_metres_pass_and_the_height_is_right(body: BodyModel, noisy_session: Syn
     check_stature(body, noisy_session.observations, noisy_session.rig)
     measured = apparent_stature(body, noisy_session.observations, noisy_session.rig)
     assert measured is not None
-    # Triangulated limbs of noisy points against the mean body's proportions: a decimetre is plenty for telling units apart.
+    # Triangulated limbs of noisy points against the mean body's proportions: a decimetre is plenty for telling units
+    # apart.
     assert measured == pytest.approx(stature(body, noisy_session.truth), abs=0.12)
 
 

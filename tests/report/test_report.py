@@ -20,7 +20,8 @@ from refit_mv.report.verdict import Finding, frames_to_check, verdict
 
 FRAMES, LANDMARKS, JOINTS = 120, ("nose", "left_knee", "right_knee"), ("pelvis", "left_hip", "head")
 SUMMARY_KEYS = {
-    "frames", "views", "people", "median_reprojection_px", "p95_reprojection_px", "per_view", "status", "seconds", "optimizer", "versions",
+    "frames", "views", "people", "median_reprojection_px", "p95_reprojection_px", "per_view", "status", "seconds",
+    "optimizer", "versions",
 }  # fmt: skip
 
 

@@ -69,7 +69,9 @@ def test_the_test_above_bites(
 def test_noise_free_keypoints_put_landmarks_in_place(
     body: BodyModel, draw: Callable, weak: CostOptions, pose_problem: Callable
 ) -> None:
-    """23 points leave spine and twist open, so joints may differ by a centimetre, but the points themselves must be met."""
+    """23 points leave spine and twist open, so joints may differ by a centimetre, but the points themselves must be
+    met.
+    """
     reached = []
     for session in draw(body, "coco23", "none", views=4, frames=POSES, blocks=BLOCKS, seed=32):
         problem = pose_problem(body, session, weak)
@@ -173,7 +175,8 @@ def test_outliers_are_outvoted(
     bearing[:, 1] = bearing[:, 1].roll(1, dims=1) @ exp(torch.tensor([0.0, 0.25, 0.1], dtype=torch.float64))
     result = cold(replace(problem, bearing=bearing))
     error = joint_error(body, result.params, session.truth)
-    # Points of the false view lie half a metre or more off, where a kernel of 0.1 m hardly pulls; measured 0.13 mm at most.
+    # Points of the false view lie half a metre or more off, where a kernel of 0.1 m hardly pulls; measured 0.13 mm at
+    # most.
     assert float(error.max()) < 1e-3
 
 

@@ -124,7 +124,9 @@ def test_frames_that_are_no_neighbours_show_no_swaps(
 
 
 def test_weights_follow_the_time_between_frames() -> None:
-    """Over an interval of another length the variance of a rate's change grows with it, and an interval beyond the longest gap ties nothing."""
+    """Over an interval of another length the variance of a rate's change grows with it, and an interval beyond the
+    longest gap ties nothing.
+    """
     options = TimeOptions()
     times = torch.tensor([[0, 1 / 60, 2 / 60], [0, 1 / 120, 2 / 120], [0, 1 / 60, 1.0]], dtype=torch.float64)
     weights = options.weights(times, 24)

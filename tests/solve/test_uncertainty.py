@@ -22,7 +22,9 @@ PEOPLE = 160
 
 @pytest.fixture(scope="module")
 def drawn(body: BodyModel, pose_problem: Callable) -> tuple[FitProblem, SyntheticSession]:
-    """People drawn from the very priors of the cost, seen with the very noise that the cost assumes: error bars have no excuse."""
+    """People drawn from the very priors of the cost, seen with the very noise that the cost assumes: error bars have no
+    excuse.
+    """
     options = CostOptions(pose_prior=1.0, shape_prior=1.0, kernel=1.0)
     generator = torch.Generator().manual_seed(81)
     poses = sample(prior_for(body), PEOPLE, generator)
@@ -71,7 +73,9 @@ def trace_with_views(problem: FitProblem, params: BodyParams, views: list[int]) 
 
 
 def test_fewer_views_mean_longer_bars(drawn: tuple[FitProblem, SyntheticSession]) -> None:
-    """More evidence can only help: at the same parameters every joint of every frame is surer. Without the kernel, that is; a kernel of 1 m is none."""
+    """More evidence can only help: at the same parameters every joint of every frame is surer. Without the kernel, that
+    is; a kernel of 1 m is none.
+    """
     problem, session = drawn
     four, two, one = (trace_with_views(problem, session.truth, views) for views in ([0, 1, 2, 3], [0, 1], [0]))
     # Robust weights do not depend on the views that are kept; a hair's breadth for rounding.

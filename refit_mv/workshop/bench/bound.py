@@ -1,9 +1,10 @@
 """What the evidence allows: a Bayesian Cramér–Rao bound per frame.
 
-The information about a frame's unknowns is that of the keypoints (the noise model's own, see ``detector_information``) carried through the projection and the
-body, plus that of the Gaussian priors on pose and shape at their full, learned strength. The inverse is the smallest covariance that an estimator who knows
-no more than these priors can reach (van Trees 1968, section 2.4; linearised at the truth, as is usual). Errors drawn from it are measured as every optimizer's are, so that
-the bound has a number in every column. An estimator with a better prior than a Gaussian may pass below it.
+The information about a frame's unknowns is that of the keypoints (the noise model's own, see ``detector_information``)
+carried through the projection and the body, plus that of the Gaussian priors on pose and shape at their full, learned
+strength. The inverse is the smallest covariance that an estimator who knows no more than these priors can reach (van
+Trees 1968, section 2.4; linearised at the truth, as is usual). Errors drawn from it are measured as every optimizer's
+are, so that the bound has a number in every column. An estimator with a better prior than a Gaussian may pass below it.
 """
 
 from dataclasses import dataclass
@@ -24,13 +25,16 @@ from refit_mv.workshop.synthetic.detector_noise import APPARENT_STATURE
 
 # Central differences of the projection, metres. Ten times smaller ones differ by 5e-10 of the largest entry.
 DIFFERENCE = 1e-4
-# What is taken to be known about the pelvis and the heading without evidence: nothing, within a kilometre and a turn. Keeps matrices invertible.
+# What is taken to be known about the pelvis and the heading without evidence: nothing, within a kilometre and a turn.
+# Keeps matrices invertible.
 KNOWN_POSITION, KNOWN_TURN = 1e-6, 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class Bound:
-    """``covariance`` of every frame's unknowns (order of ``refit_mv.solve.normal_equations``), and errors drawn from it."""
+    """``covariance`` of every frame's unknowns (order of ``refit_mv.solve.normal_equations``), and errors drawn from
+    it.
+    """
 
     covariance: Float[Tensor, "frame unknown unknown"]
     errors: PoseErrors
@@ -48,7 +52,9 @@ def _pixel_jacobian(block: Block, points: Float[Tensor, "frame landmark 3"]) -> 
 
 
 def cramer_rao(body: BodyModel, block: Block, information: DetectorInformation, seed: int = 0, draws: int = 4) -> Bound:
-    """The bound for every frame of a block at its truth. ``draws`` errors are drawn for every frame, frame after frame within a draw."""
+    """The bound for every frame of a block at its truth. ``draws`` errors are drawn for every frame, frame after frame
+    within a draw.
+    """
     problem, truth = block.problem, block.truth
     posed = pose_landmarks(problem.skin, truth)
     by_pixel, depth = _pixel_jacobian(block, posed.positions)

@@ -1,4 +1,6 @@
-"""One cell of the benchmark: evidence of so many views under so much noise, the truth behind it, and one cold start for everybody."""
+"""One cell of the benchmark: evidence of so many views under so much noise, the truth behind it, and one cold start for
+everybody.
+"""
 
 import math
 import time
@@ -17,7 +19,8 @@ from refit_mv.workshop.bench.request import BenchRequest
 from refit_mv.workshop.synthetic.detector_noise import DetectorNoise
 from refit_mv.workshop.synthetic.session import SyntheticSession, independent_frames
 
-# One more frame is drawn for every four, to replace those in which no view saw anybody: a lost view of one, 4 %, leaves nothing to measure.
+# One more frame is drawn for every four, to replace those in which no view saw anybody: a lost view of one, 4 %, leaves
+# nothing to measure.
 SPARE = 0.25
 # The start's time is the best of so many.
 TIMED_STARTS = 3
@@ -63,7 +66,9 @@ def _block(request: BenchRequest, session: SyntheticSession, frames: int, runs: 
 
 
 def draw_cell(request: BenchRequest, motions: Sequence[Motion], views: int, noise: DetectorNoise) -> Cell:
-    """Draw a cell. The same seed gives the same people in the same poses whatever the views and the noise, but for frames that had to be replaced."""
+    """Draw a cell. The same seed gives the same people in the same poses whatever the views and the noise, but for
+    frames that had to be replaced.
+    """
     blocks = math.ceil(request.frames / request.frames_per_rig)
     sizes = [len(part) for part in torch.arange(request.frames).tensor_split(blocks)]
     drawn = blocks * math.ceil(max(sizes) * (1 + SPARE))

@@ -1,8 +1,10 @@
-"""How much a synthetic detector's report says about where the point is: the Fisher information of the noise model, given the confidence.
+"""How much a synthetic detector's report says about where the point is: the Fisher information of the noise model,
+given the confidence.
 
-A report is a displacement r with a confidence c. With sigma unknown but for what c tells, the density of r given c is a mixture of isotropic Gaussians: the inliers'
-over the range of sigma, and the outliers'. The density only shifts with the true point, so its Fisher information about each image axis is
-``E[|∇ log p(r|c)|²] / 2``. Units of the noise model: the person's apparent height.
+A report is a displacement r with a confidence c. With sigma unknown but for what c tells, the density of r given c is a
+mixture of isotropic Gaussians: the inliers' over the range of sigma, and the outliers'. The density only shifts with
+the true point, so its Fisher information about each image axis is ``E[|∇ log p(r|c)|²] / 2``. Units of the noise model:
+the person's apparent height.
 """
 
 from dataclasses import dataclass
@@ -13,10 +15,12 @@ from scipy.integrate import trapezoid
 
 from refit_mv.workshop.synthetic.detector_noise import CONFIDENCE_SIGMA, DetectorNoise
 
-# Against a grid four times finer in sigma and confidence the information differs by 0.2 % (standard), 0.4 % (strong) and 3.6 % (clean noise) in the median over
-# the confidences; errors go with its square root. That takes half a second for a noise.
+# Against a grid four times finer in sigma and confidence the information differs by 0.2 % (standard), 0.4 % (strong)
+# and 3.6 % (clean noise) in the median over the confidences; errors go with its square root. That takes half a second
+# for a noise.
 SIGMAS, CONFIDENCES, OUTLIER_STEPS, RADII = 192, 400, 64, 400
-# The exact keypoints of noise-free evidence are taken to be this good (apparent heights; 0.17 µm at the body): a bound of zero would be no number.
+# The exact keypoints of noise-free evidence are taken to be this good (apparent heights; 0.17 µm at the body): a bound
+# of zero would be no number.
 EXACT_SIGMA = 1e-7
 
 
@@ -46,7 +50,9 @@ def _middles(limits: tuple[float, float], steps: int) -> Float[np.ndarray, " ste
 
 
 def _information(weight: Float[np.ndarray, " component"], sigma: Float[np.ndarray, " component"]) -> float:
-    """Fisher information per axis about the location of a mixture of isotropic 2D Gaussians: ``π ∫ p'(r)²/p(r) r dr``."""
+    """Fisher information per axis about the location of a mixture of isotropic 2D Gaussians: ``π ∫ p'(r)²/p(r) r
+    dr``.
+    """
     radius = np.geomspace(sigma.min() * 1e-3, sigma.max() * 8, RADII)
     each = weight / (2 * np.pi * sigma**2) * np.exp(-0.5 * (radius[:, None] / sigma) ** 2)
     density = each.sum(1)
@@ -58,7 +64,9 @@ def _information(weight: Float[np.ndarray, " component"], sigma: Float[np.ndarra
 
 
 def detector_information(noise: DetectorNoise) -> DetectorInformation:
-    """Tabulate the information over confidence. Swapped limbs, habits and calibration errors are left out, so that the bound stays a bound."""
+    """Tabulate the information over confidence. Swapped limbs, habits and calibration errors are left out, so that the
+    bound stays a bound.
+    """
     sigma = np.maximum(noise.sigma * _middles(noise.spread, SIGMAS), EXACT_SIGMA)
     fade = np.exp(-noise.sigma * _middles(noise.spread, SIGMAS) / CONFIDENCE_SIGMA)
     confidence = (np.arange(CONFIDENCES) + 0.5) / CONFIDENCES

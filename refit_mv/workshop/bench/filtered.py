@@ -13,7 +13,8 @@ from refit_mv.solve.gaps import interpolated, seen_frames
 from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.result import FitResult, FrameStatus, Optimizer
 
-# Winter, "Biomechanics and Motor Control of Human Movement": a Butterworth filter forwards and backwards at 6 Hz; Pose2Sim's default too.
+# Winter, "Biomechanics and Motor Control of Human Movement": a Butterworth filter forwards and backwards at 6 Hz;
+# Pose2Sim's default too.
 CUTOFF_HZ = 6.0
 
 
@@ -34,7 +35,9 @@ class PerFrame:
 
 @dataclass(frozen=True)
 class Filtered:
-    """Frames fitted alone, then filtered: a fourth-order Butterworth low-pass without phase shift on the pelvis and on the rotations' matrices, which are made rotations again."""
+    """Frames fitted alone, then filtered: a fourth-order Butterworth low-pass without phase shift on the pelvis and on
+    the rotations' matrices, which are made rotations again.
+    """
 
     optimizer: Optimizer
     cutoff: float = CUTOFF_HZ

@@ -30,7 +30,8 @@ def _subject(path: Path) -> str | None:
 
 
 def bench_motions(folder: Path | None, seed: int, share: Share = "held-out") -> BenchMotions:
-    """Motions of a folder. A folder of the CMU database is divided by subject: priors, weights and settings have seen the training subjects.
+    """Motions of a folder. A folder of the CMU database is divided by subject: priors, weights and settings have seen
+    the training subjects.
 
     Raises:
         InputError: no usable motion in the folder, or no subject of the asked share.

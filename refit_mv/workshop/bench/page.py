@@ -12,21 +12,29 @@ STYLE = """
 :root{color-scheme:light dark;--ground:#f6f6f3;--card:#fff;--ink:#1b1d21;--soft:#62666f;--rule:#e2e2dc}
 @media(prefers-color-scheme:dark){:root{--ground:#121417;--card:#1b1e23;--ink:#e9eaec;--soft:#9aa0aa;--rule:#2e3239}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,sans-serif;font-variant-numeric:tabular-nums}
+
+body{margin:0;background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,sans-serif;
+font-variant-numeric:tabular-nums}
 main{max-width:1180px;margin:0 auto;padding:28px 20px 64px}
-h1{font-size:1.7rem;margin:0 0 4px}h2{font-size:1.1rem;margin:34px 0 10px}p{margin:0 0 8px;color:var(--soft);max-width:90ch}
+h1{font-size:1.7rem;margin:0 0 4px}h2{font-size:1.1rem;margin:34px 0 10px}
+p{margin:0 0 8px;color:var(--soft);max-width:90ch}
 .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,350px),1fr));gap:14px}
 figure{margin:0;padding:12px;background:var(--card);border:1px solid var(--rule);border-radius:10px}
 figcaption{font-weight:600;margin-bottom:4px}svg{display:block;width:100%;height:auto}
 svg text{fill:var(--soft);font-size:13px}.grid{stroke:var(--rule)}.line{fill:none;stroke-width:2}
-.keys span{margin-right:18px;white-space:nowrap}.keys i{display:inline-block;width:11px;height:11px;border-radius:50%;margin-right:6px}
+.keys span{margin-right:18px;white-space:nowrap}
+.keys i{display:inline-block;width:11px;height:11px;border-radius:50%;margin-right:6px}
 .wide{overflow-x:auto;background:var(--card);border:1px solid var(--rule);border-radius:10px}
-table{border-collapse:collapse;width:100%}th,td{padding:4px 9px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--rule)}
-th{color:var(--soft);font-weight:600}td:nth-child(-n+4),th:nth-child(-n+4){text-align:left}tr.bound td{color:var(--soft);font-style:italic}
+table{border-collapse:collapse;width:100%}
+th,td{padding:4px 9px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--rule)}
+th{color:var(--soft);font-weight:600}td:nth-child(-n+4),th:nth-child(-n+4){text-align:left}
+tr.bound td{color:var(--soft);font-style:italic}
 """
 TABLE_NOTE = (
-    "Errors in millimetres: mpjpe of the joints in the world, rel with the pelvis moved onto the true one, pa after a similarity transform of the frame, "
-    "pve of the surface, p95 the 95th percentile over all joints of all frames. rot: mean angle of the joints' own rotations. ms per person-frame, cold start included."
+    "Errors in millimetres: mpjpe of the joints in the world, rel with the pelvis moved onto the true one, pa "
+    "after a similarity transform of the frame, "
+    "pve of the surface, p95 the 95th percentile over all joints of all frames. rot: mean angle of the joints' "
+    "own rotations. ms per person-frame, cold start included."
 )
 HEADINGS = (
     "optimizer", "start", "noise", "views", "frames", "mpjpe", "rel", "pa", "pve", "rot °", "p95", "ms", "failed",
@@ -34,7 +42,9 @@ HEADINGS = (
 
 
 def page(rows: Sequence[BenchRow], origin: str = "") -> str:
-    """The whole page. ``origin`` is a sentence on the motions; rows on subsets of frames stay in the table and out of the plots."""
+    """The whole page. ``origin`` is a sentence on the motions; rows on subsets of frames stay in the table and out of
+    the plots.
+    """
     names = list(dict.fromkeys(_label(row) for row in rows))
     colours = {
         name: COLOURS[place % len(COLOURS)] for place, name in enumerate(name for name in names if name != BOUND)
@@ -51,14 +61,19 @@ def page(rows: Sequence[BenchRow], origin: str = "") -> str:
     plots = "".join(
         f'<h2>{title}</h2><div class="plots">{"".join(figures)}</div>' for title, figures in sections if figures
     )
-    note = "Mean joint error in the world, millimetres; lower is better. Time is logarithmic, and so is error, but for the plots against time."
+    note = (
+        "Mean joint error in the world, millimetres; lower is better. Time is logarithmic, and so is error, "
+        "but for the plots against time."
+    )
     if BOUND in names:
         note += " The bound is what the evidence and a Gaussian pose prior allow; a better prior may pass below it."
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
+        'content="width=device-width,initial-scale=1">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none';style-src 'unsafe-inline'\">"
         f"<title>refit-mv bench</title><style>{STYLE}</style></head><body><main><h1>refit-mv bench</h1>"
-        f'<p>{html.escape(origin)}</p><p>{note}</p><p class="keys">{keys}</p>{plots}<h2>Table</h2><p>{TABLE_NOTE}</p>{_table(rows)}</main></body></html>\n'
+        f"<p>{html.escape(origin)}</p><p>{note}</p><p "
+        f'class="keys">{keys}</p>{plots}<h2>Table</h2><p>{TABLE_NOTE}</p>{_table(rows)}</main></body></html>\n'
     )
 
 
@@ -158,8 +173,10 @@ def _table(rows: Sequence[BenchRow]) -> str:
         figures = (row.mpjpe_mm, row.mpjpe_rel_mm, row.pa_mpjpe_mm, row.pve_mm, row.rot_deg, row.p95_mm)
         bound = row.optimizer == BOUND
         cells = (
-            row.optimizer, "–" if bound else row.start, row.noise, str(row.views), str(row.frames), *(f"{value:.2f}" for value in figures),
-            "–" if row.ms_per_person_frame is None else f"{row.ms_per_person_frame:.2f}", "–" if bound else str(row.failures),
+            row.optimizer, "–" if bound else row.start, row.noise, str(row.views), str(row.frames),
+            *(f"{value:.2f}" for value in figures),
+            "–" if row.ms_per_person_frame is None else f"{row.ms_per_person_frame:.2f}",
+            "–" if bound else str(row.failures),
         )  # fmt: skip
         lines.append(
             f"<tr{' class=bound' if bound else ''}>"

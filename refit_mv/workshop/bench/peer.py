@@ -1,8 +1,9 @@
 """A peer from outside: smplfitter (István Sárándi, MIT) on robustly triangulated points.
 
-It fits bodies of the SMPL family to dense 3D points by alternating closed-form rotations and linear shape. Sparse keypoints do not determine that for every body part,
-so here the points that nobody saw, the joints that no keypoint marks, and three points rigidly about every joint come from the start, with little weight, and in
-further rounds from the last fit.
+It fits bodies of the SMPL family to dense 3D points by alternating closed-form rotations and linear shape. Sparse
+keypoints do not determine that for every body part, so here the points that nobody saw, the joints that no keypoint
+marks, and three points rigidly about every joint come from the start, with little weight, and in further rounds from
+the last fit.
 """
 
 import pickle
@@ -37,7 +38,9 @@ ENOUGH_PARALLAX = 0.1
 
 @dataclass(frozen=True)
 class SmplFitter:
-    """``iterations`` inside a fit (its authors recommend 1 to 4); ``rounds`` of fitting and filling in from the fit what nobody saw."""
+    """``iterations`` inside a fit (its authors recommend 1 to 4); ``rounds`` of fitting and filling in from the fit
+    what nobody saw.
+    """
 
     iterations: int = 1
     rounds: int = 4

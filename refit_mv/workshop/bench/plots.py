@@ -1,4 +1,6 @@
-"""Plots as inline SVG: lines over categories, and points over time. Nothing but numbers and names goes in; every name is escaped."""
+"""Plots as inline SVG: lines over categories, and points over time. Nothing but numbers and names goes in; every name
+is escaped.
+"""
 
 import html
 import math
@@ -79,10 +81,12 @@ class Axes:
                 f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18:g}" text-anchor="middle">{html.escape(label)}</text>'
             )
         parts.append(
-            f'<text x="{(LEFT + WIDTH - RIGHT) / 2:g}" y="{HEIGHT - 6:g}" text-anchor="middle">{html.escape(self.x_title)}</text>'
+            f'<text x="{(LEFT + WIDTH - RIGHT) / 2:g}" y="{HEIGHT - 6:g}" '
+            f'text-anchor="middle">{html.escape(self.x_title)}</text>'
         )
         parts.append(
-            f'<text transform="translate(12 {(TOP + HEIGHT - BOTTOM) / 2:g}) rotate(-90)" text-anchor="middle">{html.escape(self.y_title)}</text>'
+            f'<text transform="translate(12 {(TOP + HEIGHT - BOTTOM) / 2:g}) rotate(-90)" '
+            f'text-anchor="middle">{html.escape(self.y_title)}</text>'
         )
         return "".join(parts)
 
@@ -106,6 +110,7 @@ def plot(title: str, axes: Axes, series: Sequence[Series], joined: bool) -> str:
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{line.colour}"><title>{said}</title></circle>')
     escaped = html.escape(title)
     return (
-        f'<figure><figcaption>{escaped}</figcaption><svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{escaped}">'
+        f'<figure><figcaption>{escaped}</figcaption><svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" '
+        f'aria-label="{escaped}">'
         f"{axes.frame()}{''.join(parts)}</svg></figure>"
     )

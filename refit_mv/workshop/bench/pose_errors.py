@@ -18,9 +18,10 @@ MESH_FRAMES = 64
 class PoseErrors:
     """Errors of every frame: metres, rotations in radians.
 
-    ``joint`` over SMPL's 24 joints in the world, ``relative`` with the pelvis moved onto the true one, ``aligned`` after the best similarity
-    transform of the frame (Procrustes, scale included), ``turn`` of every joint's own rotation (the root's in the world), ``vertex`` averaged over the surface, ``landmark`` over the
-    landmarks that served as evidence.
+    ``joint`` over SMPL's 24 joints in the world, ``relative`` with the pelvis moved onto the true one, ``aligned``
+    after the best similarity transform of the frame (Procrustes, scale included), ``turn`` of every joint's own
+    rotation (the root's in the world), ``vertex`` averaged over the surface, ``landmark`` over the landmarks that
+    served as evidence.
     """
 
     joint: Float[Tensor, "frame joint"]
@@ -59,7 +60,9 @@ class PoseErrors:
 def procrustes(
     source: Float[Tensor, "frame point 3"], target: Float[Tensor, "frame point 3"]
 ) -> Float[Tensor, "frame point 3"]:
-    """``source`` after the similarity transform that brings it closest to ``target`` in least squares (Umeyama, PAMI 1991)."""
+    """``source`` after the similarity transform that brings it closest to ``target`` in least squares (Umeyama, PAMI
+    1991).
+    """
     a, b = source - source.mean(1, keepdim=True), target - target.mean(1, keepdim=True)
     covariance = b.transpose(-1, -2) @ a
     rotation = nearest_rotation(covariance)

@@ -1,6 +1,8 @@
-"""Optimizers on a real recording: no truth, but what the keypoints say of every result, how it shakes, and what it costs.
+"""Optimizers on a real recording: no truth, but what the keypoints say of every result, how it shakes, and what it
+costs.
 
-All get the same person (shape and landmark offsets, met once by the classic optimizer), the same evidence and the same start; with their time terms, and each frame alone.
+All get the same person (shape and landmark offsets, met once by the classic optimizer), the same evidence and the same
+start; with their time terms, and each frame alone.
 """
 
 import time
@@ -37,7 +39,9 @@ _HEAD = ("optimizer", "median", "mean", "p95", "worst frame", "accel", "ms", "fa
 
 @dataclass(frozen=True)
 class RecordingRequest:
-    """A session folder as ``fit`` takes it; ``calib`` None looks inside, ``keypoints`` and ``units`` where the files leave them open. ``subject_frames`` fix the person's shape."""
+    """A session folder as ``fit`` takes it; ``calib`` None looks inside, ``keypoints`` and ``units`` where the files
+    leave them open. ``subject_frames`` fix the person's shape.
+    """
 
     session: Path
     calib: Path | None = None
@@ -50,8 +54,9 @@ class RecordingRequest:
 
 @dataclass(frozen=True)
 class RecordingRow:
-    """An optimizer on a recording; the fields are the CSV's columns. Pixels over all confident keypoints; ``worst_frame_px`` is the largest mean over a frame's. ``accel_m_s2``: the joints' own mean
-    acceleration, jitter and motion together.
+    """An optimizer on a recording; the fields are the CSV's columns. Pixels over all confident keypoints;
+    ``worst_frame_px`` is the largest mean over a frame's. ``accel_m_s2``: the joints' own mean acceleration, jitter and
+    motion together.
     """
 
     optimizer: str

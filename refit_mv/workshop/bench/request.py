@@ -13,8 +13,9 @@ from refit_mv.workshop.synthetic.detector_noise import detector_noise
 Start = Literal["cold", "truth"]
 STARTS: tuple[Start, ...] = ("cold", "truth")
 MOST_VIEWS = 16
-# Priors for exact evidence, 600 times weaker than the default: their pull is 0.05 mm, mean over a frame's landmarks, in the worst of 200 frames. At 1e-6 of the learned strength the
-# twists that 23 keypoints hardly show are so flat that 100 iterations do not reach their bottom (measured: landmarks within 1 mm in 98 % instead of all frames).
+# Priors for exact evidence, 600 times weaker than the default: their pull is 0.05 mm, mean over a frame's landmarks, in
+# the worst of 200 frames. At 1e-6 of the learned strength the twists that 23 keypoints hardly show are so flat that 100
+# iterations do not reach their bottom (measured: landmarks within 1 mm in 98 % instead of all frames).
 WEAKEST_PRIORS = CostOptions(pose_prior=1e-3, shape_prior=1e-3)
 
 
@@ -31,10 +32,11 @@ def check_views(views: tuple[int, ...]) -> None:
 class BenchRequest:
     """The cells of a benchmark, every combination of ``views`` and ``noise``, and what their frames are made of.
 
-    ``motion`` is a folder of BVH or AMASS files (None: poses drawn from the pose prior). ``scipy_frames`` limits the frames that SciPy, a hundred times slower,
-    must solve; all others then get a second row on that very subset. ``bound`` adds what the evidence allows (``refit_mv.workshop.bench.bound``). Frames come before rigs of
-    their own, ``frames_per_rig`` each, so that no single rig decides a cell. Time is measured
-    on one batch of ``timed_frames`` before one rig.
+    ``motion`` is a folder of BVH or AMASS files (None: poses drawn from the pose prior). ``scipy_frames`` limits the
+    frames that SciPy, a hundred times slower, must solve; all others then get a second row on that very subset.
+    ``bound`` adds what the evidence allows (``refit_mv.workshop.bench.bound``). Frames come before rigs of their own,
+    ``frames_per_rig`` each, so that no single rig decides a cell. Time is measured on one batch of ``timed_frames``
+    before one rig.
 
     Raises:
         InputError: numbers of views, frames, names of noise or starts that do not exist.

@@ -13,17 +13,21 @@ from refit_mv.workshop.bench.pose_errors import PoseErrors
 BOUND = "bound"
 # Fixed: programs read them.
 COLUMNS = (
-    "optimizer", "start", "views", "noise", "frames", "mpjpe_mm", "mpjpe_rel_mm", "pa_mpjpe_mm", "pve_mm", "rot_deg", "p95_mm",
+    "optimizer", "start", "views", "noise", "frames", "mpjpe_mm", "mpjpe_rel_mm", "pa_mpjpe_mm", "pve_mm", "rot_deg",
+    "p95_mm",
     "accel_mm_s2", "ms_per_person_frame", "failures",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class BenchRow:
-    """An optimizer in a cell. The first fields are the CSV's columns, the last five further figures of the printed table.
+    """An optimizer in a cell. The first fields are the CSV's columns, the last five further figures of the printed
+    table.
 
-    ``accel_mm_s2`` and ``ms_per_person_frame`` are None where they mean nothing (independent frames; the bound). ``start_ms`` is the part of the time that the
-    cold start takes, ``live_ms`` the time of a frame that comes alone. ``*_share`` are shares of frames whose mean joint error, mean landmark error, and largest landmark error stay under 1 mm.
+    ``accel_mm_s2`` and ``ms_per_person_frame`` are None where they mean nothing (independent frames; the bound).
+    ``start_ms`` is the part of the time that the cold start takes, ``live_ms`` the time of a frame that comes alone.
+    ``*_share`` are shares of frames whose mean joint error, mean landmark error, and largest landmark error stay under
+    1 mm.
     """
 
     optimizer: str
@@ -83,7 +87,9 @@ def summarise(
 
 
 def csv_text(rows: Sequence[BenchRow]) -> str:
-    """The optimizers' rows under the fixed columns; the bound, which is no optimizer, is left to the printed table and the page."""
+    """The optimizers' rows under the fixed columns; the bound, which is no optimizer, is left to the printed table and
+    the page.
+    """
     return csv_of(COLUMNS, [row for row in rows if row.optimizer != BOUND])
 
 

@@ -21,9 +21,11 @@ from refit_mv.workshop.bench.request import BenchRequest
 from refit_mv.workshop.bench.row import BOUND, BenchRow, summarise
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
 
-# A frame has failed when its optimizer says so, when it holds no finite numbers, or when its joints are this far off on average (metres).
+# A frame has failed when its optimizer says so, when it holds no finite numbers, or when its joints are this far off on
+# average (metres).
 FAILED_ERROR = 0.5
-# Optimizers slower than this (seconds a frame) work frame by frame: a batch of 256 would tell nothing new and last minutes.
+# Optimizers slower than this (seconds a frame) work frame by frame: a batch of 256 would tell nothing new and last
+# minutes.
 BATCHES_MATTER = 0.02
 TIMED_RUNS = 3
 # So many frames are solved one at a time, as they come from live cameras.

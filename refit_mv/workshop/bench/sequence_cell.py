@@ -1,4 +1,6 @@
-"""Sequences to measure on: people in motion before cameras of their own, what a detector reports of them, and one start for everybody."""
+"""Sequences to measure on: people in motion before cameras of their own, what a detector reports of them, and one start
+for everybody.
+"""
 
 import math
 import time
@@ -32,7 +34,9 @@ SUBJECT_FRAMES = 48
 
 @dataclass(frozen=True)
 class Scenario:
-    """What happens to the evidence of a sequence: the detector's noise, and for how many seconds in its middle no view sees anything."""
+    """What happens to the evidence of a sequence: the detector's noise, and for how many seconds in its middle no view
+    sees anything.
+    """
 
     noise: DetectorNoise
     lost_seconds: float = 0.0
@@ -60,8 +64,8 @@ def scenario(name: str) -> Scenario:
 
 @dataclass(frozen=True, eq=False)
 class Take:
-    """One person's sequence. ``problem`` has the subject's shape and offsets locked and knows the time step; ``lost`` are the frames that no view saw on purpose. ``start`` took
-    ``start_seconds``.
+    """One person's sequence. ``problem`` has the subject's shape and offsets locked and knows the time step; ``lost``
+    are the frames that no view saw on purpose. ``start`` took ``start_seconds``.
     """
 
     problem: FitProblem
@@ -92,7 +96,8 @@ def plausible_clips(motions: Sequence[Motion], fps: float, frames: int) -> list[
             found.append(clips)
     if not found:
         raise InputError(
-            f"no motion has {SHORTEST_SEQUENCE:g} s of plausible frames in a row; sequences need recorded motions (--motion DIR)"
+            f"no motion has {SHORTEST_SEQUENCE:g} s of plausible frames in a row; sequences need recorded motions "
+            "(--motion DIR)"
         )
     return found
 
@@ -106,7 +111,9 @@ def draw_session(
     seed: int,
     index: int,
 ) -> SyntheticSession:
-    """The ``index``-th sequence of a seed: motions take turns, their clips are drawn. The same seed gives the same people in the same motion whatever the noise."""
+    """The ``index``-th sequence of a seed: motions take turns, their clips are drawn. The same seed gives the same
+    people in the same motion whatever the noise.
+    """
     rng = np.random.default_rng([seed, 7, index])
     order = np.random.default_rng([seed, 8, index // len(clips)]).permutation(len(clips))
     mine = clips[order[index % len(clips)]]

@@ -11,7 +11,8 @@ from refit_mv.workshop.synthetic.impacts import IMPACT_INDEX, impact_peaks
 
 # A fitted peak may come so many frames early or late.
 PEAK_SLACK = 2
-# Joints that can be on the wrong side, and how far apart (metres) the two sides must truly be for that to mean anything.
+# Joints that can be on the wrong side, and how far apart (metres) the two sides must truly be for that to mean
+# anything.
 SIDED = ("elbow", "wrist", "hand", "knee", "ankle", "foot")
 APART = 0.10
 
@@ -20,8 +21,9 @@ APART = 0.10
 class SequenceErrors:
     """Measures of one sequence, over SMPL's 24 joints. Frames that no view saw on purpose are kept apart, in ``lost``.
 
-    ``joint`` in metres, ``acceleration`` in m/s² (of inner frames), ``kept`` what is left of each impact's peak acceleration along its true direction,
-    ``wrong_side`` of joints that have a side, ``within`` one and two standard deviations per axis.
+    ``joint`` in metres, ``acceleration`` in m/s² (of inner frames), ``kept`` what is left of each impact's peak
+    acceleration along its true direction, ``wrong_side`` of joints that have a side, ``within`` one and two standard
+    deviations per axis.
     """
 
     joint: Float[Tensor, "frame joint"]
@@ -39,7 +41,9 @@ def accelerations(places: Float[Tensor, "frame joint 3"], fps: float) -> Float[T
 
 
 def peak_places(truth: Float[Tensor, "inner joint 3"], fps: float) -> tuple[Tensor, Tensor]:
-    """Frames (counted from the first inner one) and joints at which the true acceleration peaks, the outermost frames left out."""
+    """Frames (counted from the first inner one) and joints at which the true acceleration peaks, the outermost frames
+    left out.
+    """
     peak = impact_peaks(truth, 1 / fps)
     peak[:PEAK_SLACK], peak[-PEAK_SLACK:] = False, False
     frame, index = peak.nonzero().unbind(-1)
@@ -49,7 +53,9 @@ def peak_places(truth: Float[Tensor, "inner joint 3"], fps: float) -> tuple[Tens
 def kept_peaks(
     fitted: Float[Tensor, "inner joint 3"], truth: Float[Tensor, "inner joint 3"], fps: float
 ) -> Float[Tensor, " impact"]:
-    """The fitted acceleration along each impact's true direction over the true peak: the best within the slack. Errors across it do not count, so jitter is no merit."""
+    """The fitted acceleration along each impact's true direction over the true peak: the best within the slack. Errors
+    across it do not count, so jitter is no merit.
+    """
     frame, joint = peak_places(truth, fps)
     peak = truth[frame, joint]
     along = [

@@ -14,7 +14,8 @@ from refit_mv.workshop.bench.sequence_errors import SequenceErrors
 from refit_mv.workshop.bench.table import aligned
 
 _HEAD = (
-    "optimizer", "mpjpe", "rel", "pa", "pve", "rot", "p95", "accel", "peaks", "in gap", "wrong side", "1σ", "2σ", "gap 1σ", "gap 2σ", "ms", "bridged", "failed",
+    "optimizer", "mpjpe", "rel", "pa", "pve", "rot", "p95", "accel", "peaks", "in gap", "wrong side", "1σ", "2σ",
+    "gap 1σ", "gap 2σ", "ms", "bridged", "failed",
 )  # fmt: skip
 
 
@@ -22,9 +23,10 @@ _HEAD = (
 class SequenceRow:
     """An optimizer in a cell of sequences; the fields are the CSV's columns. Errors in millimetres and degrees.
 
-    ``accel_mm_s2`` is the mean error of the joints' accelerations. ``peak_kept`` the median share of an impact's peak acceleration that is left. ``gap_mm`` the mean joint error
-    where no view saw anything. ``wrong_side`` a share of joints; ``within_*`` shares of joint errors per axis within one and two stated standard deviations, ideally 0.68 and 0.95.
-    None: nothing of the kind in this cell.
+    ``accel_mm_s2`` is the mean error of the joints' accelerations. ``peak_kept`` the median share of an impact's peak
+    acceleration that is left. ``gap_mm`` the mean joint error where no view saw anything. ``wrong_side`` a share of
+    joints; ``within_*`` shares of joint errors per axis within one and two stated standard deviations, ideally 0.68 and
+    0.95. None: nothing of the kind in this cell.
     """
 
     optimizer: str
@@ -68,7 +70,9 @@ def summarise_sequences(
     failures: int,
     stated: bool = True,
 ) -> SequenceRow:
-    """The means over all frames of all sequences; ``poses`` are those of seen frames. ``seconds`` per frame. ``stated``: whether the optimizer states uncertainties."""
+    """The means over all frames of all sequences; ``poses`` are those of seen frames. ``seconds`` per frame.
+    ``stated``: whether the optimizer states uncertainties.
+    """
 
     def mean(tensors: list[Tensor], factor: float = 1.0) -> float | None:
         values = torch.cat([tensor.flatten().double() for tensor in tensors])
@@ -118,7 +122,8 @@ def sequence_table(rows: Sequence[SequenceRow]) -> str:
         first = members[0]
         plural = "view" if views == 1 else "views"
         parts.append(
-            f"{noise} noise, {views} {plural}, {first.sequences} sequences of {first.frames} frames in all at {first.fps:g} fps,"
+            f"{noise} noise, {views} {plural}, {first.sequences} sequences of {first.frames} frames in all at "
+            f"{first.fps:g} fps,"
             f" {first.impacts} impacts (errors in mm, rot in degrees, accel in m/s², ms per person-frame)"
         )
         parts.append(aligned([_HEAD, *(_line(row) for row in members)], names=1))

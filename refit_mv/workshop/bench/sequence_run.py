@@ -1,4 +1,6 @@
-"""Running the benchmark on sequences: every optimizer with its time terms, each frame alone, and each frame alone with a filter over it."""
+"""Running the benchmark on sequences: every optimizer with its time terms, each frame alone, and each frame alone with
+a filter over it.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +33,8 @@ UNREPEATED = ("scipy",)
 
 @dataclass(frozen=True)
 class SequenceRequest:
-    """Cells of sequences, every combination of ``views`` and ``noise`` (``sequence_cell.SCENARIOS``): ``sequences`` people of ``frames`` frames at most, whose shape is known or (``subject_known`` False) solved for from the evidence.
+    """Cells of sequences, every combination of ``views`` and ``noise`` (``sequence_cell.SCENARIOS``): ``sequences``
+    people of ``frames`` frames at most, whose shape is known or (``subject_known`` False) solved for from the evidence.
 
     Raises:
         InputError: numbers of views, frames or sequences, or names of noise that do not exist.
@@ -57,7 +60,8 @@ class SequenceRequest:
             raise InputError("nothing to measure: give at least one number of views and one noise")
         if self.sequences < 1 or self.frames < 3:
             raise InputError(
-                f"cannot measure on {self.sequences} sequences of {self.frames} frames: give at least one of three frames"
+                f"cannot measure on {self.sequences} sequences of {self.frames} frames: give at least one of "
+                "three frames"
             )
 
 
@@ -75,7 +79,8 @@ def variants(optimizers: Mapping[str, Optimizer]) -> dict[str, Optimizer]:
 def run_sequence_bench(
     request: SequenceRequest, optimizers: Mapping[str, Optimizer], progress: Progress = lambda *_: None
 ) -> tuple[SequenceRow, ...]:
-    """Measure ``optimizers`` on the same evidence of the same people, whose shape is known to all alike, from the same start.
+    """Measure ``optimizers`` on the same evidence of the same people, whose shape is known to all alike, from the same
+    start.
 
     Raises:
         InputError: an impossible request, or motions that cannot be read or hold no sequence.

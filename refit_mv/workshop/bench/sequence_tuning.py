@@ -1,7 +1,8 @@
 """Tuning the classic's time terms on training motions, so that whatever beats it beats it at its best.
 
-Four figures decide: how firmly accelerations are held, from where on they count as impacts, what the pose prior counts among neighbours, and how velocities are held. A
-setting's score is its mean joint error over that of the present default, averaged over the cells.
+Four figures decide: how firmly accelerations are held, from where on they count as impacts, what the pose prior counts
+among neighbours, and how velocities are held. A setting's score is its mean joint error over that of the present
+default, averaged over the cells.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,9 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class TimeGrid:
-    """What is tried: factors on all accelerations with each tail, then shares of the pose prior and factors on all velocities at the best of these."""
+    """What is tried: factors on all accelerations with each tail, then shares of the pose prior and factors on all
+    velocities at the best of these.
+    """
 
     acceleration: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     tail: tuple[float, ...] = (0.7, 1.0, 2.0, 3.0)
@@ -61,7 +64,9 @@ def tune_time(
     default: TimeOptions,
     progress: Progress = lambda *_: None,
 ) -> tuple[TimeTrial, ...]:
-    """Try the grid about ``default``; the first trial is the default itself. Frames are fitted alone once, every setting goes on from there."""
+    """Try the grid about ``default``; the first trial is the default itself. Frames are fitted alone once, every
+    setting goes on from there.
+    """
     alone = {
         name: [PerFrame(GaussNewton()).solve(take.problem, take.start) for take in takes]
         for name, takes in cells.items()

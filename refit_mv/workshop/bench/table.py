@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from refit_mv.workshop.bench.row import BOUND, BenchRow
 
 _HEAD = (
-    "optimizer", "start", "mpjpe", "rel", "pa", "pve", "rot", "p95", "ms", "of it start", "alone", "failed", "joints<1", "marks<1", "all marks<1",
+    "optimizer", "start", "mpjpe", "rel", "pa", "pve", "rot", "p95", "ms", "of it start", "alone", "failed",
+    "joints<1", "marks<1", "all marks<1",
 )  # fmt: skip
 
 
@@ -30,7 +31,8 @@ def cold_against_truth(rows: Sequence[BenchRow]) -> list[str]:
     """A sentence for each optimizer that was measured from both starts."""
     found = {(row.optimizer, row.start): row for row in rows if row.optimizer != BOUND}
     return [
-        f"  {name}: mpjpe from the cold start is {row.mpjpe_mm / found[name, 'truth'].mpjpe_mm:.3f} of that from the truth"
+        f"  {name}: mpjpe from the cold start is {row.mpjpe_mm / found[name, 'truth'].mpjpe_mm:.3f} of that from "
+        "the truth"
         for (name, start), row in found.items()
         if start == "cold" and (name, "truth") in found and found[name, "truth"].mpjpe_mm > 0
     ]

@@ -1,8 +1,9 @@
 """Tuning the classic's cost on training motions, so that whatever beats it beats it at its best.
 
-Three figures of the cost decide: how much the pose prior counts, where the robust kernel stops listening, and to what power confidence is believed. Every
-combination solves the same cells from the same starts; a combination's score is its mean joint error over that of the present default, averaged over the cells, so
-that a cell of large errors does not outvote the others.
+Three figures of the cost decide: how much the pose prior counts, where the robust kernel stops listening, and to what
+power confidence is believed. Every combination solves the same cells from the same starts; a combination's score is its
+mean joint error over that of the present default, averaged over the cells, so that a cell of large errors does not
+outvote the others.
 """
 
 import math
@@ -39,7 +40,9 @@ class TuningGrid:
 
 @dataclass(frozen=True)
 class Trial:
-    """One combination: ``errors`` are mean joint errors in metres, one a cell, ``score`` relative to the present default."""
+    """One combination: ``errors`` are mean joint errors in metres, one a cell, ``score`` relative to the present
+    default.
+    """
 
     cost: CostOptions
     errors: tuple[float, ...]
@@ -128,6 +131,6 @@ def tuning_table(tuning: Tuning) -> str:
 def _line(trial: Trial) -> str:
     cost = trial.cost
     return (
-        f"{cost.pose_prior:>10g}  {cost.kernel:>6g}  {cost.confidence_power:>5g}  {cost.shape_prior:>5g}  {trial.score:>6.4f}  "
-        + "  ".join(f"{1e3 * error:>10.2f}" for error in trial.errors)
+        f"{cost.pose_prior:>10g}  {cost.kernel:>6g}  {cost.confidence_power:>5g}  {cost.shape_prior:>5g}  "
+        f"{trial.score:>6.4f}  " + "  ".join(f"{1e3 * error:>10.2f}" for error in trial.errors)
     )

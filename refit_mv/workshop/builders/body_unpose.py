@@ -1,6 +1,7 @@
 """From MakeHuman's rest pose to SMPL's: the 24 joints and the exact T-pose.
 
-Arms lie along +-x with straight elbows, palms down; legs hang straight down; feet point along +z with their soles as flat as they were.
+Arms lie along +-x with straight elbows, palms down; legs hang straight down; feet point along +z with their soles as
+flat as they were.
 """
 
 from dataclasses import dataclass
@@ -12,18 +13,22 @@ from refit_mv.body.model import SMPL_JOINT_NAMES
 from refit_mv.workshop.builders.body_rig import LEFT_RIGHT_JOINTS
 from refit_mv.workshop.builders.body_source import HumanSample, HumanSource
 
-# Where SMPL's template has its pelvis, near enough: a body of either kind stands at the same height for the same ``trans``.
+# Where SMPL's template has its pelvis, near enough: a body of either kind stands at the same height for the same
+# ``trans``.
 PELVIS_AT = np.array([0.0, -0.22, 0.03])
 
 Vectors = Float[np.ndarray, "sample 3"]
 Rotations = Float[np.ndarray, "sample 3 3"]
 
-# MakeHuman's hip joints lie 11 cm from the midline, SMPL's 7 and anatomy's about 9; brought in this far, thighs of the mean body do not touch.
+# MakeHuman's hip joints lie 11 cm from the midline, SMPL's 7 and anatomy's about 9; brought in this far, thighs of the
+# mean body do not touch.
 HIP_INWARD = 0.88
-# Lifting an arm from MakeHuman's 50 degrees to the horizontal turns the collar bone too (scapulohumeral rhythm, damped); without it the shoulder pinches.
+# Lifting an arm from MakeHuman's 50 degrees to the horizontal turns the collar bone too (scapulohumeral rhythm,
+# damped); without it the shoulder pinches.
 COLLAR_LIFT = np.deg2rad(8.0)
 
-# Joints, each with the one before it on the limb, that sit amid a ring of skin; the ring's half width and what is still the same limb (m).
+# Joints, each with the one before it on the limb, that sit amid a ring of skin; the ring's half width and what is still
+# the same limb (m).
 RINGED_JOINTS = {"knee": "hip", "elbow": "shoulder", "ankle": "knee"}
 RING_HALF_WIDTH = 0.015
 RING_RADIUS = 0.12
@@ -65,8 +70,10 @@ def joint_sites(
 def follow_skin(
     source: HumanSource, sample: HumanSample, sites: Float[np.ndarray, "sample joint 3"]
 ) -> Float[np.ndarray, "sample joint 3"]:
-    """Knees, elbows and ankles where the ring of skin around them went. MakeHuman's shape targets move the helpers that mark the joints less well than the
-    skin: in the average adult the knee's helper has slipped 21 mm up the thigh, with the ring it is half-way between hip and ankle, as in Winter's tables."""
+    """Knees, elbows and ankles where the ring of skin around them went. MakeHuman's shape targets move the helpers that
+    mark the joints less well than the skin: in the average adult the knee's helper has slipped 21 mm up the thigh, with
+    the ring it is half-way between hip and ankle, as in Winter's tables.
+    """
     base = joint_sites(source.bone_names, source.bone_heads[None])[0]
     index = {name: number for number, name in enumerate(SMPL_JOINT_NAMES)}
     corrected = sites.copy()
@@ -87,7 +94,9 @@ def frame_rotation(
     target_along: Float[np.ndarray, "3"],
     target_beside: Float[np.ndarray, "3"],
 ) -> Rotations:
-    """Rotations that carry ``along`` onto ``target_along`` exactly and ``beside`` into the half plane of ``target_beside``."""
+    """Rotations that carry ``along`` onto ``target_along`` exactly and ``beside`` into the half plane of
+    ``target_beside``.
+    """
 
     def basis(first: Vectors, second: Vectors) -> Rotations:
         first = first / np.linalg.norm(first, axis=-1, keepdims=True)
@@ -122,7 +131,9 @@ class Segments:
         pivot: Vectors,
         place: Vectors,
     ) -> None:
-        """Every bone of that side whose name begins with a stem: ``pivot`` goes to ``place`` and everything turns about it."""
+        """Every bone of that side whose name begins with a stem: ``pivot`` goes to ``place`` and everything turns about
+        it.
+        """
         move = place - np.einsum("sij,sj->si", turn, pivot)
         for index, name in enumerate(self.names):
             if name.startswith(stems) and name.endswith(suffix):
@@ -156,7 +167,8 @@ def t_pose_segments(
         segments.put(("clavicle", "shoulder01"), suffix, lift, inner, inner)
         for name in (f"{side}_collar", shoulder):
             posed[name] = inner + np.einsum("sij,sj->si", lift, joint[name] - inner)
-        # The elbow of the rest pose is bent by about 50 degrees, which tells its hinge; straight arms with palms down bend about the vertical.
+        # The elbow of the rest pose is bent by about 50 degrees, which tells its hinge; straight arms with palms down
+        # bend about the vertical.
         hinge = np.cross(upper, fore)
         down = -outward * up
         turn_upper = frame_rotation(upper, hinge, out, down)
@@ -203,7 +215,9 @@ def t_pose_segments(
 
 @dataclass(frozen=True)
 class UnposedSample:
-    """People in the T-pose, their pelvis joints at one place: skin, SMPL's joints, and the heads of MakeHuman's bones carried along. Metres."""
+    """People in the T-pose, their pelvis joints at one place: skin, SMPL's joints, and the heads of MakeHuman's bones
+    carried along. Metres.
+    """
 
     vertices: Float[np.ndarray, "sample vertex 3"]
     joints: Float[np.ndarray, "sample joint 3"]
@@ -211,7 +225,9 @@ class UnposedSample:
 
 
 def symmetric(people: UnposedSample, bone_names: tuple[str, ...], mirror: Int[np.ndarray, " vertex"]) -> UnposedSample:
-    """The mean of everyone and their mirror image. MakeHuman's skin is symmetric to the last bit but its bones are not, by up to 2 mm."""
+    """The mean of everyone and their mirror image. MakeHuman's skin is symmetric to the last bit but its bones are not,
+    by up to 2 mm.
+    """
     flip = np.array([-1.0, 1.0, 1.0])
     other_side = {"L": "R", "R": "L"}
     bones = []
@@ -226,7 +242,9 @@ def symmetric(people: UnposedSample, bone_names: tuple[str, ...], mirror: Int[np
 
 
 def unpose(source: HumanSource, sample: HumanSample) -> UnposedSample:
-    """Carry everyone from MakeHuman's rest pose into the T-pose by linear blend skinning with MakeHuman's own bones and weights."""
+    """Carry everyone from MakeHuman's rest pose into the T-pose by linear blend skinning with MakeHuman's own bones and
+    weights.
+    """
     sites = follow_skin(source, sample, joint_sites(source.bone_names, sample.bone_heads))
     segments, joints = t_pose_segments(source.bone_names, sample.bone_heads, sites)
     vertices = np.empty_like(sample.vertices)

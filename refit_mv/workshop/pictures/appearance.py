@@ -1,6 +1,8 @@
-"""What a made-up person wears: garments by where the skin lies on the resting body, with colours and patterns drawn at random.
+"""What a made-up person wears: garments by where the skin lies on the resting body, with colours and patterns drawn at
+random.
 
-Nothing here is a photograph, so nothing has a licence; and left and right, front and back can be told apart only by what tells them apart on people: face, hair, feet, the fall of the light.
+Nothing here is a photograph, so nothing has a licence; and left and right, front and back can be told apart only by
+what tells them apart on people: face, hair, feet, the fall of the light.
 """
 
 from dataclasses import dataclass
@@ -125,8 +127,9 @@ class Cloth:
 
 @dataclass(frozen=True, eq=False)
 class Appearance:
-    """One person's looks. Cuts are metres in the rest frame. Hair grows where ``hairline`` · (up, back) of a place, seen from the middle of the head, exceeds its third entry. ``looseness`` (metres) is how
-    far cloth stands off the skin.
+    """One person's looks. Cuts are metres in the rest frame. Hair grows where ``hairline`` · (up, back) of a place,
+    seen from the middle of the head, exceeds its third entry. ``looseness`` (metres) is how far cloth stands off the
+    skin.
     """
 
     cloth: dict[Garment, Cloth]

@@ -1,7 +1,8 @@
 """Every picture anew: mirrored, rolled, framed differently, covered, recoloured; the labels follow exactly.
 
-Mirroring and rolling are done about the principal point, where they are what a mirror or a rolled camera would do: a pinhole picture of the mirrored or rolled scene. (Turning a crop about its own centre is none,
-away from the middle of the frame.)
+Mirroring and rolling are done about the principal point, where they are what a mirror or a rolled camera would do: a
+pinhole picture of the mirrored or rolled scene. (Turning a crop about its own centre is none, away from the middle of
+the frame.)
 """
 
 from dataclasses import dataclass, replace
@@ -33,9 +34,10 @@ def _mirrored_points() -> list[int]:
 
 @dataclass(frozen=True)
 class AugmentOptions:
-    """Shares are probabilities; the defaults are the paper's. ``roll``: radians, one sigma, clipped at two. ``scale``: one sigma of the box's relative size, clipped at one. ``shift``: of its centre, in box sides, one sigma.
-    ``colour``: channels are multiplied by up to 1 ± this. ``noise``: a sensor's, one sigma of the full range. ``strong_crop``: boxes that leave out a large part of the person, which
-    the paper's training lacks.
+    """Shares are probabilities; the defaults are the paper's. ``roll``: radians, one sigma, clipped at two. ``scale``:
+    one sigma of the box's relative size, clipped at one. ``shift``: of its centre, in box sides, one sigma. ``colour``:
+    channels are multiplied by up to 1 ± this. ``noise``: a sensor's, one sigma of the full range. ``strong_crop``:
+    boxes that leave out a large part of the person, which the paper's training lacks.
     """
 
     flip: float = 0.5
@@ -58,7 +60,9 @@ NONE = AugmentOptions(flip=0.0, occluded=0.0, roll=0.0, scale=0.0, shift=0.0, co
 
 @dataclass(frozen=True, eq=False)
 class Framing:
-    """How each example is taken: mirrored or not, rolled by radians, and the box that the crop shows, in pixels of the mirrored and rolled picture."""
+    """How each example is taken: mirrored or not, rolled by radians, and the box that the crop shows, in pixels of the
+    mirrored and rolled picture.
+    """
 
     flip: Bool[np.ndarray, " example"]
     roll: Float[np.ndarray, " example"]
@@ -96,7 +100,9 @@ def _moved_pixels(
 
 
 def draw_framing(labels: Labels, options: AugmentOptions, people: int, rng: np.random.Generator) -> Framing:
-    """Random framing. Examples come as ``people`` × views; all views of a person are mirrored together, for a mirrored person must be one person."""
+    """Random framing. Examples come as ``people`` × views; all views of a person are mirrored together, for a mirrored
+    person must be one person.
+    """
     count = len(labels)
     flip = np.repeat(rng.uniform(size=people) < options.flip, count // people)
     roll = options.roll * rng.normal(size=count).clip(-2, 2)
@@ -146,8 +152,8 @@ def crop_picture(
     size: int,
     is_window: bool = False,
 ) -> UInt8[np.ndarray, "size size 3"]:
-    """The crop of example ``at``, ``size`` pixels wide, where ``crops.cut`` would put every point; ``labels`` are those of the stored pictures. Outside a photograph it is black; a window's edge, where the world goes on, is
-    repeated.
+    """The crop of example ``at``, ``size`` pixels wide, where ``crops.cut`` would put every point; ``labels`` are those
+    of the stored pictures. Outside a photograph it is black; a window's edge, where the world goes on, is repeated.
     """
     center, side = framing.box[at, :2], framing.box[at, 2]
     middle = principal(labels)[at]

@@ -44,7 +44,9 @@ def _shape(
 
 
 def draw_background(size: tuple[int, int], rng: np.random.Generator) -> Float[np.ndarray, "height width 3"]:
-    """A picture (linear, 0 to 1) of ``size`` (width, height): a gradient with noise at a few scales and shapes before it; sometimes a floor."""
+    """A picture (linear, 0 to 1) of ``size`` (width, height): a gradient with noise at a few scales and shapes before
+    it; sometimes a floor.
+    """
     width, height = size
     corners = np.stack([_colour(rng) for _ in range(4)]).reshape(2, 2, 3).astype(np.float32)
     if rng.uniform() < 0.5:

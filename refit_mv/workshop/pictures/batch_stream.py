@@ -1,4 +1,6 @@
-"""Batches by step: what a step sees depends on the seed, the process and the step alone, so that a run can be stopped and continued, and workers can prepare ahead."""
+"""Batches by step: what a step sees depends on the seed, the process and the step alone, so that a run can be stopped
+and continued, and workers can prepare ahead.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +23,9 @@ class WeightedSource:
 
 
 class BatchStream(Dataset):
-    """The batch of each step. A ``together`` share of the steps shows rendered people in all their views at once; these need people of several views among the sources."""
+    """The batch of each step. A ``together`` share of the steps shows rendered people in all their views at once; these
+    need people of several views among the sources.
+    """
 
     def __init__(
         self,

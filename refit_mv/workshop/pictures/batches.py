@@ -30,7 +30,9 @@ from refit_mv.workshop.pictures.people import RenderedPeople
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What is known about each crop's person; see ``Labels``. ``params`` in the camera of the crop's picture, ``points`` in pixels of that picture."""
+    """What is known about each crop's person; see ``Labels``. ``params`` in the camera of the crop's picture,
+    ``points`` in pixels of that picture.
+    """
 
     params: BodyParams
     has_pose: Bool[Tensor, " crop"]
@@ -111,7 +113,9 @@ def make_batch(
     rng: np.random.Generator,
     together: bool = False,
 ) -> Batch:
-    """Augmented crops of the chosen examples. ``together``: the source is of rendered people, and the chosen ones are all views of one person after the other."""
+    """Augmented crops of the chosen examples. ``together``: the source is of rendered people, and the chosen ones are
+    all views of one person after the other.
+    """
     labels = source.labels[chosen]
     views = source.views if together and isinstance(source, RenderedPeople) else 1
     framing = draw_framing(labels, options, len(chosen) // views, rng)

@@ -1,7 +1,9 @@
 """Annotated photographs in the field's ``.npz`` convention: one array per kind of annotation, one row per person.
 
-Two dialects are in use and told apart by their keys. SPIN's (Kolotouros et al., ICCV 2019; what H36M, 3DPW, MPI-INF-3DHP, COCO-EFT and MPII-EFT are handed around in, and what ReFit turns everything into) has
-``imgname, center, scale`` and any of ``pose, shape, has_smpl, part, S, img_focal, img_center, trans, cam_R, cam_t``; BEDLAM's (Black et al., CVPR 2023; AGORA as well) has ``pose_cam, shape, trans_cam, cam_int, cam_ext, gtkps``.
+Two dialects are in use and told apart by their keys. SPIN's (Kolotouros et al., ICCV 2019; what H36M, 3DPW,
+MPI-INF-3DHP, COCO-EFT and MPII-EFT are handed around in, and what ReFit turns everything into) has ``imgname, center,
+scale`` and any of ``pose, shape, has_smpl, part, S, img_focal, img_center, trans, cam_R, cam_t``; BEDLAM's (Black et
+al., CVPR 2023; AGORA as well) has ``pose_cam, shape, trans_cam, cam_int, cam_ext, gtkps``.
 """
 
 import zipfile
@@ -27,11 +29,13 @@ SCALE_PIXELS = 200.0
 # SPIN's 24 points that are also ours, by name, and BEDLAM's, which begin with SMPL's joints.
 _SPIN = (
     "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist", "right_elbow",
-    "right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "", "head_top", "", "", "", "", "", "nose", "left_eye",
+    "right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "", "head_top", "", "", "", "", "", "nose",
+    "left_eye",
     "right_eye", "left_ear", "right_ear",
 )  # fmt: skip
 _BEDLAM = (
-    "", "left_hip", "right_hip", "", "left_knee", "right_knee", "", "left_ankle", "right_ankle", "", "", "", "", "", "", "",
+    "", "left_hip", "right_hip", "", "left_knee", "right_knee", "", "left_ankle", "right_ankle", "", "", "", "", "",
+    "", "",
     "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
 )  # fmt: skip
 # SMPL (24 joints), SMPL-H (52) and SMPL-X (55): the first 22 joints are the same body in all of them.
@@ -41,8 +45,10 @@ _BODY_JOINTS = 22
 
 @dataclass(frozen=True)
 class DatasetOptions:
-    """One dataset: its ``file`` (.npz), the folder that its picture names start from, and its share of the examples. ``shape`` and ``position`` say whether the file's shape coefficients and translations are those of the body
-    that is trained on: set them to false for SMPL's coefficients on another body. ``margin`` multiplies the boxes; ReFit's authors took 1.12 for BEDLAM.
+    """One dataset: its ``file`` (.npz), the folder that its picture names start from, and its share of the examples.
+    ``shape`` and ``position`` say whether the file's shape coefficients and translations are those of the body that is
+    trained on: set them to false for SMPL's coefficients on another body. ``margin`` multiplies the boxes; ReFit's
+    authors took 1.12 for BEDLAM.
     """
 
     file: str
@@ -94,7 +100,8 @@ def _read_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
 
 
 def read_dataset(options: DatasetOptions, body: BodyModel) -> Photographs:
-    """The pictures and labels of a dataset. Annotated keypoints are taken as they are; where there are none, they are the given body's in the given pose.
+    """The pictures and labels of a dataset. Annotated keypoints are taken as they are; where there are none, they are
+    the given body's in the given pose.
 
     Raises:
         InputError: not such a file, rows that do not fit each other, pickled objects in it, missing pictures.
@@ -104,7 +111,8 @@ def read_dataset(options: DatasetOptions, body: BodyModel) -> Photographs:
     missing = [key for key in ("imgname", "center", "scale") if key not in arrays]
     if missing:
         raise InputError(
-            f"{path}: lacks {', '.join(missing)}; a dataset holds imgname, center and scale, this one {', '.join(sorted(arrays))[:160]}"
+            f"{path}: lacks {', '.join(missing)}; a dataset holds imgname, center and scale, this one "
+            f"{', '.join(sorted(arrays))[:160]}"
         )
     names = tuple(each.decode() if isinstance(each, bytes) else str(each) for each in arrays["imgname"].tolist())
     if not folder.is_dir():
@@ -127,7 +135,8 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
             return {key: data[key] for key in data.files if key in _KEYS}
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"{path}: cannot read this as a dataset ({str(error).splitlines()[0]}); expected an .npz without pickled objects"
+            f"{path}: cannot read this as a dataset ({str(error).splitlines()[0]}); expected an .npz without "
+            "pickled objects"
         ) from None
 
 
@@ -274,7 +283,9 @@ def _with_body_points(labels: Labels, body: BodyModel) -> Labels:
 
 
 def _full(labels: Labels, body: BodyModel) -> Float[np.ndarray, "example joint 3 3"]:
-    """Rotations of all the body's joints; those beyond SMPL's 24 rest, as do hands of bodies that have fingers instead."""
+    """Rotations of all the body's joints; those beyond SMPL's 24 rest, as do hands of bodies that have fingers
+    instead.
+    """
     full = np.tile(np.eye(3), (len(labels), body.joint_count, 1, 1))
     common = min(
         body.joint_count, _BODY_JOINTS if body.joint_count > labels.rotations.shape[1] else labels.rotations.shape[1]

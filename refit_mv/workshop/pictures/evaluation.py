@@ -1,4 +1,6 @@
-"""How far fitted bodies are from true ones, from pictures alone: the field's three measures, for single views and for all views of a person together."""
+"""How far fitted bodies are from true ones, from pictures alone: the field's three measures, for single views and for
+all views of a person together.
+"""
 
 from dataclasses import dataclass
 
@@ -25,8 +27,9 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class PictureErrors:
-    """Means over people, millimetres. ``mpjpe``: SMPL's 24 joints with the pelvis held; ``pa_mpjpe``: after the best similarity transform; ``pve``: all vertices with the pelvis held; ``position``: joints where they
-    really are, in the camera's or, of several views, in the world's frame.
+    """Means over people, millimetres. ``mpjpe``: SMPL's 24 joints with the pelvis held; ``pa_mpjpe``: after the best
+    similarity transform; ``pve``: all vertices with the pelvis held; ``position``: joints where they really are, in the
+    camera's or, of several views, in the world's frame.
     """
 
     mpjpe: float
@@ -37,7 +40,8 @@ class PictureErrors:
 
     def __str__(self) -> str:
         return (
-            f"MPJPE {self.mpjpe:.1f} mm, PA-MPJPE {self.pa_mpjpe:.1f} mm, PVE {self.pve:.1f} mm, in place {self.position:.1f} mm"
+            f"MPJPE {self.mpjpe:.1f} mm, PA-MPJPE {self.pa_mpjpe:.1f} mm, PVE {self.pve:.1f} mm, in place "
+            f"{self.position:.1f} mm"
             f" ({self.people} people)"
         )
 
@@ -79,7 +83,9 @@ def fit_people(
     views: int,
     weight: Float[Tensor, " crop"] | None = None,
 ) -> BodyParams:
-    """Everybody fitted from their first ``views`` pictures together: parameters in the world. ``weight`` per picture used, if some views are known to be worse."""
+    """Everybody fitted from their first ``views`` pictures together: parameters in the world. ``weight`` per picture
+    used, if some views are known to be worse.
+    """
     rng, parts = np.random.default_rng(0), []
     device = feedback.skin.mass.device
     at_once = max(1, BATCH // views)

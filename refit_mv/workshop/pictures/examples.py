@@ -1,6 +1,7 @@
 """Pictures of people with what is known about them: the one form that made-up and recorded data take before training.
 
-A picture may be a photograph or a window cut from a larger one: ``matrix`` is the pinhole camera of the picture as it is stored, and says all that matters.
+A picture may be a photograph or a window cut from a larger one: ``matrix`` is the pinhole camera of the picture as it
+is stored, and says all that matters.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -11,7 +12,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from refit_mv.body.model import SMPL_JOINT_NAMES
 
-# The points that losses in the picture and in space compare: what every dataset of the field annotates, as landmarks of the body.
+# The points that losses in the picture and in space compare: what every dataset of the field annotates, as landmarks of
+# the body.
 _LIMB_POINTS = tuple(
     f"{side}_{name}"
     for name in ("ankle", "knee", "hip", "wrist", "elbow", "shoulder")
@@ -20,7 +22,8 @@ _LIMB_POINTS = tuple(
 _HEAD_POINTS = ("head_top", "nose", "left_eye", "right_eye", "left_ear", "right_ear")
 POINTS: tuple[str, ...] = _LIMB_POINTS + _HEAD_POINTS
 HIPS = (POINTS.index("left_hip"), POINTS.index("right_hip"))
-# A box is the square about the points' bounding rectangle, its side so many times the longer one: the usual margin of the field.
+# A box is the square about the points' bounding rectangle, its side so many times the longer one: the usual margin of
+# the field.
 BOX_MARGIN = 1.2
 
 
@@ -28,8 +31,10 @@ BOX_MARGIN = 1.2
 class Labels:
     """One row per picture. Lengths in metres, camera axes (x right, y down, z forward); pixels of the stored picture.
 
-    ``box``: centre and side of the square around the person. ``rotations``: SMPL's joints, the root's from the camera. ``has_*`` tell which of pose, shape and position (``pelvis``) are known;
-    what is not known holds zeros or rest rotations. ``points``: pixels and confidence (0 to 1) of ``POINTS``; ``points_3d``: relative to the middle of the hips, and confidence.
+    ``box``: centre and side of the square around the person. ``rotations``: SMPL's joints, the root's from the camera.
+    ``has_*`` tell which of pose, shape and position (``pelvis``) are known; what is not known holds zeros or rest
+    rotations. ``points``: pixels and confidence (0 to 1) of ``POINTS``; ``points_3d``: relative to the middle of the
+    hips, and confidence.
     """
 
     matrix: Float[np.ndarray, "example 3 3"]
@@ -78,7 +83,9 @@ class ExampleSource(Protocol):
 
     @property
     def are_windows(self) -> bool:
-        """Whether pictures are windows of larger ones rather than photographs that end where the camera's sensor does."""
+        """Whether pictures are windows of larger ones rather than photographs that end where the camera's sensor
+        does.
+        """
         ...
 
     def picture(self, index: int) -> UInt8[np.ndarray, "height width 3"]:

@@ -1,4 +1,6 @@
-"""Mixed precision where it is safe: convolutions take nearly all the time and bear rough numbers; projections and rotations do not."""
+"""Mixed precision where it is safe: convolutions take nearly all the time and bear rough numbers; projections and
+rotations do not.
+"""
 
 from contextlib import AbstractContextManager
 from typing import Any, Literal
@@ -11,7 +13,9 @@ _TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def compute_in(precision: Precision, modules: list[nn.Module]) -> None:
-    """Let the insides of the modules compute in the asked precision from now on; what goes in and comes out stays float32."""
+    """Let the insides of the modules compute in the asked precision from now on; what goes in and comes out stays
+    float32.
+    """
     if precision == "float32":
         return
     for module in modules:

@@ -1,6 +1,8 @@
-"""How well an image network fits people it has never seen: ``python -m refit_mv.workshop.pictures.held_out --weights FILE --motion DIR --people DIR``.
+"""How well an image network fits people it has never seen: ``python -m refit_mv.workshop.pictures.held_out --weights
+FILE --motion DIR --people DIR``.
 
-People in poses of the benchmark's subjects (or of all motions of a folder that is not of the CMU database) are rendered before four cameras each and fitted from their pictures alone: by one view, by two and by four. Pictures are then
+People in poses of the benchmark's subjects (or of all motions of a folder that is not of the CMU database) are rendered
+before four cameras each and fitted from their pictures alone: by one view, by two and by four. Pictures are then
 rendered once more with something standing before the person in every second one.
 """
 
@@ -33,7 +35,9 @@ SEED = 11
 
 
 def mean_person(network: PosedReFit, people: RenderedPeople, body: BodyModel) -> PictureErrors:
-    """What it costs to answer every picture with the mean body, upright and facing the camera, where the person really is."""
+    """What it costs to answer every picture with the mean body, upright and facing the camera, where the person really
+    is.
+    """
     count = len(people)
     rotations = from_6d(network.mean_pose.view(24, 3, 2)).expand(count, -1, -1, -1)
     pelvis = torch.from_numpy(people.labels.pelvis)
@@ -46,7 +50,9 @@ def mean_person(network: PosedReFit, people: RenderedPeople, body: BodyModel) ->
 def shape_errors(
     network: PosedReFit, feedback: FeedbackBody, people: RenderedPeople, body: BodyModel
 ) -> tuple[float, float]:
-    """Mean distance of resting skin from the true one in millimetres: for the mean shape, and for the shape that the network finds in one picture with pose and position given."""
+    """Mean distance of resting skin from the true one in millimetres: for the mean shape, and for the shape that the
+    network finds in one picture with pose and position given.
+    """
     rng, found = np.random.default_rng(0), []
     for start in range(0, len(people), 64):
         chosen = np.arange(start, min(start + 64, len(people)))

@@ -1,4 +1,6 @@
-"""What training minimises: the paper's sum over points in the picture, points in space, rotations, shape and skin, later predictions counting more."""
+"""What training minimises: the paper's sum over points in the picture, points in space, rotations, shape and skin,
+later predictions counting more.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +22,12 @@ from refit_mv.workshop.pictures.examples import HIPS, POINTS
 
 @dataclass(frozen=True)
 class ImageLossOptions:
-    """Factors of the terms; the defaults are the paper's. ``pixels``: squared distance of points in the crop, whose half side is 1. ``points``: squared metres, the middle of the hips
-    held. ``rotations``: squared entries of rotation matrices. ``shape``: squared coefficients. ``skin``: metres per vertex and axis, the pelvis held (used with BEDLAM in the paper). ``position``: metres of the pelvis across and, relative to its distance, along the line of sight;
-    the paper leaves position to the pixels. ``maps``: auxiliary, feature maps shall show where their markers are. ``scale`` multiplies everything, ``discount`` every prediction per
-    step before the last.
+    """Factors of the terms; the defaults are the paper's. ``pixels``: squared distance of points in the crop, whose
+    half side is 1. ``points``: squared metres, the middle of the hips held. ``rotations``: squared entries of rotation
+    matrices. ``shape``: squared coefficients. ``skin``: metres per vertex and axis, the pelvis held (used with BEDLAM
+    in the paper). ``position``: metres of the pelvis across and, relative to its distance, along the line of sight; the
+    paper leaves position to the pixels. ``maps``: auxiliary, feature maps shall show where their markers are. ``scale``
+    multiplies everything, ``discount`` every prediction per step before the last.
     """
 
     pixels: float = 5.0
@@ -103,7 +107,9 @@ class Losses:
         return BodyParams(truth.params.pelvis, self.feedback.rotations(truth.params.rotations), truth.params.shape)
 
     def map_loss(self, maps: Float[Tensor, "crop point height width"], batch: Batch) -> Float[Tensor, ""]:
-        """How unlike a blob at its marker each feature map is: cross-entropy of the map's softmax against where the true marker is seen, for crops whose body is known."""
+        """How unlike a blob at its marker each feature map is: cross-entropy of the map's softmax against where the
+        true marker is seen, for crops whose body is known.
+        """
         truth, crops = batch.truth, batch.crops
         points, _ = self.feedback.pose(self._posed(truth))
         height, width = maps.shape[-2:]

@@ -1,4 +1,6 @@
-"""Keypoints as a detector might have found them on training pictures, for networks that take them as a second source of evidence."""
+"""Keypoints as a detector might have found them on training pictures, for networks that take them as a second source of
+evidence.
+"""
 
 from dataclasses import dataclass
 
@@ -14,7 +16,9 @@ from refit_mv.workshop.pictures.batches import Batch
 
 @dataclass(frozen=True)
 class DetectionOptions:
-    """``sigma`` and ``outlier_sigma`` in box sides. Shares: ``outliers`` and ``missing`` of points, ``blind`` of crops without any, so that pictures alone keep sufficing."""
+    """``sigma`` and ``outlier_sigma`` in box sides. Shares: ``outliers`` and ``missing`` of points, ``blind`` of crops
+    without any, so that pictures alone keep sufficing.
+    """
 
     sigma: float = 0.01
     outliers: float = 0.05

@@ -1,7 +1,8 @@
 """Rendered people on disk: drawn once, read by memory map as often as wanted.
 
-Every person has a pose, a shape and clothes of their own and is seen by one or more cameras of a random rig; a picture is a window of the camera's image around the person, with a margin for augmentation.
-Person ``i`` depends on nothing but the seed and ``i``.
+Every person has a pose, a shape and clothes of their own and is seen by one or more cameras of a random rig; a picture
+is a window of the camera's image around the person, with a margin for augmentation. Person ``i`` depends on nothing but
+the seed and ``i``.
 """
 
 import json
@@ -36,8 +37,9 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class PeopleOptions:
-    """``count`` people before ``views`` cameras each. Pictures are squares of ``side`` pixels that show ``margin`` times the person's box. ``distance`` of the cameras in metres; ``occluded`` is the share of pictures
-    in which something stands before the person.
+    """``count`` people before ``views`` cameras each. Pictures are squares of ``side`` pixels that show ``margin``
+    times the person's box. ``distance`` of the cameras in metres; ``occluded`` is the share of pictures in which
+    something stands before the person.
     """
 
     count: int = 12000
@@ -54,7 +56,9 @@ class PeopleOptions:
 
 @dataclass(frozen=True, eq=False)
 class RenderedPeople:
-    """A folder of rendered people. Example ``i`` shows person ``i // views`` in view ``i % views``; ``world_rotation`` and ``world_translation`` are each example's cam_from_world, ``truth`` the people in the world."""
+    """A folder of rendered people. Example ``i`` shows person ``i // views`` in view ``i % views``; ``world_rotation``
+    and ``world_translation`` are each example's cam_from_world, ``truth`` the people in the world.
+    """
 
     folder: Path
     views: int
@@ -96,7 +100,9 @@ class _Cast:
 
 
 def _draw_cast(body: BodyModel, bank: PoseBank, options: PeopleOptions, seed: int) -> _Cast:
-    """Poses, shapes and cameras. People are drawn one by one, so that a person does not depend on how many there are."""
+    """Poses, shapes and cameras. People are drawn one by one, so that a person does not depend on how many there
+    are.
+    """
     prior, parts, generators = load_pose_prior(), [], []
     for person in range(options.count):
         rng = np.random.default_rng([seed, person])

@@ -1,6 +1,7 @@
 """Pictures of made-up people: a posed body, dressed, lit, and seen by one calibrated pinhole camera.
 
-The camera may be any: a whole picture's, or that of a crop, whose principal point lies outside it. Supersampled by two, in NumPy, some 60 crops of 128 pixels a second on one core.
+The camera may be any: a whole picture's, or that of a crop, whose principal point lies outside it. Supersampled by two,
+in NumPy, some 60 crops of 128 pixels a second on one core.
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,9 @@ class Light:
 
 
 def draw_light(rng: np.random.Generator) -> Light:
-    """A lamp mostly from above, of nearly white light, and between a third and three quarters of the light from everywhere."""
+    """A lamp mostly from above, of nearly white light, and between a third and three quarters of the light from
+    everywhere.
+    """
     toward = rng.normal((0.0, -1.0, -0.5), 1.0)
     tint = 1 + 0.12 * rng.normal(size=3)
     ambient = rng.uniform(0.3, 0.75)
@@ -109,7 +112,9 @@ def render(
     light: Light,
     background: Float[np.ndarray, "height width 3"],
 ) -> Picture:
-    """The body's vertices in camera axes (metres), seen through ``matrix`` before ``background`` (linear, 0 to 1), whose size the picture takes."""
+    """The body's vertices in camera axes (metres), seen through ``matrix`` before ``background`` (linear, 0 to 1),
+    whose size the picture takes.
+    """
     height, width = background.shape[:2]
     faces, incidence = _incidence(body)
     points = p_cam.astype(np.float32)

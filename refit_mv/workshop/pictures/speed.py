@@ -1,6 +1,7 @@
 """How long the image network takes: ``python -m refit_mv.workshop.pictures.speed``.
 
-Random weights take as long as trained ones. Pictures are already cut; what reading and cutting them takes is measured by fitting a session.
+Random weights take as long as trained ones. Pictures are already cut; what reading and cutting them takes is measured
+by fitting a session.
 """
 
 import argparse
@@ -20,7 +21,9 @@ from refit_mv.image.points import feedback_body
 
 @dataclass(frozen=True)
 class Timing:
-    """Medians over repetitions, in seconds per frame with all its views. ``processor_seconds`` add up over threads, and do not grow when other programs keep the processor busy."""
+    """Medians over repetitions, in seconds per frame with all its views. ``processor_seconds`` add up over threads, and
+    do not grow when other programs keep the processor busy.
+    """
 
     views: int
     frame_seconds: float
@@ -93,7 +96,8 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     options = ImageNetworkOptions(backbone=given.backbone, crop_size=given.crop_size)
     print(
-        f"{options.backbone}, crops of {options.crop_size} px, {options.iterations} iterations, {given.device}, {given.threads} threads"
+        f"{options.backbone}, crops of {options.crop_size} px, {options.iterations} iterations, {given.device}, "
+        f"{given.threads} threads"
     )
     for views in given.views:
         print(measure(options, views, given.repetitions, given.device))

@@ -1,4 +1,6 @@
-"""Training the image network: the paper's loop over made-up and recorded pictures, on one processor core or many graphics cards."""
+"""Training the image network: the paper's loop over made-up and recorded pictures, on one processor core or many
+graphics cards.
+"""
 
 import copy
 import math
@@ -52,8 +54,9 @@ RECORDED_ONLY = PoseMix(recombined=0.0, exchanged=0.0, disturbed=0.0, sampled=0.
 
 @dataclass(frozen=True)
 class ImageOptimiserOptions:
-    """Adam, as in the paper with a constant rate; ``cosine`` lets it fall to nothing over the run. ``average`` is the decay of a moving average of the weights, which is what is kept (0: the weights as they are).
-    ``clip`` is the largest norm of the gradient.
+    """Adam, as in the paper with a constant rate; ``cosine`` lets it fall to nothing over the run. ``average`` is the
+    decay of a moving average of the weights, which is what is kept (0: the weights as they are). ``clip`` is the
+    largest norm of the gradient.
     """
 
     learning_rate: float = 1e-4
@@ -70,8 +73,11 @@ class ImageOptimiserOptions:
 
 @dataclass(frozen=True)
 class ImageDataOptions:
-    """What is learned from. ``rendered``: share of rendered people among the examples (0: none are made); ``datasets`` have shares of their own. ``together``: share of the steps that show rendered people in all their
-    views at once, for networks that learn how much to trust a view; ``posed``: share of the other steps in which pose and position are given and shape alone is sought (for examples whose pose and position are known). Motions are divided by subject as in keypoint training; ``validation_people`` of the validation subjects, in four views each, are evaluated on.
+    """What is learned from. ``rendered``: share of rendered people among the examples (0: none are made); ``datasets``
+    have shares of their own. ``together``: share of the steps that show rendered people in all their views at once, for
+    networks that learn how much to trust a view; ``posed``: share of the other steps in which pose and position are
+    given and shape alone is sought (for examples whose pose and position are known). Motions are divided by subject as
+    in keypoint training; ``validation_people`` of the validation subjects, in four views each, are evaluated on.
     """
 
     rendered: float = 1.0
@@ -93,7 +99,8 @@ class ImageDataOptions:
 
 @dataclass(frozen=True)
 class ImageTrainRecipe:
-    """Everything a run depends on besides its motions and its body. It ends after ``steps``, or, where these are 0, after ``minutes``. ``crops`` per step and process. ``begin_with`` are weights to start from (a path; empty for
+    """Everything a run depends on besides its motions and its body. It ends after ``steps``, or, where these are 0,
+    after ``minutes``. ``crops`` per step and process. ``begin_with`` are weights to start from (a path; empty for
     none). ``evaluation_steps`` and ``checkpoint_minutes`` say how often. ``workers`` prepare batches ahead.
     """
 
@@ -171,7 +178,8 @@ class ImageTrainer:
         images = batch.images.contiguous(memory_format=torch.channels_last)
         estimates = self.shared(images, batch.crops, self.feedback, batch.views, seen)
         loss, terms = self.losses(estimates, batch)
-        # Trust among views is in the answer, but single views are not judged by it; without this, processes would wait for its gradient.
+        # Trust among views is in the answer, but single views are not judged by it; without this, processes would wait
+        # for its gradient.
         loss = loss + sum(0.0 * each.log_trust.sum() for each in estimates if each.log_trust is not None)
         if self._maps:
             of_maps = self.recipe.loss.maps * self.losses.map_loss(self._maps[-1], batch)
@@ -264,7 +272,9 @@ def begin(network: ImageReFit, path: Path) -> None:
 
 @torch.no_grad()
 def begin_at_mean(network: ImageReFit) -> None:
-    """Let an untrained network answer with the mean body, nearly: random answers lie metres off, and unlearning them takes the first hundred steps."""
+    """Let an untrained network answer with the mean body, nearly: random answers lie metres off, and unlearning them
+    takes the first hundred steps.
+    """
     for layer in (network.decoder.rotation_change, network.decoder.shape_change, network.decoder.camera_change):
         layer.weight.mul_(0.01)
         layer.bias.zero_()
@@ -278,7 +288,9 @@ def _sources(
     processes: Processes,
     report: Report,
 ) -> tuple[list[WeightedSource], RenderedPeople | None]:
-    """What is learned from, and the people evaluated on (None without motions). People are rendered by the leading process; the others find them done."""
+    """What is learned from, and the people evaluated on (None without motions). People are rendered by the leading
+    process; the others find them done.
+    """
     data = recipe.data
     sources = [WeightedSource(read_dataset(options, body), options.share) for options in data.datasets]
     if not motion_folders:
@@ -314,7 +326,8 @@ def train_image(
     device: str = "auto",
     report: Report = quiet,
 ) -> Path:
-    """Train an image network; returns the weights' file inside ``out_dir``. ``people_dir`` keeps the rendered people elsewhere, for runs that shall share them.
+    """Train an image network; returns the weights' file inside ``out_dir``. ``people_dir`` keeps the rendered people
+    elsewhere, for runs that shall share them.
 
     Raises:
         InputError: unusable motions or datasets, an ``out_dir`` that holds another run, nothing to resume.

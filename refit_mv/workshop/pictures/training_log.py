@@ -1,4 +1,6 @@
-"""What a training run leaves to look at: a JSON log, a picture, and TensorBoard's files where TensorBoard is installed."""
+"""What a training run leaves to look at: a JSON log, a picture, and TensorBoard's files where TensorBoard is
+installed.
+"""
 
 import importlib.util
 import json

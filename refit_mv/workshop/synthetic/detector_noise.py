@@ -29,9 +29,9 @@ class DetectorNoise:
     ``sigma`` is multiplied, point by point, by U(``spread``). An outlier is displaced by ``outlier_sigma`` instead and
     its confidence multiplied by U(``outlier_confidence``). ``offset_sigma``: every keypoint has a constant image offset
     of its own, the same in all views and frames (a detector's habit). ``bystander_share``: views in which a second
-    person is seen. ``persistence``: how much everything random about a point resembles the frame before, 0 to below 1; at 0.9 an error, a
-    swap or a missing point lasts some 10 frames. ``calibration_rotation`` (radians) and ``calibration_translation`` (metres): the error of the rig
-    that the session hands out.
+    person is seen. ``persistence``: how much everything random about a point resembles the frame before, 0 to below 1;
+    at 0.9 an error, a swap or a missing point lasts some 10 frames. ``calibration_rotation`` (radians) and
+    ``calibration_translation`` (metres): the error of the rig that the session hands out.
     """
 
     name: str
@@ -78,7 +78,9 @@ def detector_noise(name: str) -> DetectorNoise:
 
 @dataclass(frozen=True)
 class _Draws:
-    """Random numbers whose first axis is time. With ``persistence`` they come from a Gaussian process of that correlation between neighbours, with the distribution of independent ones."""
+    """Random numbers whose first axis is time. With ``persistence`` they come from a Gaussian process of that
+    correlation between neighbours, with the distribution of independent ones.
+    """
 
     rng: np.random.Generator
     persistence: float

@@ -9,8 +9,8 @@ from refit_mv.body.model import SMPL_JOINT_NAMES
 # Feet that strike the floor, hands that meet, the pelvis that lands.
 IMPACT_JOINTS = ("pelvis", "left_ankle", "right_ankle", "left_wrist", "right_wrist")
 IMPACT_INDEX = tuple(SMPL_JOINT_NAMES.index(name) for name in IMPACT_JOINTS)
-# A peak of acceleration (m/s²) counts as an impact from here on, and must be the highest within so many seconds on either side. Landings and heel strikes
-# of walking reach 30 to 100 at 60 Hz; arms swing at 10 to 20.
+# A peak of acceleration (m/s²) counts as an impact from here on, and must be the highest within so many seconds on
+# either side. Landings and heel strikes of walking reach 30 to 100 at 60 Hz; arms swing at 10 to 20.
 IMPACT, IMPACT_SECONDS = 40.0, 0.1
 
 

@@ -23,7 +23,8 @@ def made_up_recording(
     motion: Path | None = None,
     seed: int = 0,
 ) -> SyntheticSession:
-    """A person before a ring of cameras, detected with noise. ``motion`` is a BVH or AMASS file; without it the movement is drawn from the pose prior.
+    """A person before a ring of cameras, detected with noise. ``motion`` is a BVH or AMASS file; without it the
+    movement is drawn from the pose prior.
 
     Raises:
         InputError: an impossible length or rate, an unknown noise or keypoint set, a motion that cannot be read.

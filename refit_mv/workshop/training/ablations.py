@@ -33,8 +33,9 @@ class Variant:
 
 @dataclass(frozen=True)
 class AblationRow:
-    """What a variant reached. ``errors_mm`` by kind of evidence ("standard 4"); ``ratio`` to the base, the geometric mean over kinds, None where the evidence is
-    another one; ``ms_per_person_frame`` of solving four views, without the start.
+    """What a variant reached. ``errors_mm`` by kind of evidence ("standard 4"); ``ratio`` to the base, the geometric
+    mean over kinds, None where the evidence is another one; ``ms_per_person_frame`` of solving four views, without the
+    start.
     """
 
     question: str
@@ -114,8 +115,9 @@ def ablate(
     variants: Sequence[Variant] = VARIANTS,
     report: Report = quiet,
 ) -> list[AblationRow]:
-    """Train every variant for ``recipe.steps`` steps, each in a folder of ``out_dir``, and write ``ablations.csv`` there. Called again, it goes on where it was interrupted. Variants with the
-    same evidence learn from the same samples.
+    """Train every variant for ``recipe.steps`` steps, each in a folder of ``out_dir``, and write ``ablations.csv``
+    there. Called again, it goes on where it was interrupted. Variants with the same evidence learn from the same
+    samples.
 
     Raises:
         InputError: the recipe's length is not given in steps, or as ``train``.

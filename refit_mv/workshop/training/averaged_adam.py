@@ -1,4 +1,6 @@
-"""How networks are trained here: AdamW, warm-up and cosine over the run, clipped gradients, and a moving average of the weights, which is what ships."""
+"""How networks are trained here: AdamW, warm-up and cosine over the run, clipped gradients, and a moving average of the
+weights, which is what ships.
+"""
 
 import copy
 import math
@@ -13,7 +15,9 @@ from refit_mv.networks.weights_file import Network, optimizer_tensors, restore_n
 
 @dataclass(frozen=True)
 class OptimiserOptions:
-    """AdamW with a cosine schedule over the run's time; ``average`` is the decay of the exponential moving average that is shipped."""
+    """AdamW with a cosine schedule over the run's time; ``average`` is the decay of the exponential moving average that
+    is shipped.
+    """
 
     learning_rate: float = 1.5e-3
     warmup_steps: int = 50

@@ -17,7 +17,8 @@ from refit_mv.workshop.training.sample_blocks import SampleBlock
 def _tensors(block: SampleBlock) -> dict[str, torch.Tensor]:
     evidence, truth, start = block.evidence, block.truth, block.start
     return {
-        "center": evidence.center, "bearing": evidence.bearing, "confidence": evidence.confidence, "distance": evidence.distance,
+        "center": evidence.center, "bearing": evidence.bearing, "confidence": evidence.confidence,
+        "distance": evidence.distance,
         "truth.pelvis": truth.pelvis, "truth.rotations": truth.rotations, "truth.shape": truth.shape,
         "start.pelvis": start.pelvis, "start.rotations": start.rotations, "start.shape": start.shape,
     }  # fmt: skip

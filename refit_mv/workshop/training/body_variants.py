@@ -10,10 +10,11 @@ from refit_mv.motion.motion import mirrored_joint_order
 
 
 def body_variant(body: BodyModel, spread: float, rng: np.random.Generator) -> BodyModel:
-    """The body with every bone scaled by about ``exp(N(0, spread))``, left and right alike, and its flesh scaled around the joints.
+    """The body with every bone scaled by about ``exp(N(0, spread))``, left and right alike, and its flesh scaled around
+    the joints.
 
-    Shape directions, skinning and topology stay. The body must have SMPL's 24 joints. Joints are regressed from the warped template, so the variant is as consistent as
-    the body itself.
+    Shape directions, skinning and topology stay. The body must have SMPL's 24 joints. Joints are regressed from the
+    warped template, so the variant is as consistent as the body itself.
     """
     joints = body.joint_count
     order = mirrored_joint_order()
@@ -27,7 +28,8 @@ def body_variant(body: BodyModel, spread: float, rng: np.random.Generator) -> Bo
         parent = body.parents[joint]
         moved.append(moved[parent] + float(factor[joint]) * (rest[joint] - rest[parent]))
     shift = torch.stack(moved)
-    # Along a bone flesh follows the bone's length: the mean of the joint's own children's factors; across it goes with ``flesh``.
+    # Along a bone flesh follows the bone's length: the mean of the joint's own children's factors; across it goes with
+    # ``flesh``.
     size = torch.as_tensor(flesh, dtype=rest.dtype)
     along = torch.ones(joints, 3, dtype=rest.dtype) * size[:, None]
     for joint in range(joints):

@@ -10,7 +10,9 @@ import numpy as np
 def write_loss_picture(
     path: Path, history: Sequence[tuple[int, float]], validations: Sequence[dict[str, object]]
 ) -> None:
-    """A PNG with the running mean of the final prediction's loss (metres, logarithmic) and each validation kind's mean joint error (mm)."""
+    """A PNG with the running mean of the final prediction's loss (metres, logarithmic) and each validation kind's mean
+    joint error (mm).
+    """
     # Imported here: matplotlib takes half a second, and only training draws.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -24,8 +24,10 @@ LIMB_CHANCE = 0.35
 class PoseMix:
     """Shares (0 to 1) and sizes of what is done to recorded poses.
 
-    ``recombined`` takes the upper body of another frame; ``exchanged`` takes some limbs (arms, legs, the head; each with a chance of ``LIMB_CHANCE``) of another; ``disturbed`` adds up to ``disturbance`` radians (one sigma per axis); ``sampled`` draws from the
-    pose prior; ``extreme`` draws joints between their limits; ``tumbled`` gives the root any rotation (lying, upside down).
+    ``recombined`` takes the upper body of another frame; ``exchanged`` takes some limbs (arms, legs, the head; each
+    with a chance of ``LIMB_CHANCE``) of another; ``disturbed`` adds up to ``disturbance`` radians (one sigma per axis);
+    ``sampled`` draws from the pose prior; ``extreme`` draws joints between their limits; ``tumbled`` gives the root any
+    rotation (lying, upside down).
     """
 
     recombined: float = 0.25

@@ -1,4 +1,6 @@
-"""Training samples in blocks: frames that share a rig, a body, a keypoint set and a kind of noise, with the start that fitting would have."""
+"""Training samples in blocks: frames that share a rig, a body, a keypoint set and a kind of noise, with the start that
+fitting would have.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,9 +30,10 @@ Choice = TypeVar("Choice")
 class EvidenceMix:
     """What training sessions look like. Tuples of (name or number, chance) are drawn from; shares are probabilities.
 
-    ``usual_rigs`` stand 2.5–5.5 m away like the benchmark's, the others anywhere in ``distance`` (metres). ``noise`` knows the presets of
-    ``refit_mv.workshop.synthetic.detector_noise`` and "mixed": every error at a random strength. ``thinned`` blocks lose up to ``thinning`` of their landmarks;
-    ``confused`` views show another person's points. ``wide_shape`` multiplies the standard normal shapes of some bodies.
+    ``usual_rigs`` stand 2.5–5.5 m away like the benchmark's, the others anywhere in ``distance`` (metres). ``noise``
+    knows the presets of ``refit_mv.workshop.synthetic.detector_noise`` and "mixed": every error at a random strength.
+    ``thinned`` blocks lose up to ``thinning`` of their landmarks; ``confused`` views show another person's points.
+    ``wide_shape`` multiplies the standard normal shapes of some bodies.
     """
 
     views: tuple[tuple[int, float], ...] = ((1, 0.14), (2, 0.24), (3, 0.16), (4, 0.26), (5, 0.06), (6, 0.04), (8, 0.10))
@@ -94,7 +97,9 @@ def mixed_noise(rng: np.random.Generator) -> DetectorNoise:
 
 
 def _confidence(session: SyntheticSession, noise: DetectorNoise, rng: np.random.Generator) -> np.ndarray:
-    """The detector's claims. Those of "mixed" detectors are bent in some blocks, as no two detectors mean the same by a number."""
+    """The detector's claims. Those of "mixed" detectors are bent in some blocks, as no two detectors mean the same by a
+    number.
+    """
     confidence = session.observations.confidence[:, :, 0]
     if noise.name == "mixed" and rng.uniform() < 0.5:
         confidence = np.where(confidence > 0, confidence ** rng.uniform(0, 2), 0.0)
@@ -166,8 +171,10 @@ def state(block: SampleBlock) -> dict[str, Tensor | str | int | tuple[str, ...]]
     """Plain values for ``torch.save``, so that blocks can be kept between runs."""
     evidence, truth, start = block.evidence, block.truth, block.start
     return {
-        "keypoint_set": block.keypoint_set, "landmark_names": block.landmark_names, "noise": block.noise, "body": block.body,
-        "center": evidence.center, "bearing": evidence.bearing, "confidence": evidence.confidence, "distance": evidence.distance,
+        "keypoint_set": block.keypoint_set, "landmark_names": block.landmark_names, "noise": block.noise,
+        "body": block.body,
+        "center": evidence.center, "bearing": evidence.bearing, "confidence": evidence.confidence,
+        "distance": evidence.distance,
         "truth": torch.cat([truth.pelvis, truth.rotations.flatten(1), truth.shape], -1),
         "start": torch.cat([start.pelvis, start.rotations.flatten(1), start.shape], -1),
     }  # fmt: skip

@@ -1,4 +1,6 @@
-"""Batches for training: blocks regrouped by what must agree in a batch (views and keypoint set), noise drawn afresh, bodies mixed."""
+"""Batches for training: blocks regrouped by what must agree in a batch (views and keypoint set), noise drawn afresh,
+bodies mixed.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -99,8 +101,8 @@ def fresh_noise(
     limb_orders: tuple[Int[Tensor, " landmark"], Int[Tensor, " landmark"]],
     generator: torch.Generator,
 ) -> Evidence:
-    """The detector model of ``synthetic.detector_noise`` on viewing directions instead of pixels, for the same points seen. A thousand times cheaper than
-    whole sessions, so that no two batches show the same errors.
+    """The detector model of ``synthetic.detector_noise`` on viewing directions instead of pixels, for the same points
+    seen. A thousand times cheaper than whole sessions, so that no two batches show the same errors.
     """
     offset = landmarks[:, None] - evidence.center[:, :, None]
     depth = offset.norm(dim=-1)
@@ -136,7 +138,9 @@ class StackedSkin(LandmarkSkin):
 
 
 def stacked_skins(skins: Sequence[LandmarkSkin]) -> StackedSkin:
-    """The skins of bodies of one topology, one after the other; index ``rest_mean`` and ``anchor`` to give every frame its own."""
+    """The skins of bodies of one topology, one after the other; index ``rest_mean`` and ``anchor`` to give every frame
+    its own.
+    """
     values = {field.name: getattr(skins[0], field.name) for field in fields(LandmarkSkin)}
     values["rest_mean"] = torch.stack([skin.rest_mean for skin in skins])
     values["anchor"] = torch.stack([skin.anchor for skin in skins])
@@ -170,7 +174,9 @@ class SamplePool:
         return sum(len(group.body) for group in self._groups.values())
 
     def _stacked_skin(self, names: tuple[str, ...]) -> StackedSkin:
-        """All bodies' rest joints and anchors side by side; they share topology, so everything else is the first body's."""
+        """All bodies' rest joints and anchors side by side; they share topology, so everything else is the first
+        body's.
+        """
         if names not in self._skins:
             self._skins[names] = stacked_skins(
                 [landmark_skin(body, names).to(torch.float32, "cpu") for body in self._bodies]
@@ -180,7 +186,9 @@ class SamplePool:
     def _strike_poses(
         self, truth: BodyParams, start: BodyParams, chosen: Bool[Tensor, " frame"], rng: np.random.Generator
     ) -> tuple[BodyParams, BodyParams]:
-        """Other poses for the chosen people where they stand, and starts that are as far off as theirs were: pelvis and root in the world, joints in their own frames."""
+        """Other poses for the chosen people where they stand, and starts that are as far off as theirs were: pelvis and
+        root in the world, joints in their own frames.
+        """
         height, rotations = draw_poses(self._bank, load_pose_prior(), self._poses, len(truth), rng)
         pelvis = truth.pelvis.clone()
         pelvis[:, 1] = height.to(pelvis)
@@ -203,8 +211,8 @@ class SamplePool:
         renewed: float,
         dropout: float,
     ) -> Batch:
-        """A random batch. ``locked`` is the share of batches with the shape given, ``fresh`` of those with new noise, ``renewed`` of these with new poses as well,
-        ``dropout`` the largest share of observations struck out.
+        """A random batch. ``locked`` is the share of batches with the shape given, ``fresh`` of those with new noise,
+        ``renewed`` of these with new poses as well, ``dropout`` the largest share of observations struck out.
         """
         keys = list(self._groups)
         sizes = np.array([float(len(self._groups[key].body)) for key in keys])

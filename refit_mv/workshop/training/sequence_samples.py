@@ -1,4 +1,6 @@
-"""Windows of motion to learn time from: recorded movement at several rates, before random cameras, as a detector reports it and loses it."""
+"""Windows of motion to learn time from: recorded movement at several rates, before random cameras, as a detector
+reports it and loses it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +28,8 @@ from refit_mv.workshop.training.pose_bank import below
 from refit_mv.workshop.training.sample_blocks import mixed_noise, pick
 from refit_mv.workshop.training.sample_pool import limb_order
 
-# How far from the truth the given shape is at most, in standard deviations of people: from measured people to what a short session tells.
+# How far from the truth the given shape is at most, in standard deviations of people: from measured people to what a
+# short session tells.
 SHAPE_ERROR = 0.15
 
 
@@ -34,8 +37,10 @@ SHAPE_ERROR = 0.15
 class WindowMix:
     """What windows look like; shares are probabilities, times in seconds.
 
-    ``strides`` are steps through the recording, ``warp`` a factor on time. ``gaps`` lose all views for ``gap`` seconds, ``lost_views`` one view for the whole window; ``ragged`` windows end early.
-    ``drift`` adds errors that stay for a while (up to that sigma, in units of apparent height), ``swap_runs`` lasting swaps of limbs in one view. The rest as in ``EvidenceMix`` and ``PoseMix``.
+    ``strides`` are steps through the recording, ``warp`` a factor on time. ``gaps`` lose all views for ``gap`` seconds,
+    ``lost_views`` one view for the whole window; ``ragged`` windows end early. ``drift`` adds errors that stay for a
+    while (up to that sigma, in units of apparent height), ``swap_runs`` lasting swaps of limbs in one view. The rest as
+    in ``EvidenceMix`` and ``PoseMix``.
     """
 
     frames: int = 48
@@ -123,7 +128,9 @@ class Takes:
 
 
 def _movement(takes: Takes, mix: WindowMix, stride: int, rng: np.random.Generator) -> Motion:
-    """A recorded movement, with the upper body of another now and then, disturbed by the same small turns throughout, heading anywhere."""
+    """A recorded movement, with the upper body of another now and then, disturbed by the same small turns throughout,
+    heading anywhere.
+    """
     motion = takes.draw(mix.frames, stride, rng)
     rotations = motion.rotations.clone()
     if rng.uniform() < mix.recombined:
@@ -149,7 +156,9 @@ def _movement(takes: Takes, mix: WindowMix, stride: int, rng: np.random.Generato
 
 
 def _drifted(evidence: Evidence, size: float, memory: float, rng: np.random.Generator) -> Evidence:
-    """Errors that last: an autoregressive process per view and landmark, ``memory`` its correlation from frame to frame."""
+    """Errors that last: an autoregressive process per view and landmark, ``memory`` its correlation from frame to
+    frame.
+    """
     shape = evidence.bearing.shape
     fresh = rng.normal(size=shape)
     error = np.empty(shape)

@@ -1,4 +1,6 @@
-"""Training the time network: windows that never were, on top of a trained network for single frames, which stays as it is."""
+"""Training the time network: windows that never were, on top of a trained network for single frames, which stays as it
+is.
+"""
 
 import json
 from collections.abc import Sequence
@@ -36,7 +38,9 @@ WEIGHTS = "sequences.safetensors"
 
 @dataclass(frozen=True)
 class SequenceDataOptions:
-    """``windows`` are drawn before training begins, one more every ``steps_per_window`` steps. The rest as in ``training.DataOptions``."""
+    """``windows`` are drawn before training begins, one more every ``steps_per_window`` steps. The rest as in
+    ``training.DataOptions``.
+    """
 
     windows: int = 320
     steps_per_window: int = 4
@@ -50,8 +54,10 @@ class SequenceDataOptions:
 
 @dataclass(frozen=True)
 class SequenceRecipe:
-    """Everything a run depends on besides its motions. ``frame_weights`` is the network for single frames (a path; empty for the shipped one), ``begin_with`` a time network to start from.
-    ``acceleration`` is what an error of acceleration costs beside errors of position, both in metres (per squared reference step of 1/60 s); ``impact`` what is missing of the peak of an impact costs.
+    """Everything a run depends on besides its motions. ``frame_weights`` is the network for single frames (a path;
+    empty for the shipped one), ``begin_with`` a time network to start from. ``acceleration`` is what an error of
+    acceleration costs beside errors of position, both in metres (per squared reference step of 1/60 s); ``impact`` what
+    is missing of the peak of an impact costs.
     """
 
     seed: int = 1
@@ -75,7 +81,9 @@ def missing_peaks(
     truth: Float[Tensor, "window inner joint 3"],
     time: Timeline,
 ) -> Float[Tensor, " window"]:
-    """What accelerations (metres per squared reference step) lack of the true peaks at impacts, along their directions, a frame early or late allowed; summed over a window's impacts, per frame."""
+    """What accelerations (metres per squared reference step) lack of the true peaks at impacts, along their directions,
+    a frame early or late allowed; summed over a window's impacts, per frame.
+    """
     seconds = REFERENCE_STEP**2
     rows = []
     for ours, theirs, step, valid in zip(fitted, truth, time.step, time.valid, strict=True):
@@ -98,7 +106,9 @@ def sequence_losses(
     recipe: SequenceRecipe,
     one_view: bool,
 ) -> Float[Tensor, "prediction window"]:
-    """Loss per prediction and window, metres: positions and rotations frame by frame, accelerations over neighbours, what is missing of impacts."""
+    """Loss per prediction and window, metres: positions and rotations frame by frame, accelerations over neighbours,
+    what is missing of impacts.
+    """
     by_frame = joint_losses(scene, predictions, truth, recipe.loss, one_view)
     valid = time.valid.float()
     tied = (time.tied[:, 1:] * time.tied[:, :-1])[..., 0]
@@ -227,7 +237,8 @@ def train_sequences(
     """Train the time network on the motions of the folders; returns the weights' file inside ``out_dir``.
 
     Raises:
-        InputError: unusable motions, an ``out_dir`` that holds another run, nothing to resume, frame weights of another design.
+        InputError: unusable motions, an ``out_dir`` that holds another run, nothing to resume, frame weights of another
+        design.
     """
     begin_run(out_dir, resume)
     data = recipe.data

@@ -1,4 +1,6 @@
-"""Judging the time network on movement it was not trained on, beside the network for single frames, and fitting the correction of its uncertainty there."""
+"""Judging the time network on movement it was not trained on, beside the network for single frames, and fitting the
+correction of its uncertainty there.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,7 +42,8 @@ def draw_checks(
     """So many windows of every kind. A third of them lose all views for 0.3 s."""
     checks = []
     plain = replace(
-        mix, strides=((1, 1.0),), warp=(1.0, 1.0), keypoint_sets=(("coco23", 1.0),), recombined=0.0, disturbed=0.0, tumbled=0.0, usual_rigs=1.0, lost_views=0.0,
+        mix, strides=((1, 1.0),), warp=(1.0, 1.0), keypoint_sets=(("coco23", 1.0),), recombined=0.0, disturbed=0.0,
+        tumbled=0.0, usual_rigs=1.0, lost_views=0.0,
         ragged=0.0, drifting=0.0, swap_runs=0.0, gaps=1 / 3, gap=(0.3, 0.3),
     )  # fmt: skip
     for views, noise in KINDS:
@@ -52,7 +55,9 @@ def draw_checks(
 
 @dataclass(frozen=True, eq=False)
 class _Judged:
-    """Joint errors per frame (metres, world axes) of the windows and of single frames, what was seen, and what the uncertainty is made of."""
+    """Joint errors per frame (metres, world axes) of the windows and of single frames, what was seen, and what the
+    uncertainty is made of.
+    """
 
     error: Tensor
     alone: Tensor
@@ -105,7 +110,9 @@ def _judged(
 def validate_sequences(
     frame_network: ReFitNetwork, network: SequenceNetwork, checks: Sequence[SequenceCheck], bodies: Sequence[BodyModel]
 ) -> dict[str, float]:
-    """By kind: mean joint error where something was seen, of windows and of single frames (mm), inside gaps, acceleration errors (m/s²), and how much is left of impacts' peaks (%)."""
+    """By kind: mean joint error where something was seen, of windows and of single frames (mm), inside gaps,
+    acceleration errors (m/s²), and how much is left of impacts' peaks (%).
+    """
     result: dict[str, float] = {}
     for check in checks:
         judged = _judged(frame_network, network, check, bodies)
@@ -124,7 +131,9 @@ def validate_sequences(
 def calibrate_sequences(
     frame_network: ReFitNetwork, network: SequenceNetwork, checks: Sequence[SequenceCheck], bodies: Sequence[BodyModel]
 ) -> SigmaCorrection:
-    """The correction with which 68 % of the joints' errors per axis lie within one sigma and 95 % within two, inside gaps too: frames of a gap are a kind of their own."""
+    """The correction with which 68 % of the joints' errors per axis lie within one sigma and 95 % within two, inside
+    gaps too: frames of a gap are a kind of their own.
+    """
     runs = []
     for check in checks:
         judged = _judged(frame_network, network, check, bodies)

@@ -1,6 +1,7 @@
 """Training: ``train`` draws sessions that never were, and fits them better and better.
 
-Plain PyTorch on one core. The schedule runs over wall-clock time, because that is what one has: a run of two hours ends after two hours on any machine.
+Plain PyTorch on one core. The schedule runs over wall-clock time, because that is what one has: a run of two hours ends
+after two hours on any machine.
 """
 
 import json
@@ -43,8 +44,9 @@ WEIGHTS, LOG, PICTURE = "keypoints.safetensors", "log.json", "loss.png"
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How much is drawn and kept. ``blocks`` of ``block_frames`` are drawn before training begins and one more every ``steps_per_block`` steps, the oldest leaving. ``variants``
-    further bodies whose bones differ by ``variant_spread`` (one sigma of the logarithm). Shares as in ``SamplePool.draw``. Motions of the ``validation_subjects`` (file names
+    """How much is drawn and kept. ``blocks`` of ``block_frames`` are drawn before training begins and one more every
+    ``steps_per_block`` steps, the oldest leaving. ``variants`` further bodies whose bones differ by ``variant_spread``
+    (one sigma of the logarithm). Shares as in ``SamplePool.draw``. Motions of the ``validation_subjects`` (file names
     ``<subject>_<trial>``) are never trained on, those of ``excluded_subjects`` never read.
     """
 
@@ -69,8 +71,8 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class TrainRecipe:
-    """Everything a run depends on besides its motions. It ends after ``minutes``, or where ``steps`` is not 0 after so many. ``begin_with`` are weights to start from (a path;
-    empty for none).
+    """Everything a run depends on besides its motions. It ends after ``minutes``, or where ``steps`` is not 0 after so
+    many. ``begin_with`` are weights to start from (a path; empty for none).
     """
 
     seed: int = 1
@@ -184,7 +186,9 @@ class Trainer:
         )
 
     def _relative(self, final: Tensor, batch: Batch) -> Tensor:
-        """One over the running mean loss of each kind of frame, so that easy kinds are learned as keenly as hard ones."""
+        """One over the running mean loss of each kind of frame, so that easy kinds are learned as keenly as hard
+        ones.
+        """
         weight = torch.ones_like(final)
         for index, kind in enumerate(NOISE_KINDS):
             rows = batch.noise == index
@@ -245,8 +249,9 @@ def train(
 ) -> Path:
     """Train keypoint weights on the motions of the folders; returns the weights' file inside ``out_dir``.
 
-    ``resume`` continues an interrupted run in ``out_dir``, blocks and all; ``blocks_dir`` keeps the samples elsewhere, for runs that shall share them. The file holds the moving average of the weights, validation figures and the calibration of the
-    uncertainty.
+    ``resume`` continues an interrupted run in ``out_dir``, blocks and all; ``blocks_dir`` keeps the samples elsewhere,
+    for runs that shall share them. The file holds the moving average of the weights, validation figures and the
+    calibration of the uncertainty.
 
     Raises:
         InputError: unusable motions, an ``out_dir`` that holds another run, nothing to resume.

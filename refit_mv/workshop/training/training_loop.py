@@ -66,7 +66,9 @@ def run_steps(
     save: Callable[[], None],
     report: Report,
 ) -> None:
-    """Advance until the schedule's end. ``judge`` gives validation errors (mm, by kind of evidence), kept with the step; ``save`` writes a checkpoint."""
+    """Advance until the schedule's end. ``judge`` gives validation errors (mm, by kind of evidence), kept with the
+    step; ``save`` writes a checkpoint.
+    """
     budget, began = 60 * schedule.minutes, time.monotonic() - trainer.seconds
     saved = judged = time.monotonic()
 

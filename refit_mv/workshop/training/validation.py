@@ -121,7 +121,9 @@ def _quantile_loss(ratio: Float[Tensor, "*value"], share: float) -> Float[Tensor
 
 
 def calibrate(network: ReFitNetwork, checks: Sequence[Validation], steps: int = 800) -> SigmaCorrection:
-    """Fit the correction so that 68 % of the joints' errors per axis lie within one sigma and 95 % within two, on every kind of evidence alike."""
+    """Fit the correction so that 68 % of the joints' errors per axis lie within one sigma and 95 % within two, on every
+    kind of evidence alike.
+    """
     runs = [_run(network, check) for check in checks]
     if any(len(covariance) == 0 for _, covariance, _ in runs):
         return SigmaCorrection.none()
@@ -129,7 +131,9 @@ def calibrate(network: ReFitNetwork, checks: Sequence[Validation], steps: int = 
 
 
 def fitted_correction(runs: Sequence[tuple[Tensor, Tensor, Tensor]], steps: int = 800) -> SigmaCorrection:
-    """From joint errors (metres, world axes), raw joint covariances and statistics of the frames of every kind of evidence; each kind counts the same."""
+    """From joint errors (metres, world axes), raw joint covariances and statistics of the frames of every kind of
+    evidence; each kind counts the same.
+    """
     errors = torch.cat([errors[:, :JOINT_STREAMS].abs() for errors, _, _ in runs])
     covariance = torch.cat([covariance[:, :JOINT_STREAMS] for _, covariance, _ in runs])
     log_sigma = 0.5 * covariance.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-9).log()

@@ -51,7 +51,9 @@ def test_low_confidence_tells_less() -> None:
 
 
 def test_no_robust_mean_beats_the_information_and_a_good_one_comes_close() -> None:
-    """Against simulated reports, outliers and all, in a band of confidence: means of 200 reports scatter by at least 1/(200 · information)."""
+    """Against simulated reports, outliers and all, in a band of confidence: means of 200 reports scatter by at least
+    1/(200 · information).
+    """
     noise = replace(detector_noise("standard"), missing_points=0.0, missing_views=0.0, outlier_share=0.2)
     truth = np.full((400, 50, 23, 2), 5e5)
     visible, height, sizes = np.ones(truth.shape[:3], bool), np.ones((400, 50)), np.full((50, 2), 1e6)
@@ -72,7 +74,9 @@ def test_no_robust_mean_beats_the_information_and_a_good_one_comes_close() -> No
 
 @pytest.fixture(scope="module")
 def marker_request(small: BenchRequest) -> BenchRequest:
-    """The cost that belongs to ``PLAIN``: its sigma in metres, no robust kernel to speak of, and the priors that the bound assumes."""
+    """The cost that belongs to ``PLAIN``: its sigma in metres, no robust kernel to speak of, and the priors that the
+    bound assumes.
+    """
     cost = CostOptions(
         noise=PLAIN.sigma * APPARENT_STATURE, kernel=1.0, confidence_power=0.0, pose_prior=1.0, shape_prior=1.0
     )

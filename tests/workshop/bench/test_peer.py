@@ -22,7 +22,9 @@ def test_a_missing_peer_says_how_to_get_it() -> None:
 
 @pytest.mark.skipif(find_spec(PACKAGE) is None, reason="smplfitter is not installed")
 def test_the_peer_gets_our_body_right(small: BenchRequest) -> None:
-    """Exact markers and everything else filled in from the truth: then its fit must be the truth, or the adapter is wrong."""
+    """Exact markers and everything else filled in from the truth: then its fit must be the truth, or the adapter is
+    wrong.
+    """
     request = replace(small, keypoints="markers67")
     block = draw_cell(request, bench_motions(None, 0).motions, 4, detector_noise("none")).blocks[0]
     result = SmplFitter(iterations=8, rounds=1).solve(block.problem, block.truth)

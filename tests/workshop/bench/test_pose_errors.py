@@ -11,7 +11,8 @@ from refit_mv.body.skin import LandmarkSkin, landmark_skin
 from refit_mv.geometry.rotations import exp
 from refit_mv.workshop.bench.pose_errors import PoseErrors, pose_errors, procrustes
 
-# Float64 throughout: what should be zero is, to a nanometre and a nanoradian (the angle of two equal matrices is good to 1e-8).
+# Float64 throughout: what should be zero is, to a nanometre and a nanoradian (the angle of two equal matrices is good
+# to 1e-8).
 EXACT, EXACT_ANGLE = 1e-9, 1e-7
 
 

@@ -54,7 +54,8 @@ def test_the_same_answer_is_measured_alike(rows: dict[str, RecordingRow]) -> Non
 
 
 def test_shaking_shows_in_pixels_and_accelerations(rows: dict[str, RecordingRow]) -> None:
-    # Moved by (a, a, a) every second frame, second differences are 2 √3 a fps²: 62 m/s² at 30 frames a second, far above the person's own.
+    # Moved by (a, a, a) every second frame, second differences are 2 √3 a fps²: 62 m/s² at 30 frames a second, far
+    # above the person's own.
     added = rows["shaken"].accel_m_s2
     assert added == pytest.approx(2 * 3**0.5 * 0.02 * 30**2, rel=0.25)
     assert rows["still"].accel_m_s2 < 0.5 * added

@@ -137,7 +137,10 @@ def test_the_csv_has_the_fixed_columns(small: BenchRequest, tmp_path: Path) -> N
     write_csv(rows, tmp_path / "new" / "bench.csv")
     with (tmp_path / "new" / "bench.csv").open(newline="") as file:
         read = list(csv.DictReader(file))
-    fixed = "optimizer,start,views,noise,frames,mpjpe_mm,mpjpe_rel_mm,pa_mpjpe_mm,pve_mm,rot_deg,p95_mm,accel_mm_s2,ms_per_person_frame,failures"
+    fixed = (
+        "optimizer,start,views,noise,frames,mpjpe_mm,mpjpe_rel_mm,pa_mpjpe_mm,pve_mm,rot_deg,p95_mm,accel_mm_s2,"
+        "ms_per_person_frame,failures"
+    )
     assert ",".join(read[0]) == fixed
     assert tuple(read[0]) == COLUMNS
     assert [line["optimizer"] for line in read] == ["a,b"], "the bound is no optimizer"

@@ -1,4 +1,6 @@
-"""Measures of motion against hand-made cases, the filter against what it must keep and remove, and a whole small run."""
+"""Measures of motion against hand-made cases, the filter against what it must keep and remove, and a whole small
+run.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -156,7 +158,9 @@ def test_scenarios() -> None:
 
 
 def test_a_small_run_ties_frames_for_one_and_not_for_the_others(tmp_path: Path) -> None:
-    """One person, half a second, two views: every optimizer sees the time step but those that are to fit frames alone."""
+    """One person, half a second, two views: every optimizer sees the time step but those that are to fit frames
+    alone.
+    """
     seen: list[float | None] = []
 
     @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""Augmented pictures and labels stay one truth: mirrored, rolled and reframed people still project onto their points."""
+"""Augmented pictures and labels stay one truth: mirrored, rolled and reframed people still project onto their
+points.
+"""
 
 from pathlib import Path
 
@@ -143,7 +145,9 @@ def test_disturbing_changes_what_it_should(people: RenderedPeople) -> None:
 
 
 def test_views_of_a_mirrored_person_still_meet(people: RenderedPeople) -> None:
-    """The truth, given to the fusion as every view's own estimate, comes out as one body in a world that may be mirrored."""
+    """The truth, given to the fusion as every view's own estimate, comes out as one body in a world that may be
+    mirrored.
+    """
     options = AugmentOptions(roll=0.3, scale=0.1, occluded=0.0)
     batch = make_batch(people, np.arange(12), 32, options, np.random.default_rng(2), together=True)
     assert batch.views is not None and batch.views.count == 3

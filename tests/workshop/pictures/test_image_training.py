@@ -107,7 +107,9 @@ def test_a_run_leaves_weights_state_log_and_picture(run: Path, motions: Path) ->
 
 
 def test_a_run_that_stopped_goes_on_to_the_same_weights(run: Path, motions: Path, tmp_path: Path) -> None:
-    """The rate of a cosine depends on the planned length, so the first part must know of it: it is cut, not planned shorter."""
+    """The rate of a cosine depends on the planned length, so the first part must know of it: it is cut, not planned
+    shorter.
+    """
     constant = replace(TINY, optimiser=replace(TINY.optimiser, schedule="constant"))
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     train_image(constant, open_body(), [motions], whole, people_dir=run)
@@ -212,7 +214,9 @@ def one_of_two(rank: int, port: int, motions: Path, people: Path, out: Path, tol
 
 
 def test_two_processes_train_one_network(run: Path, motions: Path, tmp_path: Path) -> None:
-    """Started as torchrun starts them: each sees other pictures, gradients are averaged, so both end with the same weights, and one writes them."""
+    """Started as torchrun starts them: each sees other pictures, gradients are averaged, so both end with the same
+    weights, and one writes them.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -238,7 +242,8 @@ def test_two_processes_train_one_network(run: Path, motions: Path, tmp_path: Pat
 def test_the_command_trains_and_tells_mistakes_in_one_line(run: Path, motions: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(
-        "{steps: 1, crops: 4, network: {backbone: small, crop_size: 32, map_channels: 8, feedback_features: 16, hidden: 8,"
+        "{steps: 1, crops: 4, network: {backbone: small, crop_size: 32, map_channels: 8, feedback_features: 16, "
+        "hidden: 8,"
         " iterations: 1}, data: {people: {count: 2, side: 44}, validation_people: 1, validation_views: [1]}}"
     )
     done = run_cli("train", "image", "--motion", motions, "--recipe", recipe, "--out", tmp_path / "out")

@@ -132,7 +132,8 @@ def test_blocks_are_reproducible_and_their_truth_explains_them(bank: PoseBank) -
         skin = landmark_skin(bodies[block.body], block.landmark_names).to(torch.float32, "cpu")
         residual = block.evidence.feedback(pose_landmarks(skin, block.truth)).residual.norm(dim=-1)
         seen = block.evidence.confidence > 0
-        # The median keypoint error is at most some 30 mm at the body, whatever the noise; a wrong body or rig would give decimetres.
+        # The median keypoint error is at most some 30 mm at the body, whatever the noise; a wrong body or rig would
+        # give decimetres.
         assert float(residual[seen].median()) < 0.06
 
 

@@ -127,7 +127,8 @@ def test_steps_lower_the_loss(motion_folder: Path, tmp_path: Path) -> None:
     before = loss()
     for _ in range(30):
         trainer.advance(0.3)
-    # Clean evidence and an untrained network that trusts it too little: a tenth is won in a few steps, on the very people trained on.
+    # Clean evidence and an untrained network that trusts it too little: a tenth is won in a few steps, on the very
+    # people trained on.
     assert loss() < 0.95 * before
 
 
@@ -156,7 +157,8 @@ def test_calibration_makes_the_stated_uncertainty_true() -> None:
     correction = calibrate(network, checks, steps=300)
     for check in checks:
         one, two = coverage(network, check, correction)
-        # In-sample on some 3,000 joint coordinates of 48 poses: about three points of scatter besides the bar of five and three.
+        # In-sample on some 3,000 joint coordinates of 48 poses: about three points of scatter besides the bar of five
+        # and three.
         assert abs(one - 0.68) < 0.08
         assert abs(two - 0.95) < 0.05
     wrong = SigmaCorrection(
