@@ -27,7 +27,7 @@ from refit_mv.report.verdict import frames_to_check
 from refit_mv.session.observations import Observations
 from refit_mv.session.session import Session, View, frame_source
 from refit_mv.session.video import FrameSource
-from refit_mv.solve.result import FrameStatus
+from refit_mv.status import FrameStatus
 from refit_mv.take.layout import read_params, read_status, read_subject
 from refit_mv.take.store import ResultStore
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from refit_mv.body.files import load_body
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.delivery import Delivery, deliver
 from refit_mv.detect.detector import detector
 from refit_mv.detect.run_detection import run_detection
@@ -23,6 +23,7 @@ from refit_mv.people.association import Chosen, choose_person
 from refit_mv.people.evidence import Evidence, check_stature, evidence_on
 from refit_mv.people.subject import Start, meet
 from refit_mv.people.visible_error import pixel_error
+from refit_mv.progress import Progress, quiet
 from refit_mv.recipe import FitRecipe
 from refit_mv.session.observation_reading import LoadedObservations, read_observations
 from refit_mv.session.session import Session, open_session, with_keypoints
@@ -30,9 +31,6 @@ from refit_mv.solve.gaps import bridged_frames, seen_frames
 from refit_mv.solve.initialise import initialise
 from refit_mv.take.layout import describe, fields, read_params, read_subject, row_block
 from refit_mv.take.store import ResultStore
-
-# Called with what is being done, how far, and of how much.
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -60,11 +58,7 @@ class FitRequest:
         return self.session / "refit" if self.out is None else self.out
 
 
-def _quiet(_stage: str, _done: int, _total: int) -> None:
-    pass
-
-
-def fit(request: FitRequest, progress: Progress = _quiet) -> Delivery:
+def fit(request: FitRequest, progress: Progress = quiet) -> Delivery:
     """Fit one person to a session and write everything a studio needs.
 
     Raises:

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from refit_mv.body.files import load_body
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
 from refit_mv.files import complete_or_absent
 from refit_mv.geometry.camera import Camera

@@ -9,8 +9,9 @@ from dataclasses import dataclass  # noqa: E402
 import pytest  # noqa: E402
 
 from refit_mv.body.keypoint_sets import keypoint_set  # noqa: E402
-from refit_mv.body.model import BodyModel, BodyParams, posed_joints  # noqa: E402
+from refit_mv.body.model import BodyModel, posed_joints  # noqa: E402
 from refit_mv.body.open_body import open_body  # noqa: E402
+from refit_mv.body.params import BodyParams  # noqa: E402
 from refit_mv.body.priors import load_pose_prior  # noqa: E402
 from refit_mv.networks.frame_network import NetworkOptions, ReFitNetwork  # noqa: E402
 from refit_mv.solve.initialise import initialise  # noqa: E402

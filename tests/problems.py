@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from refit_mv.body.model import BodyModel, BodyParams, posed_joints
+from refit_mv.body.model import BodyModel, posed_joints
+from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.geometry.rotations import exp
 from refit_mv.people.evidence import evidence_on

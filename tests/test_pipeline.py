@@ -16,8 +16,8 @@ from refit_mv.body.priors import load_pose_prior
 from refit_mv.pipeline import FitRequest, fit
 from refit_mv.recipe import FitRecipe, with_smoothing
 from refit_mv.session.video import write_video
-from refit_mv.solve.result import PRESENCE_CODES, Presence
 from refit_mv.solve.sequence_options import TimeOptions
+from refit_mv.status import PRESENCE_CODES, Presence
 from refit_mv.take.layout import read_params, read_status
 from refit_mv.take.store import ResultStore
 from refit_mv.workshop.synthetic.detector_noise import detector_noise

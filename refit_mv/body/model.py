@@ -10,10 +10,11 @@ the *pelvis joint*, not by SMPL's ``trans``, which leaves out the rest pelvis an
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from refit_mv.body.landmarks import vertex_landmarks
+from refit_mv.body.params import BodyParams
 
 SMPL_JOINT_NAMES = (
     "pelvis",
@@ -78,6 +79,15 @@ class BodyModel:
         """Which of the joints are SMPL's, in SMPL's order; those that the body lacks are left out."""
         return [self.joint_names.index(name) for name in SMPL_JOINT_NAMES if name in self.joint_names]
 
+    def rest(self, frames: int, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu") -> BodyParams:
+        """The T-pose of the mean shape with its pelvis at the origin."""
+        eye = torch.eye(3, dtype=dtype, device=device)
+        return BodyParams(
+            pelvis=torch.zeros(frames, 3, dtype=dtype, device=device),
+            rotations=eye.expand(frames, self.joint_count, 3, 3).clone(),
+            shape=torch.zeros(frames, self.shape_count, dtype=dtype, device=device),
+        )
+
     def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "BodyModel":
         """The same body with its floating-point tensors converted and moved."""
         pose_directions = None if self.pose_directions is None else self.pose_directions.to(device, dtype)
@@ -105,48 +115,6 @@ def with_vertices(body: BodyModel, count: int) -> BodyModel:
         landmark_names=(*body.landmark_names, *vertex_landmarks(count)),
         landmark_regressor=torch.cat([body.landmark_regressor, rows]),
     )
-
-
-@dataclass(frozen=True, eq=False)
-class BodyParams:
-    """Where the body is and how it is bent: ``pelvis`` in world metres, one local rotation per joint (the root's is
-    world_from_root), shape.
-    """
-
-    pelvis: Float[Tensor, "frame 3"]
-    rotations: Float[Tensor, "frame joint 3 3"]
-    shape: Float[Tensor, "frame shape"]
-
-    @staticmethod
-    def rest(
-        body: BodyModel, frames: int, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"
-    ) -> "BodyParams":
-        """The T-pose of the mean shape with its pelvis at the origin."""
-        eye = torch.eye(3, dtype=dtype, device=device)
-        return BodyParams(
-            pelvis=torch.zeros(frames, 3, dtype=dtype, device=device),
-            rotations=eye.expand(frames, body.joint_count, 3, 3).clone(),
-            shape=torch.zeros(frames, body.shape_count, dtype=dtype, device=device),
-        )
-
-    def __len__(self) -> int:
-        return self.pelvis.shape[0]
-
-    def __getitem__(self, frames: slice | Int[Tensor, " chosen"] | Bool[Tensor, " frame"]) -> "BodyParams":
-        """A selection of frames."""
-        return BodyParams(self.pelvis[frames], self.rotations[frames], self.shape[frames])
-
-    def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "BodyParams":
-        return BodyParams(self.pelvis.to(device, dtype), self.rotations.to(device, dtype), self.shape.to(device, dtype))
-
-    @staticmethod
-    def concatenate(parts: "list[BodyParams]") -> "BodyParams":
-        """Join along the frame axis."""
-        return BodyParams(
-            torch.cat([part.pelvis for part in parts]),
-            torch.cat([part.rotations for part in parts]),
-            torch.cat([part.shape for part in parts]),
-        )
 
 
 @dataclass(frozen=True, eq=False)

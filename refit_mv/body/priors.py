@@ -53,17 +53,6 @@ class PosePrior:
         )
 
 
-@dataclass(frozen=True)
-class ShapePrior:
-    """Shape coefficients are standard normal, as shape directions are scaled: residual = coefficient / sigma."""
-
-    sigma: float = 1.0
-
-    def residual(self, shape: Float[Tensor, "frame shape"]) -> Float[Tensor, "frame shape"]:
-        """Whitened coefficients."""
-        return shape / self.sigma
-
-
 @cache
 def load_pose_prior(path: Path = PRIOR_FILE) -> PosePrior:
     """The pose prior shipped with the package, or another made by ``prior_builder``: SMPL's 23 joints, float64.

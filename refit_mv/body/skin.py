@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from refit_mv.body.model import BodyModel, BodyParams, PosedSkeleton, pose_features, pose_skeleton
+from refit_mv.body.model import BodyModel, PosedSkeleton, pose_features, pose_skeleton
+from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
 from refit_mv.kernels.compiling import array, serves
 from refit_mv.kernels.skeleton import SkinArrays, pose_frames

@@ -1,7 +1,6 @@
 """Detection over a whole session, into OpenPose-style files that a session reads back. Can be stopped and run again."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,10 @@ from jaxtyping import Float
 from refit_mv.detect.detector import Detector
 from refit_mv.errors import InputError
 from refit_mv.files import complete_or_absent
+from refit_mv.progress import Progress
 from refit_mv.session.detection_record import DetectionRecord, read_record, write_record
 from refit_mv.session.session import Session, frame_source
 from refit_mv.session.video import FrameSource
-
-Progress = Callable[[str, int, int], None]
 
 
 def run_detection(session: Session, detector: Detector, out_folder: Path, progress: Progress | None = None) -> Path:

@@ -159,9 +159,21 @@ def weighted_mean(
     return nearest_rotation((weights[..., None, None] * rotations).sum(-3))
 
 
+def between(first: Float[Tensor, "*#batch 3 3"], second: Float[Tensor, "*#batch 3 3"]) -> Float[Tensor, "... 3"]:
+    """The turn in ``first``'s own frame that leads to ``second``: ``first Exp(turn) = second``, radians."""
+    return log(first.transpose(-1, -2) @ second)
+
+
+def geodesic(
+    first: Float[Tensor, "*batch 3 3"], second: Float[Tensor, "*batch 3 3"], share: Float[Tensor, "*#batch"]
+) -> Float[Tensor, "*batch 3 3"]:
+    """The rotation so far (0 to 1, or beyond) on the shortest way from ``first`` to ``second``."""
+    return first @ exp(share[..., None] * between(first, second))
+
+
 def angle_between(first: Float[Tensor, "*batch 3 3"], second: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch"]:
     """Geodesic distance in radians, in [0, π]."""
-    return log(first.transpose(-1, -2) @ second).norm(dim=-1)
+    return between(first, second).norm(dim=-1)
 
 
 def align(source: Float[Tensor, "*batch 3"], target: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.geometry.rotations import to_6d
 from refit_mv.image.crop_camera import CropCamera
 from refit_mv.image.estimate import Estimate

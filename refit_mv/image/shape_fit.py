@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
 from torch import Tensor
 
-from refit_mv.body.model import BodyModel, BodyParams, vertices
+from refit_mv.body.model import BodyModel, vertices
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import Camera, CameraRig, StackedRig

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel, BodyParams, posed_joints, rest_joints, smpl_translation
+from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel, posed_joints, rest_joints, smpl_translation
+from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
 from refit_mv.files import complete_or_absent
 from refit_mv.geometry import rotations as so3

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS, PosedSkeleton, pose_skeleton
 
-STATURE = 1.70
 # Height of the ankle joint over the sole (Winter: 0.039 of stature).
 ANKLE_HEIGHT = 0.066
 

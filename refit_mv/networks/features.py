@@ -38,10 +38,6 @@ class IterationFeatures:
     gaze: Float[Tensor, "frame 3"]
 
 
-def _log_length(vector: Tensor) -> Tensor:
-    return torch.log(vector.norm(dim=-1) + 1e-3)
-
-
 def _weighted_mean(value: Tensor, weight: Tensor, dims: tuple[int, ...]) -> Tensor:
     return (value * weight).sum(dims) / weight.sum(dims).clamp_min(1e-6)
 

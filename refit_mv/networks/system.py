@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams, PosedSkeleton
+from refit_mv.body.model import PosedSkeleton
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import PosedLandmarks, pose_landmarks
 from refit_mv.geometry import rotations as so3
 from refit_mv.kernels.compiling import array, serves
@@ -94,7 +95,7 @@ class ClassicStep:
 
 def pose_tangent(scene: Scene, params: BodyParams) -> Float[Tensor, "frame tangent"]:
     """``Log(meanᵀ R)`` of every joint but the root."""
-    return so3.log(scene.pose_mean.transpose(-1, -2) @ params.rotations[:, 1:]).flatten(1)
+    return so3.between(scene.pose_mean, params.rotations[:, 1:]).flatten(1)
 
 
 @torch.no_grad()
@@ -300,7 +301,7 @@ def weighted_system(scene: Scene, here: Linearisation, weights: Weights) -> tupl
     size = here.tangent.shape[-1]
     pose = slice(6, 6 + size)
     root_from_world = here.params.rotations[:, 0].transpose(-1, -2)
-    from_target = so3.log(weights.target.rotations[:, 0].transpose(-1, -2) @ here.params.rotations[:, 0])
+    from_target = so3.between(weights.target.rotations[:, 0], here.params.rotations[:, 0])
     hessian, gradient, _, _ = evidence_matrix(here, weights.observation)
     add_priors(scene, here, hessian, gradient, weights.pose_prior, weights.shape_prior)
     hold = root_from_world.transpose(-1, -2) @ (weights.pelvis[..., None] * root_from_world)
@@ -365,7 +366,7 @@ def weight_balance(
         ..., 0
     ]
     # The root's target moves with its gradient through the tangent at the current root.
-    root_gap = so3.log(weights.target.rotations[:, 0].transpose(-1, -2) @ here.params.rotations[:, 0]) + delta[:, 3:6]
+    root_gap = so3.between(weights.target.rotations[:, 0], here.params.rotations[:, 0]) + delta[:, 3:6]
     joint_pull = weights.joint * (here.tangent + delta[:, pose] - weights.target_tangent)
     parts = [pelvis_pull, weights.root * root_gap, joint_pull + weights.pose_prior[:, None] * prior_pull + limits]
     if scene.with_shape:

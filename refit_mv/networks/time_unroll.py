@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.geometry import rotations as so3
 from refit_mv.networks.chain import REFERENCE_STEP, ChainFactor, ImplicitStep, TimeTies, factorise, solve, time_gradient
 from refit_mv.networks.evidence import Evidence
@@ -125,15 +125,7 @@ def bridged(params: BodyParams, seen: Bool[Tensor, " frame"], time: Timeline) ->
     share = ((clock - begin) / (end - begin).clamp_min(1e-6)).clamp(0, 1).flatten().to(params.pelvis.dtype)
     offset = (torch.arange(len(usable)) * frames)[:, None]
     a, b = (first + offset).flatten(), (last + offset).flatten()
-    turn = so3.log(params.rotations[a].transpose(-1, -2) @ params.rotations[b])
-    rotations = params.rotations[a] @ so3.exp(share[:, None, None] * turn)
-    pelvis = torch.lerp(params.pelvis[a], params.pelvis[b], share[:, None])
-    fill = ~usable.flatten()
-    return BodyParams(
-        torch.where(fill[:, None], pelvis, params.pelvis),
-        torch.where(fill[:, None, None, None], rotations, params.rotations),
-        params.shape,
-    )
+    return replace(params[a].blend(params[b], share), shape=params.shape).where(~usable.flatten(), params)
 
 
 def differences(params: BodyParams, tangent: Tensor, time: Timeline) -> Float[Tensor, "window interval unknown"]:
@@ -142,7 +134,7 @@ def differences(params: BodyParams, tangent: Tensor, time: Timeline) -> Float[Te
     """
     pelvis = time.apart(params.pelvis).diff(dim=1)
     root = time.apart(params.rotations[:, 0])
-    turn = so3.log(root[:, :-1].transpose(-1, -2) @ root[:, 1:])
+    turn = so3.between(root[:, :-1], root[:, 1:])
     joints = time.apart(tangent.unflatten(-1, (-1, 3)))
     change = joints.diff(dim=1)
     later = joints[:, 1:]

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import pose_landmarks
 from refit_mv.errors import InputError
 from refit_mv.networks.features import STATISTICS

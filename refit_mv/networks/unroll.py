@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.geometry import rotations as so3
 from refit_mv.kernels.compiling import array
 from refit_mv.kernels.moving import HoldingArrays, UpdateArrays, assembled_frames, held_frames
@@ -62,10 +62,6 @@ class Unrolled:
     @property
     def final(self) -> BodyParams:
         return self.predictions[-1]
-
-
-def _detached(params: BodyParams) -> BodyParams:
-    return BodyParams(params.pelvis.detach(), params.rotations.detach(), params.shape.detach())
 
 
 def shape_from_bones(here: Linearisation, change: Float[Tensor, "frame bone"]) -> Float[Tensor, "frame shape"]:
@@ -148,12 +144,6 @@ def layer_weights(
     )
 
 
-def _repeated(params: BodyParams, times: int) -> BodyParams:
-    return BodyParams(
-        *(tensor.repeat_interleave(times, 0) for tensor in (params.pelvis, params.rotations, params.shape))
-    )
-
-
 @dataclass(frozen=True, eq=False)
 class Recurrence:
     """Where the recurrent iterations ended: all their predictions, hidden states and context per frame, and the mean
@@ -208,7 +198,10 @@ def recur(
     params = start
     predictions: list[BodyParams] = []
     for iteration in range(min(skipped, options.iterations - 1), options.iterations):
-        here = linearise(lane_scene, lanes, _repeated(_detached(params), views) if views > 1 else _detached(params))
+        apart = params.detach()
+        if views > 1:
+            apart = apart.map(lambda values: values.repeat_interleave(views, 0))
+        here = linearise(lane_scene, lanes, apart)
         classic = classic_step(lane_scene, here, KERNELS[min(iteration, len(KERNELS) - 1)])
         features = iteration_features(lane_scene, here, classic, lanes.distance)
         update, hidden, context = network.recur(features, lane_embedding, scene.pooling, hidden)
@@ -271,7 +264,7 @@ def _layer(
     layer: int,
 ) -> _Layer:
     """Decide weights from where the body is, and take one Gauss–Newton step with them."""
-    here = linearise(scene, evidence, _detached(params))
+    here = linearise(scene, evidence, params.detach())
     with torch.no_grad():
         squared = (here.feedback.residual**2).sum(-1)
         base = confidence_weight(evidence.confidence) * (1 + squared / LAYER_KERNEL**2) ** -2
@@ -349,14 +342,9 @@ def _patched(unrolled: Unrolled, rows: Int[Tensor, " chosen"], more: _Layer) -> 
     def put(whole: Tensor, part: Tensor) -> Tensor:
         return whole.index_copy(0, rows, part)
 
-    def put_params(whole: BodyParams, part: BodyParams) -> BodyParams:
-        return BodyParams(
-            put(whole.pelvis, part.pelvis), put(whole.rotations, part.rotations), put(whole.shape, part.shape)
-        )
-
     step = put(torch.zeros_like(old.step), more.solution.step)
     solution = Solution(step, put(old.factor, more.solution.factor))
-    predictions = [*unrolled.predictions, put_params(unrolled.final, more.params)]
+    predictions = [*unrolled.predictions, unrolled.final.put(rows, more.params)]
     return replace(
-        unrolled, predictions=predictions, solution=solution, at=put_params(at, more.at), facts=put(facts, more.facts)
+        unrolled, predictions=predictions, solution=solution, at=at.put(rows, more.at), facts=put(facts, more.facts)
     )

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.networks.evidence import Evidence
 from refit_mv.networks.scene import Scene
 from refit_mv.networks.system import classic_step, limited, linearise, moved
@@ -22,7 +22,8 @@ from refit_mv.optimizers.refit import ReFit
 from refit_mv.solve.cores import over_cores
 from refit_mv.solve.gauss_newton import GaussNewton
 from refit_mv.solve.problem import FitProblem
-from refit_mv.solve.result import WELL_EXPLAINED, FitResult, FrameStatus, explained_share
+from refit_mv.solve.result import WELL_EXPLAINED, FitResult, explained_share
+from refit_mv.status import FrameStatus
 
 # A share of the evidence that is worth another fit: two keypoints of four views of 25.
 WORTH_A_FIT = 0.02
@@ -62,7 +63,7 @@ class AcceptingReFit:
             result = _take_over(result, stand_in, chosen, better)
             estimate = states.predictions[-1]
             taken = stand_in.params[better].to(estimate.pelvis.dtype)
-            states = replace(states, predictions=[_patched(estimate, chosen[better], taken)])
+            states = replace(states, predictions=[estimate.put(chosen[better], taken)])
         return replace(result, seconds=time.perf_counter() - began), states
 
 
@@ -96,14 +97,6 @@ def _one_step(scene: Scene, problem: FitProblem, params: BodyParams) -> Float[Te
     return explained_share(problem, stepped.to(problem.bearing.dtype))
 
 
-def _patched(params: BodyParams, frames: Tensor, new: BodyParams) -> BodyParams:
-    return BodyParams(
-        params.pelvis.index_copy(0, frames, new.pelvis),
-        params.rotations.index_copy(0, frames, new.rotations),
-        params.shape.index_copy(0, frames, new.shape),
-    )
-
-
 def _take_over(result: FitResult, stand_in: FitResult, chosen: Tensor, better: Bool[Tensor, " chosen"]) -> FitResult:
     """The classic result in the chosen frames where it explains more."""
     frames, rows = chosen[better], torch.nonzero(better)[:, 0]
@@ -117,7 +110,7 @@ def _take_over(result: FitResult, stand_in: FitResult, chosen: Tensor, better: B
 
     return replace(
         result,
-        params=_patched(result.params, frames, stand_in.params[better]),
+        params=result.params.put(frames, stand_in.params[better]),
         status=tuple(status),
         cost=patched(result.cost, stand_in.cost),
         joint_covariance=patched(result.joint_covariance, stand_in.joint_covariance),

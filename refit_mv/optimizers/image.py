@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
 from refit_mv.geometry.transforms import RigidTransform
 from refit_mv.image.crop_reading import CropReader, Crops

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.networks.evidence import Evidence
 from refit_mv.networks.features import statistics
 from refit_mv.networks.frame_network import ReFitNetwork
@@ -180,19 +180,9 @@ def _cleaned(params: BodyParams, initial: BodyParams) -> BodyParams:
     """Back to the caller's precision with rotations orthonormal to it; frames that went astray (not finite) keep their
     start.
     """
-    finite = torch.isfinite(params.rotations).flatten(1).all(-1) & torch.isfinite(params.pelvis).all(-1)
-    finite = finite & torch.isfinite(params.shape).all(-1)
     # Copies, because tensors made in inference mode are good for nothing else.
-    kind = initial.pelvis.dtype
-    double = BodyParams(
-        params.pelvis.to(kind, copy=True), params.rotations.to(kind, copy=True), params.shape.to(kind, copy=True)
-    )
-    rotations = torch.where(finite[:, None, None, None], _orthonormal(double.rotations), initial.rotations)
-    return BodyParams(
-        torch.where(finite[:, None], double.pelvis, initial.pelvis),
-        rotations,
-        torch.where(finite[:, None], double.shape, initial.shape),
-    )
+    copied = params.map(lambda values: values.to(initial.pelvis.dtype, copy=True))
+    return replace(copied, rotations=_orthonormal(copied.rotations)).where(params.finite, initial)
 
 
 def _orthonormal(rotations: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
 from refit_mv.networks.evidence import Evidence
 from refit_mv.networks.scene import Scene
@@ -25,10 +25,11 @@ from refit_mv.solve.cores import over_cores
 from refit_mv.solve.gaps import bridged_frames, interpolated, seen_frames
 from refit_mv.solve.normal_equations import frame_cost
 from refit_mv.solve.problem import FitProblem
-from refit_mv.solve.result import FitResult, FrameStatus, explained_share, judge
+from refit_mv.solve.result import FitResult, explained_share, judge
 from refit_mv.solve.sequence_fit import SequenceOptions
 from refit_mv.solve.swaps import find_swaps, undo_swaps
 from refit_mv.solve.windows import Windows, windows_over
+from refit_mv.status import FrameStatus
 
 
 @cache
@@ -89,7 +90,7 @@ class SequenceReFit:
             near = more.any(-1).any(-1)
             # Bent frames begin again from what their neighbours say.
             begin = interpolated(params, seen & ~near).to(estimate.pelvis.dtype)
-            states = replace(states, predictions=[_chosen(near, begin, estimate)])
+            states = replace(states, predictions=[begin.where(near, estimate)])
             params, covariance = self._windows(problem, states, seen | bridged, step)
         explained = explained_share(problem, params)
         statuses = judge(problem, params, covariance, explained)
@@ -154,8 +155,7 @@ class SequenceReFit:
             raw = drawn_joint_covariance(scene, unrolled)
             covariance = corrected_covariance(scene, raw, unrolled.facts, correction)
         final = unrolled.final
-        finite = torch.isfinite(final.pelvis).all(-1) & torch.isfinite(final.rotations).flatten(1).all(-1)
-        params = _chosen(finite, final, estimate)
+        params = final.where(final.finite, estimate)
         return params[slice(count, None)], torch.nan_to_num(covariance[count:], nan=1.0, posinf=1.0)
 
 
@@ -166,11 +166,3 @@ def _status(found: FrameStatus, alone: FrameStatus, bridged: bool) -> FrameStatu
     if bridged:
         return FrameStatus.BRIDGED
     return FrameStatus.CLASSIC if alone is FrameStatus.CLASSIC and found is FrameStatus.FITTED else found
-
-
-def _chosen(which: Bool[Tensor, " frame"], one: BodyParams, other: BodyParams) -> BodyParams:
-    return BodyParams(
-        torch.where(which[:, None], one.pelvis, other.pelvis),
-        torch.where(which[:, None, None, None], one.rotations, other.rotations),
-        torch.where(which[:, None], one.shape, other.shape),
-    )

@@ -17,7 +17,7 @@ from scipy import optimize
 from scipy.sparse import block_diag, bmat, csr_matrix, diags
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import offset_jacobian, shape_jacobian
 from refit_mv.geometry import rotations as so3
 from refit_mv.geometry.triangulation import ray_projector
@@ -25,10 +25,11 @@ from refit_mv.ranges import require_positive
 from refit_mv.solve.gaps import bridged_frames, seen_frames
 from refit_mv.solve.normal_equations import frame_cost, pose_tangent, rows
 from refit_mv.solve.problem import FitProblem
-from refit_mv.solve.result import FitResult, FrameStatus, explained_share, judge
+from refit_mv.solve.result import FitResult, explained_share, judge
 from refit_mv.solve.shared_shape import common_precision, mean_shape
 from refit_mv.solve.uncertainty import joint_covariance
 from refit_mv.solve.unknowns import ParameterVector
+from refit_mv.status import FrameStatus
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ class Scipy:
             terms.append((path.predicted, options.pelvis_acceleration * step**2, options.turn_acceleration * step**2))
         residuals, jacobians = [], []
         for target, move_sigma, turn_sigma in terms:
-            turn = so3.log(target.rotations.transpose(-1, -2) @ params.rotations)
+            turn = so3.between(target.rotations, params.rotations)
             residuals.append(
                 torch.cat([(params.pelvis - target.pelvis) / move_sigma, turn.flatten(1) / turn_sigma], -1)
             )

@@ -16,9 +16,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from refit_mv.body.keypoint_sets import KeypointSet
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
-from refit_mv.geometry import rotations as so3
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.networks.evidence import Evidence
 from refit_mv.networks.scene import Scene
@@ -34,7 +34,8 @@ from refit_mv.ranges import require_not_negative, require_positive
 from refit_mv.solve.gaps import seen_frames
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions, FitProblem, build_problem
-from refit_mv.solve.result import FitResult, FrameStatus, explained_share, judge
+from refit_mv.solve.result import FitResult, explained_share, judge
+from refit_mv.status import FrameStatus
 
 # Where the motion is heading is nearly right: the iteration with the widest kernel would only loosen it.
 WARM_SKIPPED = 1
@@ -205,12 +206,7 @@ class FitStream:
         before = person.moments[-2]
         share = (time - last.time) / max(last.time - before.time, 1e-6)
         share = min(share, 2.0)
-        turn = so3.log(before.answer.rotations.mT @ last.answer.rotations)
-        return BodyParams(
-            last.answer.pelvis + share * (last.answer.pelvis - before.answer.pelvis),
-            last.answer.rotations @ so3.exp(share * turn),
-            last.answer.shape,
-        )
+        return before.answer.blend(last.answer, last.answer.pelvis.new_tensor([1 + share]))
 
     def _fit(
         self, time: float, person: _Person, problem: FitProblem, start: BodyParams, scene: Scene, seen: bool

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyModel, BodyParams, vertices
+from refit_mv.body.model import BodyModel, vertices
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import landmark_skin
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig

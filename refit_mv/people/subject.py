@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.evidence import Evidence
 from refit_mv.solve.initialise import initialise

@@ -6,18 +6,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import LandmarkSkin, pose_landmarks
 from refit_mv.geometry.camera import CameraRig, StackedRig
 from refit_mv.geometry.projection import project
 from refit_mv.people.evidence import Evidence
 from refit_mv.people.subject import Subject, spread_frames
+from refit_mv.session.observations import CONFIDENT
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions
 from refit_mv.solve.result import Optimizer
-
-# Keypoints of less confidence are guesses and measure nothing.
-CONFIDENT = 0.3
 
 
 def pixel_error(

@@ -8,8 +8,9 @@ from importlib.resources import files
 import numpy as np
 
 from refit_mv.report import charts, measures
-from refit_mv.report.quality import CONFIDENT, QualityReport
+from refit_mv.report.quality import QualityReport
 from refit_mv.report.verdict import Finding, FrameToCheck, Verdict, disagreeing_views, frames_to_check, verdict
+from refit_mv.session.observations import CONFIDENT
 
 # Colours of the lines, told apart by colour-blind people and readable on light and dark ground.
 BLUE, ORANGE, GREEN = "var(--blue)", "var(--orange)", "var(--green)"

@@ -8,11 +8,9 @@ from jaxtyping import Bool, Float, Int
 
 from refit_mv.body.limbs import LIMBS
 from refit_mv.geometry.camera import CameraRig
+from refit_mv.session.observations import CONFIDENT
 
 STATUSES = ("fitted", "classic", "bridged", "uncertain", "failed", "absent")
-# Keypoints above this confidence count in every figure: below it, detectors of the OpenPose and RTMPose families are
-# guessing.
-CONFIDENT = 0.3
 
 
 @dataclass(frozen=True, eq=False)

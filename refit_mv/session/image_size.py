@@ -6,6 +6,7 @@ from jaxtyping import Float
 
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import Camera
+from refit_mv.session.observations import CONFIDENT
 
 # Encoders pad to whole blocks of 16 pixels and calibrations quote either size (1080 and 1088 in Pose2Sim's demo): no
 # harm up to here.
@@ -15,7 +16,6 @@ ASPECT_TOLERANCE = 0.02
 # Detectors guess points outside the picture when a person is cut off, but not many, and not far.
 MARGIN = 0.2
 OUTSIDE_SHARE = 0.2
-CONFIDENT = 0.3
 # Largest coordinate at which all of a view's points look normalised to 0…1.
 NORMALISED = 2.0
 

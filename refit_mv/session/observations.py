@@ -9,6 +9,10 @@ from jaxtyping import Float, Int
 from refit_mv.body.keypoint_sets import KeypointSet
 from refit_mv.errors import InputError
 
+# Keypoints above this confidence count in every figure: below it, detectors of the OpenPose and RTMPose families are
+# guessing.
+CONFIDENT = 0.3
+
 
 @dataclass(frozen=True, eq=False)
 class Observations:

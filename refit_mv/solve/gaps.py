@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
-from refit_mv.geometry import rotations as so3
+from refit_mv.body.params import BodyParams
 from refit_mv.solve.result import FEWEST_LANDMARKS
 
 
@@ -46,17 +45,4 @@ def interpolated(params: BodyParams, known: Bool[Tensor, " frame"]) -> BodyParam
     before, after = torch.where(before < 0, after, before), torch.where(after > last, before, after)
     place = torch.arange(len(known), device=known.device)
     share = ((place - before) / (after - before).clamp_min(1)).to(params.pelvis)
-    a, b = params[before], params[after]
-    turn = so3.log(a.rotations.mT @ b.rotations)
-    filled = BodyParams(
-        a.pelvis + share[:, None] * (b.pelvis - a.pelvis),
-        a.rotations @ so3.exp(share[:, None, None] * turn),
-        a.shape + share[:, None] * (b.shape - a.shape),
-    )
-
-    def keep(new: Tensor, old: Tensor) -> Tensor:
-        return torch.where(known.view(-1, *[1] * (old.ndim - 1)), old, new)
-
-    return BodyParams(
-        keep(filled.pelvis, params.pelvis), keep(filled.rotations, params.rotations), keep(filled.shape, params.shape)
-    )
+    return params.where(known, params[before].blend(params[after], share))

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.ranges import require_not_negative, require_positive
 from refit_mv.solve.cores import over_cores
 from refit_mv.solve.normal_equations import NormalEquations, frame_cost, linearise, step
@@ -49,10 +49,6 @@ class GaussNewtonOptions:
         return self.widest_kernel * (final / self.widest_kernel) ** (iteration / self.annealing)
 
 
-def _keep(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    return torch.where(better.view(-1, *[1] * (new.ndim - 1)), new, old)
-
-
 def damped_step(normal: NormalEquations, damping: Float[Tensor, " frame"]) -> Float[Tensor, "frame unknown"]:
     """Levenberg–Marquardt step (Marquardt's diagonal scaling). A frame whose matrix cannot be factored gets a zero
     step.
@@ -86,11 +82,7 @@ def descend(
         trial_feedback = part.feedback(trial)
         trial_cost = frame_cost(part, trial, trial_feedback, kernel)
         better = trial_cost < cost
-        params = BodyParams(
-            _keep(better, trial.pelvis, params.pelvis),
-            _keep(better, trial.rotations, params.rotations),
-            _keep(better, trial.shape, params.shape),
-        )
+        params = trial.where(better, params)
         damping = torch.where(better, damping / 5, damping * 8).clamp(1e-8, 1e8)
         new_cost = torch.where(better, trial_cost, cost)
         cost_of_all[active] = new_cost
@@ -98,7 +90,7 @@ def descend(
             trace.append(cost_of_all.clone())
         settled = better & (cost - trial_cost <= options.tolerance * cost) | (damping >= 1e7)
         if iteration >= options.annealing and bool(settled.any()):
-            done = _scatter(done, active[settled], params[settled])
+            done = done.put(active[settled], params[settled])
             left = ~settled
             active, part, params, damping = active[left], part.frames(left), params[left], damping[left]
             if len(active) == 0:
@@ -109,16 +101,8 @@ def descend(
         else:
             feedback = part.feedback(params)
     if len(active):
-        done = _scatter(done, active, params)
+        done = done.put(active, params)
     return done, cost_of_all
-
-
-def _scatter(whole: BodyParams, index: Tensor, part: BodyParams) -> BodyParams:
-    return BodyParams(
-        whole.pelvis.index_copy(0, index, part.pelvis),
-        whole.rotations.index_copy(0, index, part.rotations),
-        whole.shape.index_copy(0, index, part.shape),
-    )
 
 
 @dataclass(frozen=True)

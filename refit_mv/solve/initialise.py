@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams, tree_levels
+from refit_mv.body.model import tree_levels
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import pose_landmarks
 from refit_mv.geometry import rotations as so3
 from refit_mv.geometry.triangulation import intersect, triangulate
@@ -65,16 +66,13 @@ def _initialise(problem: FitProblem) -> BodyParams:
     if bool(undetermined.any()):
         chosen = torch.nonzero(undetermined)[:, 0]
         better = _best_heading(problem.frames(chosen), start[chosen], points[chosen], weight[chosen])
-        start = BodyParams(
-            start.pelvis.index_copy(0, chosen, better.pelvis),
-            start.rotations.index_copy(0, chosen, better.rotations),
-            start.shape,
-        )
+        # Headings settle where the body stands; its shape is still the mean.
+        start = start.put(chosen, replace(better, shape=start.shape[chosen]))
     return _limbs(problem, start, points, weight)
 
 
 def _mean_pose(problem: FitProblem) -> BodyParams:
-    rest = BodyParams.rest(problem.body, len(problem), problem.bearing.dtype, problem.bearing.device)
+    rest = problem.body.rest(len(problem), problem.bearing.dtype, problem.bearing.device)
     rotations = rest.rotations.clone()
     rotations[:, 1:] = problem.pose_term.mean
     return replace(rest, rotations=rotations)

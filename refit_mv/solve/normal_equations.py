@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import LandmarkSkin, PosedLandmarks, rotation_jacobian, shape_jacobian
 from refit_mv.geometry import rotations as so3
 from refit_mv.geometry.triangulation import ray_projector
@@ -37,7 +37,7 @@ def robust_weight(feedback: Feedback, kernel: float) -> Float[Tensor, "frame vie
 
 def pose_tangent(problem: FitProblem, params: BodyParams) -> Float[Tensor, "frame tangent"]:
     """Pose in the tangent space of the prior's mean: ``Log(meanᵀ R)`` of every joint but the root."""
-    return so3.log(problem.pose_term.mean.transpose(-1, -2) @ params.rotations[:, 1:]).flatten(1)
+    return so3.between(problem.pose_term.mean, params.rotations[:, 1:]).flatten(1)
 
 
 def limit_excess(problem: FitProblem, tangent: Float[Tensor, "frame tangent"]) -> Float[Tensor, "frame tangent"]:

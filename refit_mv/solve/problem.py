@@ -18,7 +18,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import PosePrior, prior_for, whitener
 from refit_mv.body.skin import LandmarkSkin, PosedLandmarks, landmark_skin, pose_landmarks
 from refit_mv.geometry.camera import CameraRig, StackedRig

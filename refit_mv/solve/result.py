@@ -1,49 +1,15 @@
 """What an optimizer hands back, and how far to trust it."""
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.solve.problem import Feedback, FitProblem
-
-
-class Presence(StrEnum):
-    """``seen``: there was evidence. ``bridged``: nobody saw the person, the motion before and after carries them.
-    ``absent``: nothing is known.
-    """
-
-    SEEN = "seen"
-    BRIDGED = "bridged"
-    ABSENT = "absent"
-
-
-class FrameStatus(StrEnum):
-    """``fitted``: trust it. ``uncertain``: one view only, evidence too thin to fix the body, or too much of it
-    unexplained. ``failed``: the body does not explain what was seen. ``absent``: nothing was seen. ``classic``: trust
-    it; the learned optimizer explained less of this frame than the classic one, whose result it is. ``bridged``:
-    nothing was seen; the motion before and after carries it.
-    """
-
-    FITTED = "fitted"
-    UNCERTAIN = "uncertain"
-    FAILED = "failed"
-    ABSENT = "absent"
-    CLASSIC = "classic"
-    BRIDGED = "bridged"
-
-    @property
-    def presence(self) -> Presence:
-        """What a frame's result rests on."""
-        known = {FrameStatus.BRIDGED: Presence.BRIDGED, FrameStatus.ABSENT: Presence.ABSENT}
-        return known.get(self, Presence.SEEN)
-
-
-STATUS_CODES, PRESENCE_CODES = tuple(FrameStatus), tuple(Presence)
+from refit_mv.status import FrameStatus
 
 # Fewer seen landmarks than this say nothing about a whole body.
 FEWEST_LANDMARKS = 5

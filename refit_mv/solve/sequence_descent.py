@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.solve.chain import ChainSystem, factorise, solve
 from refit_mv.solve.normal_equations import frame_cost, linearise, step
 from refit_mv.solve.problem import FitProblem
@@ -89,7 +89,7 @@ def descend_chains(
         trial = step(problem.frames, params, delta.flatten(0, 1))
         trial_cost = problem.cost(trial, kernel)
         better = trial_cost < cost
-        params = _kept(better, trial, params, problem.times.shape[1])
+        params = trial.where(better.repeat_interleave(problem.times.shape[1]), params)
         damping = torch.where(better, damping / EASE, damping * STIFFEN).clamp_min(1e-8)
         gain = torch.where(better, cost - trial_cost, torch.zeros_like(cost))
         settled = better & (gain <= tolerance * cost) | (damping > STUCK)
@@ -110,12 +110,3 @@ def chain_covariance(
     floor = 1e-6 * torch.eye(system.gradient.shape[-1], dtype=system.gradient.dtype, device=system.gradient.device)
     factor = factorise(ChainSystem(system.diagonal + floor, system.lower, system.gradient, system.second))
     return factor.marginal_covariance().flatten(0, 1)
-
-
-def _kept(better: Bool[Tensor, " chain"], new: BodyParams, old: BodyParams, length: int) -> BodyParams:
-    frames = better.repeat_interleave(length)
-
-    def keep(a: Tensor, b: Tensor) -> Tensor:
-        return torch.where(frames.view(-1, *[1] * (a.ndim - 1)), a, b)
-
-    return BodyParams(keep(new.pelvis, old.pelvis), keep(new.rotations, old.rotations), keep(new.shape, old.shape))

@@ -8,17 +8,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.ranges import require_not_negative, require_positive
 from refit_mv.solve.cores import over_cores
 from refit_mv.solve.gaps import bridged_frames, interpolated, seen_frames
 from refit_mv.solve.normal_equations import frame_cost
 from refit_mv.solve.problem import FitProblem
-from refit_mv.solve.result import FitResult, FrameStatus, explained_share, judge
+from refit_mv.solve.result import FitResult, explained_share, judge
 from refit_mv.solve.sequence_descent import ChainProblem, chain_covariance, descend_chains
 from refit_mv.solve.swaps import find_swaps, undo_swaps
 from refit_mv.solve.uncertainty import carried_to_joints
 from refit_mv.solve.windows import Windows, windows_over
+from refit_mv.status import FrameStatus
 
 # What all frames get wrong alike (shape, landmark offsets, a detector's habits) no number of neighbours averages away:
 # a standard deviation of a joint per axis, metres. Without it 54 % of the joints' errors lay within one standard

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.geometry import rotations as so3
 from refit_mv.solve.chain import ChainSystem
 
@@ -74,7 +74,7 @@ def rates(
 ) -> Float[Tensor, "chain interval part 3"]:
     """Rates alone, for costs."""
     moved = pelvis[:, 1:] - pelvis[:, :-1]
-    turned = so3.log(rotations[:, :-1].mT @ rotations[:, 1:])
+    turned = so3.between(rotations[:, :-1], rotations[:, 1:])
     return torch.cat([moved[:, :, None], turned], dim=2) / times.diff(dim=1)[..., None, None]
 
 
@@ -95,7 +95,7 @@ def linearised_rates(
     by_later = so3.right_jacobian_inverse(turned)
     # A right perturbation of the earlier rotation acts from the left: its Jacobian is the transpose.
     by_earlier = -by_later.mT
-    inner = so3.right_jacobian(so3.log(mean.mT @ rotations[:, :, 1:]))
+    inner = so3.right_jacobian(so3.between(mean, rotations[:, :, 1:]))
     by_later = torch.cat([by_later[:, :, :1], by_later[:, :, 1:] @ inner[:, 1:]], dim=2)
     by_earlier = torch.cat([by_earlier[:, :, :1], by_earlier[:, :, 1:] @ inner[:, :-1]], dim=2)
     eye = torch.eye(3, dtype=rate.dtype, device=rate.device).expand(chains, frames - 1, 1, 3, 3)

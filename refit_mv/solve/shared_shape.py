@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import LandmarkSkin, PosedLandmarks, offset_jacobian, shape_jacobian
 from refit_mv.solve.normal_equations import (
     frame_cost,

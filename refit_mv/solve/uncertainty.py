@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import LandmarkSkin, pose_landmarks
 from refit_mv.solve.normal_equations import landmark_jacobian, linearise, pose_tangent
 from refit_mv.solve.problem import FitProblem

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.geometry import rotations as so3
 
 
@@ -38,8 +38,8 @@ class ParameterVector:
 
     def pack(self, params: BodyParams) -> Float[Tensor, "frame unknown"]:
         """The vector of given parameters; the inverse of ``unpack``."""
-        root = so3.log(self.base.rotations[:, 0].transpose(-1, -2) @ params.rotations[:, 0])
-        joints = so3.log(self.mean.transpose(-1, -2) @ params.rotations[:, 1:]).flatten(1)
+        root = so3.between(self.base.rotations[:, 0], params.rotations[:, 0])
+        joints = so3.between(self.mean, params.rotations[:, 1:]).flatten(1)
         parts = [params.pelvis - self.base.pelvis, root, joints]
         if self.with_shape:
             parts.append(params.shape)

@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
-from refit_mv.geometry import rotations as so3
+from refit_mv.body.params import BodyParams
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,16 +28,7 @@ class Windows:
 
     def join(self, params: BodyParams) -> BodyParams:
         """One motion from that of all windows: positions blended linearly, rotations along geodesics."""
-        a, b = params[self.own], params[self.other]
-        share = self.share.to(params.pelvis)
-        turn = so3.log(a.rotations.mT @ b.rotations)
-        return BodyParams(
-            a.pelvis + share[:, None] * (b.pelvis - a.pelvis),
-            torch.where(
-                (share == 0)[:, None, None, None], a.rotations, a.rotations @ so3.exp(share[:, None, None] * turn)
-            ),
-            a.shape + share[:, None] * (b.shape - a.shape),
-        )
+        return params[self.own].blend(params[self.other], self.share.to(params.pelvis))
 
     def join_values(self, values: Tensor) -> Tensor:
         """Anything else that a window has for every place (first axis: the flattened places), blended linearly."""

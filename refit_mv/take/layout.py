@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from refit_mv.body.limbs import LIMBS
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.people.subject import Subject
-from refit_mv.solve.result import PRESENCE_CODES, STATUS_CODES, FitResult, FrameStatus
+from refit_mv.solve.result import FitResult
+from refit_mv.status import PRESENCE_CODES, STATUS_CODES, FrameStatus
 from refit_mv.take.store import Field, ResultStore
 
 

@@ -13,8 +13,9 @@ from smplx.vertex_ids import vertex_ids
 
 from refit_mv.body.files import expected_parents, load_body
 from refit_mv.body.landmarks import LANDMARK_NAMES
-from refit_mv.body.model import BodyModel, BodyParams, smpl_translation, vertices
+from refit_mv.body.model import BodyModel, smpl_translation, vertices
 from refit_mv.body.open_body import OPEN_BODY_FILE, open_body
+from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
 
 torch.set_num_threads(1)

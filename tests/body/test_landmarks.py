@@ -10,8 +10,9 @@ from scipy.spatial.transform import Rotation
 from refit_mv.body.joint_centres import descendants, joint_centre_row
 from refit_mv.body.landmark_transfer import landmarks_for, nearest_on_triangles
 from refit_mv.body.landmarks import LANDMARK_NAMES, mirrored_landmark
-from refit_mv.body.model import BodyModel, BodyParams, posed_joints, vertices
+from refit_mv.body.model import BodyModel, posed_joints, vertices
 from refit_mv.body.open_body import open_body
+from refit_mv.body.params import BodyParams
 
 torch.set_num_threads(1)
 

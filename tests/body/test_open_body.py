@@ -7,8 +7,9 @@ import torch
 from scipy.spatial.transform import Rotation
 from smplx.utils import Struct
 
-from refit_mv.body.model import BodyModel, BodyParams, posed_joints, rest_joints, smpl_translation, vertices
+from refit_mv.body.model import BodyModel, posed_joints, rest_joints, smpl_translation, vertices
 from refit_mv.body.open_body import OPEN_BODY_FILE, open_body
+from refit_mv.body.params import BodyParams
 
 torch.set_num_threads(1)
 
@@ -181,7 +182,7 @@ def test_proportions_vary_beside_stature(body: BodyModel) -> None:
 
 
 def test_bending_keeps_volume_and_tears_nothing(body: BodyModel) -> None:
-    params = BodyParams.rest(body, 1)
+    params = body.rest(1)
     for name, turn in (
         ("left_elbow", [0.0, -90.0, 0.0]),
         ("left_shoulder", [0.0, 0.0, -70.0]),

@@ -13,7 +13,6 @@ from refit_mv.body.priors import (
     PRIOR_FILE,
     UNKNOWN_JOINT_SIGMA,
     PosePrior,
-    ShapePrior,
     arranged,
     load_pose_prior,
     prior_for,
@@ -173,8 +172,3 @@ def test_damaged_files_are_refused(tmp_path: Path, prior: PosePrior) -> None:
     )
     with pytest.raises(InputError, match="23 joints"):
         load_pose_prior(other)
-
-
-def test_shape_prior_is_standard_normal() -> None:
-    shape = torch.tensor([[1.0, -2.0]])
-    torch.testing.assert_close(ShapePrior().residual(shape), shape)

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from refit_mv.body.keypoint_sets import keypoint_set
-from refit_mv.body.model import BodyModel, BodyParams, vertices
+from refit_mv.body.model import BodyModel, vertices
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import (
     LandmarkSkin,
     landmark_skin,

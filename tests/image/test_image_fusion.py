@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.geometry import rotations as so3
 from refit_mv.geometry.transforms import RigidTransform
 from refit_mv.image.crop_camera import CropCamera

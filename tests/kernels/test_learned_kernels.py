@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
 from refit_mv.body.open_body import open_body
+from refit_mv.body.params import BodyParams
 from refit_mv.geometry import rotations as so3
 from refit_mv.networks.evidence import Evidence
 from refit_mv.networks.features import iteration_features, observation_features, statistics

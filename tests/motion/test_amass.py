@@ -8,8 +8,9 @@ import torch
 from smplx.utils import Struct
 from smplx.vertex_ids import vertex_ids
 
-from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS, BodyModel, BodyParams, posed_joints, vertices
+from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS, BodyModel, posed_joints, vertices
 from refit_mv.body.open_body import open_body
+from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
 from refit_mv.geometry import rotations as so3
 from refit_mv.motion.amass import (

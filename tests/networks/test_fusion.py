@@ -2,7 +2,7 @@
 
 import torch
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.geometry import rotations as so3
 from refit_mv.networks.evidence import Evidence
 from refit_mv.networks.fusion import fuse_params, view_share

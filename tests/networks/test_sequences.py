@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from refit_mv.body.model import BodyParams
 from refit_mv.body.open_body import open_body
+from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.errors import InputError
 from refit_mv.geometry import rotations as so3

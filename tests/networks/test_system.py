@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import shape_jacobian
 from refit_mv.geometry import rotations as so3
 from refit_mv.networks.evidence import Evidence

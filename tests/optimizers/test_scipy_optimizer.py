@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from refit_mv.body.model import BodyModel, BodyParams, posed_joints
+from refit_mv.body.model import BodyModel, posed_joints
+from refit_mv.body.params import BodyParams
 from refit_mv.geometry.rotations import angle_between, exp
 from refit_mv.optimizers.scipy_optimizer import Scipy, ScipyOptions, grouped_loss, predict
 from refit_mv.solve.gauss_newton import GaussNewton, GaussNewtonOptions

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from refit_mv.body.keypoint_sets import keypoint_set
-from refit_mv.body.model import BodyParams, posed_joints
+from refit_mv.body.model import posed_joints
 from refit_mv.body.open_body import open_body
+from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.errors import InputError
 from refit_mv.networks.frame_network import NetworkOptions
@@ -21,7 +22,8 @@ from refit_mv.optimizers.refit_over_time import SequenceReFit
 from refit_mv.solve.gauss_newton import GaussNewton
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import FitProblem, build_problem
-from refit_mv.solve.result import FitResult, FrameStatus
+from refit_mv.solve.result import FitResult
+from refit_mv.status import FrameStatus
 from refit_mv.workshop.synthetic.detector_noise import detector_noise, limb_mirror
 from refit_mv.workshop.synthetic.motions import sampled_motion
 from refit_mv.workshop.synthetic.rigs import random_rig

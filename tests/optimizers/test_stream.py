@@ -6,15 +6,16 @@ import pytest
 import torch
 
 from refit_mv.body.keypoint_sets import keypoint_set
-from refit_mv.body.model import BodyParams, posed_joints
+from refit_mv.body.model import posed_joints
 from refit_mv.body.open_body import open_body
+from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.errors import InputError
 from refit_mv.networks.time_network import SequenceNetwork, SequenceOptions
 from refit_mv.networks.time_weights import save_sequence_network
 from refit_mv.networks.weights_file import load_network
 from refit_mv.optimizers.stream import FitStream, FrameObservations, StreamOptions
-from refit_mv.solve.result import FrameStatus
+from refit_mv.status import FrameStatus
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
 from refit_mv.workshop.synthetic.motions import sampled_motion
 from refit_mv.workshop.synthetic.rigs import random_rig

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people import association

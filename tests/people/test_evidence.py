@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
 from refit_mv.errors import InputError
 from refit_mv.people.evidence import apparent_stature, check_stature, evidence_on, stature
 from refit_mv.solve.problem import CostOptions
@@ -63,7 +63,7 @@ def test_one_view_says_nothing_about_units(body: BodyModel, noisy_session: Synth
 
 
 def test_stature_follows_shape(body: BodyModel) -> None:
-    rest = BodyParams.rest(body, 1)
+    rest = body.rest(1)
     template = float(body.template[:, 1].max() - body.template[:, 1].min())
     assert stature(body, rest) == pytest.approx(template, abs=1e-9)
     taller = replace(rest, shape=rest.shape + torch.eye(body.shape_count, dtype=torch.float64)[:1])

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from refit_mv.body.model import BodyParams, vertices
+from refit_mv.body.model import vertices
 from refit_mv.body.open_body import open_body
+from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import Camera
 from refit_mv.geometry.rotations import exp
@@ -128,7 +129,7 @@ def test_silhouette_check_notices_a_missing_lens_and_a_shift_of_20_px() -> None:
 
 def test_the_open_body_is_drawn_in_place() -> None:
     body, view = open_body(), camera()
-    params = BodyParams.rest(body, 1)
+    params = body.rest(1)
     # Upside down in camera axes: y points down there. 3.4 m away, feet near the lower edge where the lens bends.
     turned = params.rotations.clone()
     turned[:, 0] = view.cam_from_world.rotation.T @ torch.diag(torch.tensor([1.0, -1.0, -1.0]).double())

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from refit_mv.body.model import BodyModel, BodyParams, posed_joints
+from refit_mv.body.model import BodyModel, posed_joints
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import pose_landmarks
 from refit_mv.geometry.rotations import exp
 from refit_mv.geometry.transforms import RigidTransform
@@ -15,7 +16,8 @@ from refit_mv.solve import normal_equations
 from refit_mv.solve.gauss_newton import GaussNewton, GaussNewtonOptions, descend
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions, FitProblem
-from refit_mv.solve.result import FitResult, FrameStatus
+from refit_mv.solve.result import FitResult
+from refit_mv.status import FrameStatus
 from refit_mv.workshop.synthetic.session import SyntheticSession, moved
 
 POSES, BLOCKS = 64, 4

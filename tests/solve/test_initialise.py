@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from refit_mv.body.keypoint_sets import keypoint_set
-from refit_mv.body.model import BodyModel, BodyParams, posed_joints
+from refit_mv.body.model import BodyModel, posed_joints
+from refit_mv.body.params import BodyParams
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.rotations import exp
 from refit_mv.solve.gauss_newton import GaussNewton
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions, FitProblem
-from refit_mv.solve.result import FrameStatus
+from refit_mv.status import FrameStatus
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
 from refit_mv.workshop.synthetic.rigs import random_rig, ring_rig
 from refit_mv.workshop.synthetic.session import SyntheticSession, observe

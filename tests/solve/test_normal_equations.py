@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.geometry.rotations import angle_between, exp
 from refit_mv.geometry.transforms import RigidTransform
 from refit_mv.solve import normal_equations

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import prior_for
 from refit_mv.geometry.rotations import exp, log
 from refit_mv.solve.chain import ChainSystem, factorise, solve

@@ -12,8 +12,9 @@ from refit_mv.body.priors import load_pose_prior
 from refit_mv.solve.gauss_newton import GaussNewton, GaussNewtonOptions
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import FitProblem
-from refit_mv.solve.result import FitResult, FrameStatus, Presence
+from refit_mv.solve.result import FitResult
 from refit_mv.solve.sequence_fit import SequenceOptions
+from refit_mv.status import FrameStatus, Presence
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
 from refit_mv.workshop.synthetic.motions import sampled_motion
 from refit_mv.workshop.synthetic.rigs import ring_rig

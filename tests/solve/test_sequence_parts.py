@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from refit_mv.body.limbs import LIMBS, exchanged
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.geometry.rotations import exp
 from refit_mv.solve.gaps import bridged_frames, interpolated

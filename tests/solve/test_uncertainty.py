@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from refit_mv.body.keypoint_sets import keypoint_set
-from refit_mv.body.model import BodyModel, BodyParams, posed_joints
+from refit_mv.body.model import BodyModel, posed_joints
+from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import prior_for, sample
 from refit_mv.solve.gauss_newton import GaussNewton, GaussNewtonOptions
 from refit_mv.solve.problem import CostOptions, FitProblem
-from refit_mv.solve.result import FrameStatus
 from refit_mv.solve.uncertainty import joint_covariance
+from refit_mv.status import FrameStatus
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
 from refit_mv.workshop.synthetic.rigs import ring_rig
 from refit_mv.workshop.synthetic.session import SyntheticSession, observe
@@ -28,7 +29,7 @@ def drawn(body: BodyModel, pose_problem: Callable) -> tuple[FitProblem, Syntheti
     options = CostOptions(pose_prior=1.0, shape_prior=1.0, kernel=1.0)
     generator = torch.Generator().manual_seed(81)
     poses = sample(prior_for(body), PEOPLE, generator)
-    rest = BodyParams.rest(body, PEOPLE)
+    rest = body.rest(PEOPLE)
     truth = BodyParams(
         rest.pelvis + torch.tensor([0.0, 0.95, 0.0], dtype=torch.float64),
         torch.cat([rest.rotations[:, :1], poses], dim=1),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.motion.motion import Motion
 from refit_mv.people.evidence import evidence_on
 from refit_mv.solve.initialise import initialise

@@ -7,11 +7,12 @@ from jaxtyping import Float
 from scipy.signal import butter, sosfiltfilt
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.geometry.rotations import nearest_rotation
 from refit_mv.solve.gaps import interpolated, seen_frames
 from refit_mv.solve.problem import FitProblem
-from refit_mv.solve.result import FitResult, FrameStatus, Optimizer
+from refit_mv.solve.result import FitResult, Optimizer
+from refit_mv.status import FrameStatus
 
 # Winter, "Biomechanics and Motor Control of Human Movement": a Butterworth filter forwards and backwards at 6 Hz;
 # Pose2Sim's default too.

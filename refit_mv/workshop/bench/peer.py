@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refit_mv.body.model import BodyModel, BodyParams, posed_joints, rest_joints
+from refit_mv.body.model import BodyModel, posed_joints, rest_joints
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import LandmarkSkin, pose_landmarks
 from refit_mv.errors import InputError
 from refit_mv.geometry.triangulation import triangulate

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyModel, BodyParams, posed_joints, vertices
+from refit_mv.body.model import BodyModel, posed_joints, vertices
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import LandmarkSkin, pose_landmarks
 from refit_mv.geometry.rotations import angle_between, nearest_rotation
 

@@ -6,7 +6,7 @@ start; with their time terms, and each frame alone.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -19,20 +19,20 @@ from refit_mv.geometry.camera import StackedRig
 from refit_mv.people.association import choose_person
 from refit_mv.people.evidence import Evidence, evidence_on
 from refit_mv.people.subject import meet
-from refit_mv.people.visible_error import CONFIDENT, pixel_error
+from refit_mv.people.visible_error import pixel_error
+from refit_mv.progress import Progress, quiet
 from refit_mv.session.observation_reading import read_observations
+from refit_mv.session.observations import CONFIDENT
 from refit_mv.session.session import open_session
 from refit_mv.solve.gauss_newton import GaussNewton
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions, FitProblem
-from refit_mv.solve.result import FitResult, FrameStatus, Optimizer
+from refit_mv.solve.result import FitResult, Optimizer
+from refit_mv.status import FrameStatus
 from refit_mv.workshop.bench.csv_file import csv_of, write_csv_text
 from refit_mv.workshop.bench.sequence_errors import accelerations
 from refit_mv.workshop.bench.sequence_run import variants
 from refit_mv.workshop.bench.table import aligned
-
-# Called with what is being done, how far, and of how much.
-Progress = Callable[[str, int, int], None]
 
 _HEAD = ("optimizer", "median", "mean", "p95", "worst frame", "accel", "ms", "failed")
 
@@ -74,7 +74,7 @@ COLUMNS = tuple(column.name for column in fields(RecordingRow))
 
 
 def run_recording_bench(
-    request: RecordingRequest, optimizers: Mapping[str, Optimizer], progress: Progress = lambda *_: None
+    request: RecordingRequest, optimizers: Mapping[str, Optimizer], progress: Progress = quiet
 ) -> tuple[RecordingRow, ...]:
     """Fit the recording's person with every optimizer.
 

@@ -1,17 +1,19 @@
 """Running a benchmark: every optimizer, from every start, in every cell."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
 from refit_mv.errors import InputError
+from refit_mv.progress import Progress, quiet
 from refit_mv.solve.initialise import initialise
-from refit_mv.solve.result import FrameStatus, Optimizer
+from refit_mv.solve.result import Optimizer
+from refit_mv.status import FrameStatus
 from refit_mv.workshop.bench.bound import cramer_rao
 from refit_mv.workshop.bench.cell import Block, Cell, draw_cell
 from refit_mv.workshop.bench.detector_information import detector_information
@@ -30,13 +32,6 @@ BATCHES_MATTER = 0.02
 TIMED_RUNS = 3
 # So many frames are solved one at a time, as they come from live cameras.
 LIVE_FRAMES = 31
-
-# Called with what is being done, how far, and of how much.
-Progress = Callable[[str, int, int], None]
-
-
-def quiet(_stage: str, _done: int, _total: int) -> None:
-    """A progress callback that says nothing."""
 
 
 def run_bench(
@@ -139,13 +134,9 @@ def _solve(
     result = optimizer.solve(block.problem, initial)
     seconds = time.perf_counter() - began
     params = result.params.to(torch.float64)
-    finite = torch.cat([params.pelvis, params.rotations.flatten(1), params.shape], dim=-1).isfinite().all(-1)
+    finite = params.finite
     # A body of NaN has no error to average: such a frame counts as failed and as wrong as the start it was given.
-    params = BodyParams(
-        torch.where(finite[:, None], params.pelvis, block.start.pelvis),
-        torch.where(finite[:, None, None, None], params.rotations, block.start.rotations),
-        torch.where(finite[:, None], params.shape, block.start.shape),
-    )
+    params = params.where(finite, block.start)
     errors = pose_errors(body, block.problem.skin, params, block.truth)
     said = torch.tensor([status is FrameStatus.FAILED for status in result.status])
     return errors, said | ~finite | (errors.joint.mean(1) > FAILED_ERROR), seconds

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from refit_mv.body.keypoint_sets import keypoint_set
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
 from refit_mv.motion.motion import Motion, resample
 from refit_mv.people.evidence import Evidence, evidence_on

@@ -3,7 +3,7 @@ a filter over it.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +14,10 @@ from refit_mv.body.open_body import open_body
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.errors import InputError
 from refit_mv.motion.motion import Motion
+from refit_mv.progress import Progress, quiet
 from refit_mv.solve.problem import CostOptions
-from refit_mv.solve.result import FrameStatus, Optimizer
+from refit_mv.solve.result import Optimizer
+from refit_mv.status import FrameStatus
 from refit_mv.workshop.bench.filtered import Filtered, PerFrame
 from refit_mv.workshop.bench.motions import bench_motions
 from refit_mv.workshop.bench.pose_errors import PoseErrors, pose_errors
@@ -25,8 +27,6 @@ from refit_mv.workshop.bench.sequence_errors import SequenceErrors, sequence_err
 from refit_mv.workshop.bench.sequence_row import SequenceRow, summarise_sequences
 from refit_mv.workshop.synthetic.motions import sampled_motion
 
-# Called with what is being done, how far, and of how much.
-Progress = Callable[[str, int, int], None]
 # Optimizers that take a tenth of a second a frame are not asked the same questions three times over.
 UNREPEATED = ("scipy",)
 
@@ -77,7 +77,7 @@ def variants(optimizers: Mapping[str, Optimizer]) -> dict[str, Optimizer]:
 
 
 def run_sequence_bench(
-    request: SequenceRequest, optimizers: Mapping[str, Optimizer], progress: Progress = lambda *_: None
+    request: SequenceRequest, optimizers: Mapping[str, Optimizer], progress: Progress = quiet
 ) -> tuple[SequenceRow, ...]:
     """Measure ``optimizers`` on the same evidence of the same people, whose shape is known to all alike, from the same
     start.

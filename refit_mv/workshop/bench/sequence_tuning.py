@@ -5,21 +5,19 @@ among neighbours, and how velocities are held. A setting's score is its mean joi
 default, averaged over the cells.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from refit_mv.body.model import BodyModel, posed_joints
+from refit_mv.progress import Progress, quiet
 from refit_mv.solve.gauss_newton import GaussNewton
 from refit_mv.solve.result import FitResult
 from refit_mv.solve.sequence_fit import SequenceOptions, fit_over_time
 from refit_mv.solve.sequence_options import TimeOptions
 from refit_mv.workshop.bench.filtered import PerFrame
 from refit_mv.workshop.bench.sequence_cell import Take
-
-# Called with what is being done, how far, and of how much.
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def tune_time(
     grid: TimeGrid,
     options: SequenceOptions,
     default: TimeOptions,
-    progress: Progress = lambda *_: None,
+    progress: Progress = quiet,
 ) -> tuple[TimeTrial, ...]:
     """Try the grid about ``default``; the first trial is the default itself. Frames are fitted alone once, every
     setting goes on from there.

@@ -7,7 +7,7 @@ outvote the others.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -15,15 +15,13 @@ import torch
 
 from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.body.priors import prior_for
+from refit_mv.progress import Progress, quiet
 from refit_mv.solve.gauss_newton import GaussNewtonOptions, descend
 from refit_mv.solve.problem import CostOptions, PoseTerm
 from refit_mv.workshop.bench.cell import Block, draw_cell
 from refit_mv.workshop.bench.motions import BenchMotions
 from refit_mv.workshop.bench.request import BenchRequest
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
-
-# Called with what is being done, how far, and of how much.
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def tune(
     motions: BenchMotions,
     grid: TuningGrid,
     options: GaussNewtonOptions,
-    progress: Progress = lambda *_: None,
+    progress: Progress = quiet,
 ) -> Tuning:
     """Try the grid about ``request.cost`` with ``request.frames`` frames a cell."""
     cells = [

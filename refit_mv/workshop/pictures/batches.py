@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.geometry.transforms import RigidTransform
 from refit_mv.image.crop_camera import CropCamera
 from refit_mv.image.crops import normalised

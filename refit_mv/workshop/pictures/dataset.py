@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from refit_mv.body.model import BodyModel, BodyParams, rest_joints
+from refit_mv.body.model import BodyModel, rest_joints
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import exp

@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from refit_mv.body.landmarks import JOINT_CENTRES
-from refit_mv.body.model import BodyModel, BodyParams, posed_joints
+from refit_mv.body.model import BodyModel, posed_joints
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import landmark_skin
 from refit_mv.image.fusion import Views, world_params
 from refit_mv.image.network import ImageReFit

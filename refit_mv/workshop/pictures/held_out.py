@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from refit_mv.body.files import load_body
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import from_6d
 from refit_mv.image.points import FeedbackBody, feedback_body

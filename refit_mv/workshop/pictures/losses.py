@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyModel, BodyParams, vertices
+from refit_mv.body.model import BodyModel, vertices
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import LandmarkSkin, landmark_skin, pose_landmarks
 from refit_mv.image.crop_camera import CropCamera
 from refit_mv.image.estimate import Estimate

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.image.keypoint_feedback import KeypointEvidence
 from refit_mv.image.points import FeedbackBody
 from refit_mv.ranges import require_not_negative

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from refit_mv.body.model import BodyModel, BodyParams, vertices
+from refit_mv.body.model import BodyModel, vertices
+from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.errors import InputError

@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from refit_mv.body.keypoint_sets import KeypointSet, keypoint_set
-from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel, BodyParams, rest_joints
+from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel, rest_joints
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import LandmarkSkin, landmark_skin, pose_landmarks
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig

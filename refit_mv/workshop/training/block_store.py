@@ -8,7 +8,7 @@ import safetensors
 import torch
 from safetensors.torch import load_file
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.networks.evidence import Evidence
 from refit_mv.networks.weights_file import save_tensors
 from refit_mv.workshop.training.sample_blocks import SampleBlock

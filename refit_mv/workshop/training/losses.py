@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams, pose_skeleton
+from refit_mv.body.model import pose_skeleton
+from refit_mv.body.params import BodyParams
 from refit_mv.networks.scene import Scene
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from refit_mv.body.keypoint_sets import keypoint_set
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.motion.motion import Motion
 from refit_mv.networks.evidence import Evidence

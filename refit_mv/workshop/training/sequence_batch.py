@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import prior_for
 from refit_mv.body.skin import landmark_skin
 from refit_mv.networks.evidence import Evidence

@@ -11,7 +11,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from refit_mv.body.keypoint_sets import keypoint_set
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior, rotations_from_tangent, tangent
 from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import exp

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.model import BodyParams
 from refit_mv.body.open_body import open_body
+from refit_mv.body.params import BodyParams
 from refit_mv.networks.chain import REFERENCE_STEP
 from refit_mv.networks.scene import Scene
 from refit_mv.networks.time_network import SequenceNetwork, SequenceOptions

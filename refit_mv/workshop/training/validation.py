@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from refit_mv.body.keypoint_sets import keypoint_set
-from refit_mv.body.model import BodyModel, BodyParams, posed_joints
+from refit_mv.body.model import BodyModel, posed_joints
+from refit_mv.body.params import BodyParams
 from refit_mv.motion.motion import Motion
 from refit_mv.networks.evidence import Evidence
 from refit_mv.networks.frame_network import ReFitNetwork

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import prior_for, sample
 from refit_mv.body.skin import LandmarkSkin, landmark_skin
 from refit_mv.geometry.rotations import exp

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.solve.gauss_newton import GaussNewton
 from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.result import FitResult

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from refit_mv.body.model import BodyParams
+from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
 from refit_mv.solve.gauss_newton import GaussNewton
 from refit_mv.solve.problem import FitProblem
-from refit_mv.solve.result import FitResult, FrameStatus
+from refit_mv.solve.result import FitResult
+from refit_mv.status import FrameStatus
 from refit_mv.workshop.bench.cell import draw_cell
 from refit_mv.workshop.bench.motions import bench_motions
 from refit_mv.workshop.bench.page import write_page

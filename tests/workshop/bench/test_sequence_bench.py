@@ -9,16 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel, BodyParams
+from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import exp
 from refit_mv.motion.motion import Motion
 from refit_mv.people.subject import Subject
 from refit_mv.solve.problem import CostOptions, FitProblem
-from refit_mv.solve.result import FitResult, FrameStatus
+from refit_mv.solve.result import FitResult
 from refit_mv.solve.sequence_fit import SequenceOptions
 from refit_mv.solve.sequence_options import TimeOptions
+from refit_mv.status import FrameStatus
 from refit_mv.workshop.bench.filtered import Filtered
 from refit_mv.workshop.bench.sequence_cell import SCENARIOS, middle, plausible_clips, scenario, take_of
 from refit_mv.workshop.bench.sequence_errors import accelerations, kept_peaks, peak_places, sequence_errors, wrong_sides

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from refit_mv.body.model import BodyModel, BodyParams, rest_joints
+from refit_mv.body.model import BodyModel, rest_joints
 from refit_mv.body.open_body import open_body
+from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.errors import InputError

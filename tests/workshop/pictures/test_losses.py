@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from refit_mv.body.model import BodyModel, BodyParams
+from refit_mv.body.model import BodyModel
 from refit_mv.body.open_body import open_body
+from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.geometry.rotations import exp, to_6d
 from refit_mv.image.crop_camera import CropCamera
