@@ -65,6 +65,8 @@ def fit(request: FitRequest, progress: Progress = quiet) -> Delivery:
         InputError: the session, the calibration or an option cannot be used; the message says which and what to do.
     """
     began = time.perf_counter()
+    # Before anything is read: a recipe that cannot be obeyed.
+    request.recipe.build_optimizer()
     session = open_session(request.session, request.calib, request.units)
     out = _prepare(request.out_folder)
     session = _with_detections(session, request, out, progress)

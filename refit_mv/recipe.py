@@ -8,47 +8,49 @@ import difflib
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import yaml
-from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from refit_mv.errors import InputError
-from refit_mv.optimizers.accepting_refit import AcceptingReFit
-from refit_mv.optimizers.image import HeldStart, ImageFitOptions
-from refit_mv.optimizers.refit import ReFit, ReFitOptions
-from refit_mv.optimizers.refit_over_time import SequenceReFit
-from refit_mv.optimizers.scipy_optimizer import Scipy, ScipyOptions
+from refit_mv.optimizers.registry import OptimizerOptions, optimizer_entry, refuse_ignored
 from refit_mv.ranges import require_positive
-from refit_mv.solve.gauss_newton import GaussNewton, GaussNewtonOptions
 from refit_mv.solve.problem import CostOptions
 from refit_mv.solve.result import Optimizer
-from refit_mv.solve.sequence_options import STRONG, Smoothing
+from refit_mv.solve.terms.motion import Smoothing
 
 T = TypeVar("T")
-OptimizerName = Literal["refit", "refit-no-layers", "gauss-newton", "scipy", "image"]
 
 
+def _known(name: str) -> str:
+    """The name, if there is such an optimizer."""
+    try:
+        optimizer_entry(name)
+    except InputError as error:
+        # A value error, so that it is told with all other errors of a recipe.
+        raise ValueError(str(error)) from None
+    return name
+
+
+OptimizerKey = Annotated[str, AfterValidator(_known)]
 # YAML 1.1 reads a bare ``off`` as false.
 SmoothKey = Annotated[Smoothing, BeforeValidator(lambda value: "off" if value is False else value)]
 
 
 @dataclass(frozen=True)
-class FitRecipe:
-    """How ``fit`` fits. ``chunk_frames`` are solved and stored together; ``subject_frames`` are the spread of frames
-    that shape is learned from. ``smooth``: how firmly neighbouring frames are tied.
+class FitRecipe(OptimizerOptions):
+    """How ``fit`` fits. ``optimizer`` is a name in ``optimizers.registry``. ``chunk_frames`` are solved and stored
+    together; ``subject_frames`` are the spread of frames that shape is learned from. ``smooth``: how firmly
+    neighbouring frames are tied.
     """
 
-    optimizer: OptimizerName = "refit"
+    optimizer: OptimizerKey = "refit"
     chunk_frames: int = 512
     subject_frames: int = 64
     overlay: bool = True
     smooth: SmoothKey = "default"
     cost: CostOptions = field(default_factory=CostOptions)
-    gauss_newton: GaussNewtonOptions = field(default_factory=GaussNewtonOptions)
-    scipy: ScipyOptions = field(default_factory=ScipyOptions)
-    refit: ReFitOptions = field(default_factory=ReFitOptions)
-    image: ImageFitOptions = field(default_factory=ImageFitOptions)
 
     def __post_init__(self) -> None:
         require_positive(self, "chunk_frames", "subject_frames")
@@ -64,28 +66,17 @@ class FitRecipe:
         return 0 if self.smooth == "off" or self.optimizer == "scipy" else self.gauss_newton.sequence.halo_frames
 
     def build_optimizer(self) -> Optimizer:
-        """The chosen optimizer with this recipe's options."""
-        return self.optimizer_named(self.optimizer)
+        """The chosen optimizer with this recipe's options.
+
+        Raises:
+            InputError: the recipe sets a key of the cost that this optimizer cannot obey.
+        """
+        refuse_ignored(self.optimizer, self.cost)
+        return optimizer_entry(self.optimizer).build(self)
 
     def build_keypoint_optimizer(self) -> Optimizer:
         """The chosen optimizer where keypoints are all there is: the classic one in place of ``image``."""
-        return self.optimizer_named("gauss-newton" if self.optimizer == "image" else self.optimizer)
-
-    def optimizer_named(self, name: OptimizerName) -> Optimizer:
-        """Any optimizer with this recipe's options. ``image`` is what follows the image network's start."""
-        classic = GaussNewton(self.gauss_newton)
-        if name == "image":
-            return GaussNewton(self.gauss_newton, "image") if self.image.refine else HeldStart()
-        if name == "scipy":
-            return Scipy(self.scipy)
-        if name == "gauss-newton":
-            return classic
-        learned = AcceptingReFit(ReFit(replace(self.refit, layers=name == "refit")), classic)
-        # Without its layers the network has nothing that frames could be tied by.
-        if name == "refit-no-layers":
-            return learned
-        firmness = STRONG**2 if self.smooth == "strong" else 1.0
-        return SequenceReFit(learned, self.gauss_newton.sequence, firmness)
+        return optimizer_entry("gauss-newton" if self.optimizer == "image" else self.optimizer).build(self)
 
 
 def with_optimizer(recipe: FitRecipe, name: str) -> FitRecipe:
@@ -94,10 +85,8 @@ def with_optimizer(recipe: FitRecipe, name: str) -> FitRecipe:
     Raises:
         InputError: no such optimizer.
     """
-    for known in get_args(OptimizerName):
-        if name == known:
-            return replace(recipe, optimizer=known)
-    raise InputError(f"no optimizer '{name}': choose one of {', '.join(get_args(OptimizerName))}")
+    optimizer_entry(name)
+    return replace(recipe, optimizer=name)
 
 
 def with_smoothing(recipe: FitRecipe, name: str) -> FitRecipe:

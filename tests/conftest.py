@@ -39,7 +39,7 @@ torch.set_num_threads(1)
 
 FRAMES = 40
 # Fixtures that tests of several packages share.
-pytest_plugins = ["tests.known", "tests.problems"]
+pytest_plugins = ["tests.kernel_twins", "tests.known", "tests.problems"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

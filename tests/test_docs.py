@@ -28,6 +28,7 @@ from refit_mv.body.priors import load_pose_prior
 from refit_mv.cli.main import main
 from refit_mv.detect.detector import DETECTORS, Detector, detector
 from refit_mv.detect.run_detection import run_detection
+from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.people import association, evidence
 from refit_mv.people.evidence import evidence_on
 from refit_mv.recipe import FitRecipe, load_recipe, shipped_recipes
@@ -36,7 +37,6 @@ from refit_mv.session.observation_reading import read_observations
 from refit_mv.session.session import open_session
 from refit_mv.session.video import write_video
 from refit_mv.solve import result
-from refit_mv.solve.gauss_newton import GaussNewton
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions, FitProblem
 from refit_mv.solve.result import Optimizer

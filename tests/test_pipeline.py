@@ -16,7 +16,7 @@ from refit_mv.body.priors import load_pose_prior
 from refit_mv.pipeline import FitRequest, fit
 from refit_mv.recipe import FitRecipe, with_smoothing
 from refit_mv.session.video import write_video
-from refit_mv.solve.sequence_options import TimeOptions
+from refit_mv.solve.terms.motion import MotionOptions
 from refit_mv.status import PRESENCE_CODES, Presence
 from refit_mv.take.layout import read_params, read_status
 from refit_mv.take.store import ResultStore
@@ -69,7 +69,7 @@ def test_short_gaps_are_bridged_and_long_ones_stay_empty(session_copy: Callable,
     for file in (session / "pose").rglob("*_00000[34].json"):
         file.write_text('{"version": 1.3, "people": []}')
     for gap, word, presence in ((0.07, "bridged", Presence.BRIDGED), (0.05, "absent", Presence.ABSENT)):
-        recipe = replace(TIED, cost=replace(TIED.cost, time=TimeOptions(longest_gap=gap)))
+        recipe = replace(TIED, cost=replace(TIED.cost, time=MotionOptions(longest_gap=gap)))
         delivery = fit(FitRequest(session, recipe, out=tmp_path / word))
         assert delivery.summary["status"][word] == 2  # type: ignore[index]
         store = ResultStore.open(delivery.out / "fit.h5")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from refit_mv.errors import InputError
+from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.optimizers.refit_over_time import SequenceReFit
 from refit_mv.optimizers.scipy_optimizer import Scipy
 from refit_mv.recipe import FitRecipe, find_recipe, load_recipe, shipped_recipes, with_optimizer, with_smoothing
-from refit_mv.solve.gauss_newton import GaussNewton
 
 
 def read(tmp_path: Path, text: str) -> FitRecipe:
@@ -53,7 +53,7 @@ def test_sequences_become_tuples(tmp_path: Path) -> None:
 def test_unknown_keys_name_the_nearest(tmp_path: Path) -> None:
     assert "unknown key 'optimiser', did you mean 'optimizer'?" in refused(tmp_path, "optimiser: scipy")
     assert "unknown key 'cost.kernal', did you mean 'kernel'?" in refused(tmp_path, "cost: {kernal: 0.2}")
-    assert "known are optimizer" in refused(tmp_path, "zzz: 1")
+    assert "known are gauss_newton" in refused(tmp_path, "zzz: 1")
 
 
 def test_all_errors_are_told_at_once(tmp_path: Path) -> None:

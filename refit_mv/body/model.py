@@ -90,6 +90,8 @@ class BodyModel:
 
     def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "BodyModel":
         """The same body with its floating-point tensors converted and moved."""
+        if self.template.dtype == dtype and self.template.device == torch.device(device):
+            return self
         pose_directions = None if self.pose_directions is None else self.pose_directions.to(device, dtype)
         return replace(
             self,

@@ -16,15 +16,15 @@ from torch import Tensor
 from refit_mv.body.model import BodyModel, PosedSkeleton, pose_features, pose_skeleton
 from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
-from refit_mv.kernels.compiling import array, serves
-from refit_mv.kernels.skeleton import SkinArrays, pose_frames
+from refit_mv.kernels.compiling import Packed, array, compiled_by
+from refit_mv.kernels.forward_kinematics import SkinArrays, pose_frames
 
 # A joint that carries less than this share of a landmark is left out; on a 1 m lever that is 0.1 mm.
 NEGLIGIBLE_MASS = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
-class LandmarkSkin:
+class LandmarkSkin(Packed):
     """The collapsed skinning of a chosen list of landmarks on one body. Pairs (landmark, joint) are listed sparsely.
 
     ``offset`` displaces every landmark in the rest pose (metres, SMPL rest axes): where this person's markers or this
@@ -47,6 +47,11 @@ class LandmarkSkin:
     @property
     def landmark_count(self) -> int:
         return len(self.landmark_names)
+
+    @property
+    def sample(self) -> Tensor:
+        """One of its tensors."""
+        return self.offset
 
     @cached_property
     def arrays(self) -> SkinArrays:
@@ -160,22 +165,29 @@ def landmark_skin(
 
 def pose_landmarks(skin: LandmarkSkin, params: BodyParams) -> PosedLandmarks:
     """World positions of the skin's landmarks; exact linear blend skinning, pose correctives included."""
-    given = (params.pelvis, params.rotations, params.shape, skin.anchor, skin.rest_mean, skin.offset)
-    if serves(*given):
-        posed = pose_frames(skin.arrays, array(params.pelvis), array(params.rotations), array(params.shape))
-        positions, joints, turned, share = map(torch.from_numpy, posed)
-        return PosedLandmarks(positions, PosedSkeleton(joints, turned), share)
-    rest = skin.rest_mean + torch.einsum("jcs,fs->fjc", skin.rest_directions, params.shape)
-    skeleton = pose_skeleton(skin.parents, rest, params.pelvis, params.rotations)
+    positions, joints, turned, share = _posed(skin, params.pelvis, params.rotations, params.shape)
+    return PosedLandmarks(positions, PosedSkeleton(joints, turned), share)
+
+
+@compiled_by(pose_frames)
+def _posed(
+    skin: LandmarkSkin,
+    pelvis: Float[Tensor, "frame 3"],
+    rotations: Float[Tensor, "frame joint 3 3"],
+    shape: Float[Tensor, "frame shape"],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Landmarks, joints, world_from_joint rotations, shares of pairs."""
+    rest = skin.rest_mean + torch.einsum("jcs,fs->fjc", skin.rest_directions, shape)
+    skeleton = pose_skeleton(skin.parents, rest, pelvis, rotations)
     anchor = skin.anchor + skin.mass[:, None] * skin.offset[skin.pair_landmark]
-    anchor = anchor + torch.einsum("pcs,fs->fpc", skin.anchor_directions, params.shape)
+    anchor = anchor + torch.einsum("pcs,fs->fpc", skin.anchor_directions, shape)
     if skin.anchor_pose is not None:
-        anchor = anchor + torch.einsum("pcx,fx->fpc", skin.anchor_pose, pose_features(params.rotations))
+        anchor = anchor + torch.einsum("pcx,fx->fpc", skin.anchor_pose, pose_features(rotations))
     local = anchor - skin.mass[:, None] * rest[:, skin.pair_joint]
     turned = (skeleton.rotations[:, skin.pair_joint] @ local[..., None])[..., 0]
     share = turned + skin.mass[:, None] * skeleton.positions[:, skin.pair_joint]
-    positions = share.new_zeros(len(params), skin.landmark_count, 3).index_add(1, skin.pair_landmark, share)
-    return PosedLandmarks(positions, skeleton, share)
+    positions = share.new_zeros(len(pelvis), skin.landmark_count, 3).index_add(1, skin.pair_landmark, share)
+    return positions, skeleton.positions, skeleton.rotations, share
 
 
 def rotation_jacobian(

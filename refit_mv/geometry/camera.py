@@ -99,6 +99,16 @@ class StackedRig:
     def focal(self) -> Float[Tensor, " view"]:
         return (self.matrix[:, 0, 0] * self.matrix[:, 1, 1]).sqrt()
 
+    def to(self, dtype: torch.dtype, device: torch.device | str) -> "StackedRig":
+        """Converted and moved."""
+        return StackedRig(
+            self.matrix.to(device, dtype),
+            self.distortion.to(device, dtype),
+            self.is_fisheye.to(device, dtype),
+            self.cam_from_world.to(dtype, device),
+            self.center.to(device, dtype),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class CameraRig:

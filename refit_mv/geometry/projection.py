@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from refit_mv.geometry.camera import StackedRig
-from refit_mv.kernels.compiling import array, serves
+from refit_mv.kernels.compiling import compiled_by
 from refit_mv.kernels.lens import pixel_bearings
 
 NEWTON_STEPS = 12
@@ -92,21 +92,30 @@ def camera_bearings(
     """Unit viewing directions in each camera's frame, lens distortion removed, and where the lens model could be
     inverted.
     """
-    if serves(pixels, rig.matrix, rig.distortion, rig.is_fisheye):
-        views, points = pixels.shape[-3:-1]
-        direction, valid = pixel_bearings(
-            array(torch.linalg.inv(rig.matrix[:, :2, :2])), array(rig.matrix[:, :2, 2]), array(rig.distortion),
-            array(rig.is_fisheye),
-            array(pixels.reshape(-1, views, points, 2)), NEWTON_STEPS, ROUND_TRIP_TOLERANCE,
-        )  # fmt: skip
-        return torch.from_numpy(direction).view(*pixels.shape[:-1], 3), torch.from_numpy(valid).view(pixels.shape[:-1])
-    distortion = rig.distortion[:, None, :]
-    centred = pixels - rig.matrix[:, None, :2, 2]
-    target = centred @ torch.linalg.inv(rig.matrix[:, :2, :2]).transpose(-1, -2)
+    views, points = pixels.shape[-3:-1]
+    inverse, principal = torch.linalg.inv(rig.matrix[:, :2, :2]), rig.matrix[:, :2, 2]
+    flat = pixels.reshape(-1, views, points, 2)
+    found = _undistorted(inverse, principal, rig.distortion, rig.is_fisheye, flat, NEWTON_STEPS, ROUND_TRIP_TOLERANCE)
+    return found[0].view(*pixels.shape[:-1], 3), found[1].view(pixels.shape[:-1])
+
+
+@compiled_by(pixel_bearings)
+def _undistorted(
+    inverse: Float[Tensor, "view 2 2"],
+    principal: Float[Tensor, "view 2"],
+    distortion: Float[Tensor, "view coefficient"],
+    is_fisheye: Float[Tensor, " view"],
+    pixels: Float[Tensor, "frame view point 2"],
+    steps: int,
+    tolerance: float,
+) -> tuple[Tensor, Tensor]:
+    """Newton's method on the lens model: directions, and whether they map back to within ``tolerance``."""
+    coefficients = distortion[:, None, :]
+    target = (pixels - principal[:, None]) @ inverse.transpose(-1, -2)
 
     point = target
-    for _ in range(NEWTON_STEPS):
-        distorted, jacobian = _brown_conrady(point, distortion)
+    for _ in range(steps):
+        distorted, jacobian = _brown_conrady(point, coefficients)
         a, b, d = jacobian[..., 0, 0], jacobian[..., 0, 1], jacobian[..., 1, 1]
         determinant = a * d - b * b
         safe = torch.where(determinant.abs() < 1e-9, torch.full_like(determinant, 1e-9), determinant)
@@ -117,24 +126,24 @@ def camera_bearings(
         )
         # Steps are limited so that Newton does not leap over the fold of a strong barrel lens.
         point = point - step.clamp(-0.5, 0.5)
-    distorted, jacobian = _brown_conrady(point, distortion)
+    distorted, jacobian = _brown_conrady(point, coefficients)
     folded = jacobian[..., 0, 0] * jacobian[..., 1, 1] - jacobian[..., 0, 1] ** 2 <= 0
-    pinhole_good = ((distorted - target).abs().amax(-1) < ROUND_TRIP_TOLERANCE * (1 + target.abs().amax(-1))) & ~folded
+    pinhole_good = ((distorted - target).abs().amax(-1) < tolerance * (1 + target.abs().amax(-1))) & ~folded
     pinhole = torch.cat([point, torch.ones_like(point[..., :1])], dim=-1)
 
     radius = target.norm(dim=-1)
     theta = radius.clamp_max(torch.pi / 2)
-    for _ in range(NEWTON_STEPS):
-        value, slope = _fisheye_angle(theta, distortion)
+    for _ in range(steps):
+        value, slope = _fisheye_angle(theta, coefficients)
         theta = (theta - (value - radius) / slope.clamp_min(1e-6)).clamp(0, torch.pi)
-    value, slope = _fisheye_angle(theta, distortion)
-    fisheye_good = ((value - radius).abs() < ROUND_TRIP_TOLERANCE * (1 + radius)) & (slope > 0)
+    value, slope = _fisheye_angle(theta, coefficients)
+    fisheye_good = ((value - radius).abs() < tolerance * (1 + radius)) & (slope > 0)
     outward = target / radius.clamp_min(1e-12)[..., None]
     fisheye = torch.cat([outward * theta.sin()[..., None], theta.cos()[..., None]], dim=-1)
 
-    is_fisheye = rig.is_fisheye[:, None] > 0.5
-    direction = torch.where(is_fisheye[..., None], fisheye, pinhole)
-    return torch.nn.functional.normalize(direction, dim=-1), torch.where(is_fisheye, fisheye_good, pinhole_good)
+    fish = is_fisheye[:, None] > 0.5
+    direction = torch.where(fish[..., None], fisheye, pinhole)
+    return torch.nn.functional.normalize(direction, dim=-1), torch.where(fish, fisheye_good, pinhole_good)
 
 
 def bearings(

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.kernels.compiling import array, serves
+from refit_mv.kernels.compiling import compiled_by
 from refit_mv.kernels.rotation import exps, logs, nearest_rotations
 
 # Below this angle Taylor series replace the closed forms: their error is angle^4/120, under 1e-18 at 1e-4.
@@ -36,10 +36,9 @@ def _sinc_terms(angle2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return first, second, third
 
 
+@compiled_by(exps, flatten=1)
 def exp(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     """Rotation matrix of an axis-angle vector in radians (Rodrigues' formula)."""
-    if serves(vector):
-        return torch.from_numpy(exps(array(vector.reshape(-1, 3)))).view(*vector.shape, 3)
     angle2 = (vector * vector).sum(-1)[..., None, None]
     first, second, _ = _sinc_terms(angle2)
     outer = vector[..., :, None] * vector[..., None, :]
@@ -85,10 +84,9 @@ def quaternion(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 4
     return torch.where(chosen[..., :1] < 0, -chosen, chosen)
 
 
+@compiled_by(logs, flatten=2)
 def log(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
     """Axis-angle vector (radians, norm at most π) of a rotation matrix; the inverse of :func:`exp`."""
-    if serves(rotation):
-        return torch.from_numpy(logs(array(rotation.reshape(-1, 3, 3)))).view(rotation.shape[:-1])
     q = quaternion(rotation)
     w, v = q[..., :1], q[..., 1:]
     sine2 = (v * v).sum(-1, keepdim=True)
@@ -121,6 +119,15 @@ def right_jacobian_inverse(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "
     return eye + 0.5 * skew + factor * (skew @ skew)
 
 
+@compiled_by(nearest_rotations, flatten=2)
+def _nearest(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """The nearest rotation, without a gradient."""
+    u, _, vh = torch.linalg.svd(matrix)
+    sign = torch.linalg.det(u @ vh).sign()
+    ones = torch.ones_like(sign)
+    return u @ torch.diag_embed(torch.stack([ones, ones, sign], -1)) @ vh
+
+
 def nearest_rotation(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
     """The rotation closest in Frobenius norm; its determinant is always +1 (Kabsch 1978, Umeyama 1991).
 
@@ -129,13 +136,7 @@ def nearest_rotation(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*bat
     space instead.
     """
     with torch.no_grad():
-        if serves(matrix):
-            nearest = torch.from_numpy(nearest_rotations(array(matrix.reshape(-1, 3, 3)))).view(matrix.shape)
-        else:
-            u, _, vh = torch.linalg.svd(matrix)
-            sign = torch.linalg.det(u @ vh).sign()
-            ones = torch.ones_like(sign)
-            nearest = u @ torch.diag_embed(torch.stack([ones, ones, sign], -1)) @ vh
+        nearest = _nearest(matrix)
     if not (matrix.requires_grad and torch.is_grad_enabled()):
         return nearest
     # The nearest rotation R makes S = Rᵀ M symmetric; Rᵀ dM - dMᵀ R = hat((tr(S) I - S) w) is how R Exp(w) follows a

@@ -18,6 +18,10 @@ class RigidTransform:
     def identity(dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu") -> "RigidTransform":
         return RigidTransform(torch.eye(3, dtype=dtype, device=device), torch.zeros(3, dtype=dtype, device=device))
 
+    def to(self, dtype: torch.dtype, device: torch.device | str) -> "RigidTransform":
+        """Converted and moved."""
+        return RigidTransform(self.rotation.to(device, dtype), self.translation.to(device, dtype))
+
     def apply(self, points: Float[Tensor, "*points 3"]) -> Float[Tensor, "*out 3"]:
         """Map points; the transform's batch broadcasts against the points' leading axes."""
         return (self.rotation @ points[..., None])[..., 0] + self.translation

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from refit_mv.kernels.compiling import array, serves
+from refit_mv.kernels.compiling import compiled_by
 from refit_mv.kernels.triangulation import meeting_points, robust_points
 
 
@@ -53,21 +53,31 @@ def intersect(
 ) -> Float[Tensor, "*batch point 3"]:
     """Least-squares point of weighted rays; ``prior_point`` pulls with ``prior_weight`` where the rays say nothing."""
     anchor = center.mean(0) if prior_point is None else prior_point
-    if serves(direction, center, weight, anchor):
-        views, points = weight.shape[-2:]
-        found = meeting_points(
-            array(center),
-            array(direction.reshape(-1, views, points, 3)),
-            array(weight.reshape(-1, views, points)),
-            array(anchor.expand(*weight.shape[:-2], points, 3).reshape(-1, points, 3)),
-            prior_weight,
-            _floor_share(weight.dtype),
-        )
-        return torch.from_numpy(found).view(*weight.shape[:-2], points, 3)
+    batch, (views, points) = weight.shape[:-2], weight.shape[-2:]
+    found = _meeting_points(
+        center,
+        direction.reshape(-1, views, points, 3),
+        weight.reshape(-1, views, points),
+        anchor.expand(*batch, points, 3).reshape(-1, points, 3),
+        prior_weight,
+        _floor_share(weight.dtype),
+    )
+    return found.view(*batch, points, 3)
+
+
+@compiled_by(meeting_points)
+def _meeting_points(
+    center: Float[Tensor, "view 3"],
+    direction: Float[Tensor, "frame view point 3"],
+    weight: Float[Tensor, "frame view point"],
+    anchor: Float[Tensor, "frame point 3"],
+    prior_weight: float,
+    floor_share: float,
+) -> Float[Tensor, "frame point 3"]:
     information = weight[..., None, None] * ray_projector(direction)
     target = (information @ center[:, None, :, None])[..., 0].sum(-3)
     total = information.sum(-4)
-    floor = _floor_share(weight.dtype) * weight.amax(-2).clamp_min(1e-12) + prior_weight
+    floor = floor_share * weight.amax(-2).clamp_min(1e-12) + prior_weight
     eye = torch.eye(3, dtype=direction.dtype, device=direction.device)
     total = total + floor[..., None, None] * eye
     target = target + floor[..., None] * anchor
@@ -96,35 +106,42 @@ def triangulate(
     among three views does not drag the mean; then iteratively reweighted least squares with the Geman–McClure kernel.
     ``weight`` is 0 for missing rays; ``robust_scale`` in radians (0.02 is 6 cm at 3 m).
     """
-    view_count = center.shape[0]
-    if serves(direction, center, weight):
-        batch, points = weight.shape[:-2], weight.shape[-1]
-        found, residual, support, parallax = map(
-            torch.from_numpy,
-            robust_points(
-                array(center),
-                array(direction.reshape(-1, view_count, points, 3)),
-                array(weight.reshape(-1, view_count, points)),
-                robust_scale,
-                iterations,
-                _floor_share(weight.dtype),
-            ),
-        )
-        return Triangulation(
-            points=found.view(*batch, points, 3),
-            residual=residual.view(*batch, view_count, points),
-            support=support.view(*batch, points),
-            parallax=parallax.view(*batch, points),
-        )
+    batch, (views, points) = weight.shape[:-2], weight.shape[-2:]
+    found, residual, support, parallax = _robust_points(
+        center,
+        direction.reshape(-1, views, points, 3),
+        weight.reshape(-1, views, points),
+        robust_scale,
+        iterations,
+        _floor_share(weight.dtype),
+    )
+    return Triangulation(
+        points=found.view(*batch, points, 3),
+        residual=residual.view(*batch, views, points),
+        support=support.view(*batch, points),
+        parallax=parallax.view(*batch, points),
+    )
+
+
+@compiled_by(robust_points)
+def _robust_points(
+    center: Float[Tensor, "view 3"],
+    direction: Float[Tensor, "frame view point 3"],
+    weight: Float[Tensor, "frame view point"],
+    robust_scale: float,
+    iterations: int,
+    floor_share: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    views = len(center)
 
     def kernel(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         angle, distance = _angles(center, direction, points)
         return (1 + (angle / robust_scale) ** 2) ** -2, angle, distance
 
     points = intersect(center, direction, weight)
-    if view_count > 2:
+    if views > 2:
         pair_points = [points]
-        for first, second in combinations(range(view_count), 2):
+        for first, second in combinations(range(views), 2):
             chosen = torch.zeros_like(weight)
             chosen[..., (first, second), :] = weight[..., (first, second), :]
             pair_points.append(intersect(center, direction, chosen))
@@ -141,9 +158,4 @@ def triangulate(
     supporting = (angle < 2 * robust_scale) & (weight > 0)
     sines = torch.linalg.cross(direction[..., :, None, :, :], direction[..., None, :, :, :]).norm(dim=-1)
     both = supporting[..., :, None, :] & supporting[..., None, :, :]
-    return Triangulation(
-        points=points,
-        residual=angle,
-        support=supporting.sum(-2),
-        parallax=(sines * both).flatten(-3, -2).amax(-2),
-    )
+    return points, angle, supporting.sum(-2), (sines * both).flatten(-3, -2).amax(-2)

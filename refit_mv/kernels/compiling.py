@@ -1,14 +1,16 @@
-"""How kernels are compiled, and when they are used.
+"""How kernels are compiled, and when they take the place of tensor operations.
 
-Every kernel equals a function written in PyTorch, which is the definition: it serves other devices and carries
-gradients. ``serves`` is the one place where the choice is made. Kernels release the interpreter's lock, treat frames
-one by one (so that a frame's result does not depend on its batch), and are kept on disk after the first use.
+A kernel is a loop over arrays; beside each user of one stands its twin in PyTorch, which is the definition: it serves
+other devices and carries gradients. ``compiled_by`` ties the two and is the one place where the choice is made. Kernels
+release the interpreter's lock, treat frames one by one (so that a frame's result does not depend on its batch), and are
+kept on disk after the first use.
 """
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import ParamSpec, TypeVar, cast
 
 import numpy as np
 import torch
@@ -16,12 +18,12 @@ from numba import njit
 from torch import Tensor
 
 T = TypeVar("T")
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
 
 # What rounding may reorder. Not among it: the assumption that there are no infinities and NaNs, because frames that
 # went astray are found by them.
 FREEDOM = {"contract", "reassoc", "nsz", "arcp"}
-
-_allowed = True
 
 
 def compiled(function: Callable[..., T]) -> Callable[..., T]:
@@ -41,31 +43,97 @@ def compiled(function: Callable[..., T]) -> Callable[..., T]:
         return njit(**how)(loop)
 
 
-def serves(*tensors: Tensor) -> bool:
-    """Whether kernels may take the place of tensor operations: one precision, on the processor, and nobody waits for a
-    gradient.
-    """
-    if not _allowed:
-        return False
-    kind = tensors[0].dtype
-    if kind is not torch.float32 and kind is not torch.float64:
-        return False
-    gradients = torch.is_grad_enabled()
+def _serves(tensors: list[Tensor]) -> bool:
+    """Whether a kernel may do the work: one precision, on the processor, and nobody waits for a gradient."""
+    kind, gradients = None, torch.is_grad_enabled()
     for tensor in tensors:
-        if tensor.dtype is not kind or not tensor.is_cpu or (gradients and tensor.requires_grad):
+        if not tensor.is_cpu or (gradients and tensor.requires_grad):
             return False
-    return True
+        # Indices may lie beside numbers.
+        if tensor.is_floating_point():
+            if kind is not None and tensor.dtype is not kind:
+                return False
+            kind = tensor.dtype
+    return kind is torch.float32 or kind is torch.float64
 
 
-@contextmanager
-def tensors_only() -> Iterator[None]:
-    """No kernels within: to compare both."""
-    global _allowed
-    before, _allowed = _allowed, False
-    try:
-        yield
-    finally:
-        _allowed = before
+class Packed(ABC):
+    """Something that a kernel takes as one record of ``arrays``. ``sample`` is one of its tensors: its device and
+    precision are those of all.
+    """
+
+    @property
+    @abstractmethod
+    def arrays(self) -> tuple: ...
+
+    @property
+    @abstractmethod
+    def sample(self) -> Tensor: ...
+
+
+class Dispatch:
+    """A function on tensors with a kernel for the cases that most callers have.
+
+    Tensors, tuples of tensors (records keep their type) and ``Packed`` things become arrays, all else is passed on;
+    ``definition`` is the function as PyTorch does it.
+    """
+
+    def __init__(self, definition: Callable, loop: Callable, flatten: int | None, spread: bool) -> None:
+        update_wrapper(self, definition)
+        self.definition, self.loop, self.flatten, self.spread = definition, loop, flatten, spread
+
+    def __call__(self, *given):
+        # What never was an array goes as it is: numbers, flags, limits.
+        tensors = []
+        for value in given:
+            if isinstance(value, Tensor):
+                tensors.append(value)
+            elif isinstance(value, Packed):
+                tensors.append(value.sample)
+            elif isinstance(value, tuple) and value and isinstance(value[0], Tensor):
+                tensors.extend(value)
+        if self.loop is None or not _serves(tensors):
+            return self.definition(*given)
+        if self.flatten is not None:
+            return self._flat(given[0], self.flatten)
+        if self.spread:
+            given = [part for value in given for part in (value if hasattr(value, "_fields") else (value,))]
+        found = self.loop(*[_as_arrays(value) for value in given])
+        return tuple(map(torch.from_numpy, found)) if isinstance(found, tuple) else torch.from_numpy(found)
+
+    def _flat(self, tensor: Tensor, own: int) -> Tensor:
+        """One tensor, whose leading axes are all of one batch."""
+        batch = tensor.shape[: tensor.ndim - own]
+        found = torch.from_numpy(self.loop(array(tensor.reshape(-1, *tensor.shape[len(batch) :]))))
+        return found.view(*batch, *found.shape[1:])
+
+
+# All of them, for whoever compares kernels with their definitions.
+DISPATCHED: list[Dispatch] = []
+
+
+def compiled_by(
+    loop: Callable, flatten: int | None = None, spread: bool = False
+) -> Callable[[Callable[Parameters, Returned]], Callable[Parameters, Returned]]:
+    """The function below it defines what ``loop`` does faster where it may. ``flatten``: the one argument's own number
+    of axes, all before them being of a batch; otherwise frames are the first axis of everything. ``spread``: the loop
+    takes the parts of records one by one.
+    """
+
+    def tie(definition: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+        DISPATCHED.append(Dispatch(definition, loop, flatten, spread))
+        return cast(Callable[Parameters, Returned], DISPATCHED[-1])
+
+    return tie
+
+
+def _as_arrays(value: object) -> object:
+    if isinstance(value, Tensor):
+        return array(value)
+    if isinstance(value, tuple) and value and isinstance(value[0], Tensor):
+        arrays = map(array, value)
+        return type(value)(*arrays) if hasattr(value, "_fields") else tuple(arrays)
+    return value.arrays if isinstance(value, Packed) else value
 
 
 def array(tensor: Tensor) -> np.ndarray:

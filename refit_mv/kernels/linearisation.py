@@ -1,40 +1,24 @@
-"""Where the landmarks are, how they move with every unknown, and what the rays say: ``learned.system.linearise``
-without tensors.
+"""Where the landmarks are, how they move with every unknown, and what the rays say of them.
+
+Unknowns of a frame: pelvis (3), right perturbation of the root (3), tangent coordinates ``Log(meanᵀ R)`` of the other
+joints (3 each), shape.
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
 from refit_mv.kernels.compiling import compiled
+from refit_mv.kernels.forward_kinematics import pose_frame, rest_frame
 from refit_mv.kernels.rotation import log, product_into, right_jacobian_into, transposed_product_into
-from refit_mv.kernels.skeleton import pose_frame
 
 SHORTEST_BONE = np.float32(1e-3)
 SHORTEST_DISTANCE = np.float32(1e-6)
 
 
-class SceneArrays(NamedTuple):
-    """``learned.scene.Scene`` for kernels. Bone b leads from ``bone_parent[b]`` to ``bone_child[b]`` (joints of the
-    body).
-    """
-
-    mean: np.ndarray
-    precision: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    stream_joint: np.ndarray
-    stream_present: np.ndarray
-    pooling: np.ndarray
-    mirror: np.ndarray
-    bone_child: np.ndarray
-    bone_parent: np.ndarray
-
-
 @compiled
 def motion_frame(skin, joint, world, share, tangent, with_shape, jacobian, lever, axes, moved, inner):
-    """``normal_equations.landmark_jacobian`` of one posed frame; the last four are scratch."""
+    """Motion of every landmark of one posed frame with the unknowns, three rows each; the last four are scratch."""
     joints, pairs, landmarks = len(skin.parents), len(skin.mass), len(skin.lever_start) - 1
     for r in range(3):
         for c in range(3):
@@ -96,7 +80,7 @@ def _shape_columns(skin, world, jacobian, moved):
 
 @compiled
 def landmark_jacobians(skin, joint, world, share, tangent, with_shape):
-    """``normal_equations.landmark_jacobian``."""
+    """``motion_frame`` for all frames."""
     frames, joints, landmarks = len(joint), len(skin.parents), len(skin.lever_start) - 1
     kind, shapes = joint.dtype, skin.rest_directions.shape[2]
     unknowns = 3 + 3 * joints + (shapes if with_shape else 0)
@@ -112,7 +96,7 @@ def landmark_jacobians(skin, joint, world, share, tangent, with_shape):
 
 @compiled
 def _tangent_frame(mean, rotations, tangent, once):
-    """``system.pose_tangent`` of one frame."""
+    """``Log(meanᵀ R)`` of one frame's joints but the root."""
     for j in range(1, len(rotations)):
         transposed_product_into(mean[j - 1], rotations[j], once)
         x, y, z = log(once)
@@ -121,7 +105,7 @@ def _tangent_frame(mean, rotations, tangent, once):
 
 @compiled
 def _rays_frame(center, bearing, distance, landmark, residual, toward, gain):
-    """``Evidence.feedback`` of one frame."""
+    """Residuals, viewing directions and gains of one frame's rays."""
     views, landmarks = bearing.shape[:2]
     for v in range(views):
         scale = distance[v]
@@ -137,26 +121,34 @@ def _rays_frame(center, bearing, distance, landmark, residual, toward, gain):
 
 
 @compiled
-def _bones_frame(skin, scene, rest, bone, slope):
-    """``Scene.bones`` of one frame: logarithms of lengths, and their slopes by shape."""
-    shapes = skin.rest_directions.shape[2]
-    for b in range(len(scene.bone_child)):
-        child, parent, present = scene.bone_child[b], scene.bone_parent[b], scene.stream_present[b + 1]
-        x, y, z = rest[child, 0] - rest[parent, 0], rest[child, 1] - rest[parent, 1], rest[child, 2] - rest[parent, 2]
-        length = max(math.sqrt(x * x + y * y + z * z), SHORTEST_BONE)
-        bone[b] = math.log(length) * present
-        scale = present / (length * length)
-        for s in range(shapes):
-            along = x * (skin.rest_directions[child, 0, s] - skin.rest_directions[parent, 0, s])
-            along += y * (skin.rest_directions[child, 1, s] - skin.rest_directions[parent, 1, s])
-            along += z * (skin.rest_directions[child, 2, s] - skin.rest_directions[parent, 2, s])
-            slope[b, s] = along * scale
+def bone_lengths(skin, child, parent, present, shape):
+    """Logarithms of the lengths of bones from ``parent`` to ``child`` joints, and their slopes by shape; 0 where a bone
+    is not ``present``.
+    """
+    frames, bones, shapes = len(shape), len(child), shape.shape[1]
+    joints, kind = len(skin.parents), shape.dtype
+    log_length, slope = np.empty((frames, bones), kind), np.empty((frames, bones, shapes), kind)
+    rest = np.empty((joints, 3), kind)
+    for f in range(frames):
+        rest_frame(skin, f if len(skin.anchor) > 1 else 0, shape[f], rest)
+        for b in range(bones):
+            i, j, there = child[b], parent[b], present[b]
+            x, y, z = rest[i, 0] - rest[j, 0], rest[i, 1] - rest[j, 1], rest[i, 2] - rest[j, 2]
+            length = max(math.sqrt(x * x + y * y + z * z), SHORTEST_BONE)
+            log_length[f, b] = math.log(length) * there
+            scale = there / (length * length)
+            for s in range(shapes):
+                along = x * (skin.rest_directions[i, 0, s] - skin.rest_directions[j, 0, s])
+                along += y * (skin.rest_directions[i, 1, s] - skin.rest_directions[j, 1, s])
+                along += z * (skin.rest_directions[i, 2, s] - skin.rest_directions[j, 2, s])
+                slope[f, b, s] = along * scale
+    return log_length, slope
 
 
 @compiled
-def linearise_frames(skin, scene, with_shape, center, bearing, distance, pelvis, rotations, shape):
-    """Landmarks, joints, world_from_joint rotations, shares; residuals, viewing directions, gains; tangent, Jacobian,
-    log bone lengths and their slopes.
+def linearise_frames(skin, mean, with_shape, center, bearing, distance, pelvis, rotations, shape):
+    """Landmarks, joints, world_from_joint rotations, shares; residuals, viewing directions, gains; tangent,
+    Jacobian.
     """
     frames, views, landmarks = bearing.shape[:3]
     joints, pairs, shapes = len(skin.parents), len(skin.mass), shape.shape[1]
@@ -167,17 +159,14 @@ def linearise_frames(skin, scene, with_shape, center, bearing, distance, pelvis,
     residual, toward = np.empty(bearing.shape, kind), np.empty(bearing.shape, kind)
     gain, tangent = np.empty((frames, views, landmarks), kind), np.empty((frames, 3 * joints - 3), kind)
     jacobian = np.empty((frames, 3 * landmarks, unknowns), kind)
-    bones = len(scene.bone_child)
-    bone, slope = np.empty((frames, bones), kind), np.empty((frames, bones, shapes), kind)
     rest, lever = np.empty((joints, 3), kind), np.empty((landmarks, joints, 3), kind)
     axes, moved, once = np.empty((joints, 3, 3), kind), np.empty((joints, 3, shapes), kind), np.empty((3, 3), kind)
     for f in range(frames):
         body = f if len(skin.anchor) > 1 else 0
         pose_frame(skin, body, pelvis[f], rotations[f], shape[f], rest, joint[f], world[f], share[f], landmark[f])
         _rays_frame(center[f], bearing[f], distance[f], landmark[f], residual[f], toward[f], gain[f])
-        _tangent_frame(scene.mean, rotations[f], tangent[f], once)
+        _tangent_frame(mean, rotations[f], tangent[f], once)
         motion_frame(
             skin, joint[f], world[f], share[f], tangent[f], with_shape, jacobian[f], lever, axes, moved, once
         )  # fmt: skip
-        _bones_frame(skin, scene, rest, bone[f], slope[f])
-    return landmark, joint, world, share, residual, toward, gain, tangent, jacobian, bone, slope
+    return landmark, joint, world, share, residual, toward, gain, tangent, jacobian

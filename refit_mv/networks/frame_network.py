@@ -8,7 +8,7 @@ the classic with few iterations, and training can only add to it.
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -83,8 +83,7 @@ class StreamGRU(nn.Module):
         return torch.lerp(torch.tanh(a_new + torch.sigmoid(a_reset + b_reset) * b_new), hidden, update)
 
 
-@dataclass(frozen=True, eq=False)
-class Update:
+class Update(NamedTuple):
     """What one recurrent iteration decides, streams first in memory. ``turn`` (radians) and ``move`` (metres, root
     frame) are added to ``gate`` times the classic's step; ``bone`` are changes of log bone lengths; ``trust`` the log
     confidence of each stream, for fusing views.
@@ -99,8 +98,7 @@ class Update:
     trust: Float[Tensor, "frame stream"]
 
 
-@dataclass(frozen=True, eq=False)
-class Holding:
+class Holding(NamedTuple):
     """How firmly the network holds its own estimate, and where it would rather have it. Log stiffnesses; offsets in
     radians, metres (root frame), log lengths.
     """
@@ -160,7 +158,7 @@ class ReFitNetwork(nn.Module):
 
     def start(self, frames: int) -> Float[Tensor, "stream frame hidden"]:
         """Hidden states before the first iteration."""
-        return torch.zeros(STREAMS, frames, self.options.hidden)
+        return self.stream_identity.new_zeros(STREAMS, frames, self.options.hidden)
 
     def recur(
         self,

@@ -12,32 +12,30 @@ from torch import Tensor
 from refit_mv.body.params import BodyParams
 from refit_mv.geometry import rotations as so3
 from refit_mv.geometry.triangulation import ray_projector
-from refit_mv.networks.evidence import Evidence
 from refit_mv.networks.frame_network import MOVE_STREAM, SHAPE_STREAM
 from refit_mv.networks.scene import Scene
+from refit_mv.solve.terms.rays import Rays
 
 # How much of its precision across the rays a view has along them: its distance is guessed from size to about a quarter.
 ALONG = 0.01
 
 
-def view_share(evidence: Evidence, trust: Float[Tensor, "lane stream"] | None) -> Float[Tensor, "frame view stream"]:
+def view_share(rays: Rays, trust: Float[Tensor, "lane stream"] | None) -> Float[Tensor, "frame view stream"]:
     """Every view's share per stream: softmax of the learned trust over the views that saw something, equal shares
     without one.
     """
-    frames, views = evidence.confidence.shape[:2]
-    seen = (evidence.confidence > 0).any(-1)
+    frames, views = rays.confidence.shape[:2]
+    seen = (rays.confidence > 0).any(-1)
     # A frame that nobody saw takes the plain mean of what all views made of nothing.
     seen = seen | ~seen.any(1, keepdim=True)
     scores = (
-        evidence.confidence.new_zeros(frames, views, MOVE_STREAM + 1)
-        if trust is None
-        else trust.view(frames, views, -1)
+        rays.confidence.new_zeros(frames, views, MOVE_STREAM + 1) if trust is None else trust.view(frames, views, -1)
     )
     return torch.softmax(scores.masked_fill(~seen[..., None], -torch.inf), dim=1)
 
 
 def fuse_params(
-    scene: Scene, evidence: Evidence, proposed: BodyParams, share: Float[Tensor, "frame view stream"], metric: bool
+    scene: Scene, rays: Rays, proposed: BodyParams, share: Float[Tensor, "frame view stream"], metric: bool
 ) -> BodyParams:
     """One body from every view's. ``metric`` weighs pelvis positions by what each view can know; otherwise they are
     averaged.
@@ -54,12 +52,14 @@ def fuse_params(
     pelvis = proposed.pelvis.view(frames, views, 3)
     weight = share[..., MOVE_STREAM, None, None]
     if metric:
-        toward = torch.nn.functional.normalize(pelvis.detach() - evidence.center, dim=-1)
+        toward = torch.nn.functional.normalize(pelvis.detach() - rays.center, dim=-1)
         information = weight * (ray_projector(toward) + ALONG * toward[..., :, None] * toward[..., None, :])
     else:
-        information = weight * torch.eye(3)
+        information = weight * torch.eye(3, dtype=pelvis.dtype, device=pelvis.device)
     pull = (information @ pelvis[..., None]).sum(1)
-    fused = torch.linalg.solve(information.sum(1) + 1e-9 * torch.eye(3), pull)[..., 0]
+    fused = torch.linalg.solve(
+        information.sum(1) + 1e-9 * torch.eye(3, dtype=pelvis.dtype, device=pelvis.device), pull
+    )[..., 0]
     return BodyParams(fused, rotations, shape)
 
 

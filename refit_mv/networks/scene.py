@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -9,90 +10,106 @@ from torch import Tensor
 
 from refit_mv.body.landmarks import mirrored_landmark
 from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS
-from refit_mv.body.priors import PosePrior, whitener
+from refit_mv.body.priors import PosePrior
 from refit_mv.body.skin import LandmarkSkin
-from refit_mv.kernels.compiling import array
-from refit_mv.kernels.linearisation import SceneArrays
-from refit_mv.solve.problem import FitProblem, PoseTerm
-from refit_mv.solve.uncertainty import joint_skin
+from refit_mv.kernels.compiling import compiled_by
+from refit_mv.kernels.linearisation import bone_lengths
+from refit_mv.solve.problem import FitProblem
+from refit_mv.solve.system import BodyPrior
+from refit_mv.solve.terms.limits import JointLimits, LimitOptions
+from refit_mv.solve.terms.pose_prior import PosePriorOptions, PosePriorTerm
+from refit_mv.solve.terms.shape import ShapeOptions, ShapePriorTerm
+from refit_mv.solve.unknowns import Unknowns
 
 JOINT_STREAMS = len(SMPL_JOINT_NAMES)
 BONES = JOINT_STREAMS - 1
+# Metres: the logarithms of shorter ones would be noise.
+SHORTEST_BONE = 1e-3
+
+
+class StreamMaps(NamedTuple):
+    """How the body maps to the network's streams, of tensors for callers, of arrays inside loops. ``joint`` is the
+    body's joint for each of SMPL's 24, ``present`` 0 where the body lacks it (SMPL-X has no hand joints); ``pooling``
+    averages landmarks per stream; ``mirror`` is every landmark's counterpart on the other side, itself where there is
+    none.
+    """
+
+    joint: Int[Tensor, " stream"]
+    present: Float[Tensor, " stream"]
+    pooling: Float[Tensor, "stream landmark"]
+    mirror: Int[Tensor, " landmark"]
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Body, priors and how they map to the network's streams.
-
-    ``pose_mean``, ``pose_precision`` (weight 1), ``lower``, ``upper`` are the learned Gaussian over all joints but the
-    root. ``stream_joint`` is the body's joint for each of SMPL's 24, ``stream_present`` 0 where the body lacks it
-    (SMPL-X has no hand joints). ``skin`` may carry a leading frame axis on ``rest_mean`` and ``anchor``: training mixes
-    bodies of the same topology in one batch.
+    """What is solved for of a body and what is known of it, and how both map to the network's streams: ``stream_joint``
+    and ``stream_present`` as in ``StreamMaps``. The priors' weights are relative to those that the network was trained
+    with. The skin may carry a leading frame axis on
+    ``rest_mean`` and ``anchor``: training mixes bodies of the same topology in one batch.
     """
 
-    skin: LandmarkSkin
-    pose_mean: Float[Tensor, "joint 3 3"]
-    pose_precision: Float[Tensor, "tangent tangent"]
-    lower: Float[Tensor, " tangent"]
-    upper: Float[Tensor, " tangent"]
+    unknowns: Unknowns
+    prior: BodyPrior
     stream_joint: Int[Tensor, " stream"]
     stream_present: Float[Tensor, " stream"]
-    with_shape: bool
 
     @staticmethod
     def of(skin: LandmarkSkin, joint_names: tuple[str, ...], prior: PosePrior, with_shape: bool) -> "Scene":
         """``prior`` must be arranged over ``joint_names[1:]``. Everything becomes float32."""
-        # Whitened in float64: variances differ 200-fold.
-        root = whitener(prior.to(torch.float64))
-        return _scene(skin, joint_names, prior.mean, root.T @ root, prior.lower, prior.upper, with_shape)
+        limits = JointLimits(prior.lower, prior.upper, LimitOptions().limit)
+        known = BodyPrior(PosePriorTerm.of(prior, 1.0), limits, ShapePriorTerm(1.0))
+        return _scene(Unknowns(skin, prior.mean, with_shape), known, joint_names)
 
     @staticmethod
     def of_problem(problem: FitProblem) -> "Scene":
-        """The problem's body and priors; the weight that its cost gives the pose prior is taken out again. The same
-        scene for all problems on parts of a recording.
-        """
+        """The problem's body and what is known of it. The same scene for all problems on parts of a recording."""
+        prior = problem.prior
         return _scene_of(
             problem.skin,
+            problem.mean_pose,
             problem.body.joint_names,
-            problem.pose_term,
-            problem.options.pose_prior,
+            (prior.pose.precision, prior.limits.lower, prior.limits.upper),
+            (prior.pose.weight, prior.limits.sigma, prior.shape.weight),
             problem.shape_mode == "free",
         )
+
+    @property
+    def skin(self) -> LandmarkSkin:
+        """The body's landmarks."""
+        return self.unknowns.skin
+
+    @property
+    def with_shape(self) -> bool:
+        return self.unknowns.with_shape
 
     def repeated(self, times: int) -> "Scene":
         """The scene for frames repeated ``times`` each; matters only where bodies differ by frame."""
         if self.skin.anchor.ndim == 2:
             return self
         rest, anchor = (tensor.repeat_interleave(times, 0) for tensor in (self.skin.rest_mean, self.skin.anchor))
-        return replace(self, skin=replace(self.skin, rest_mean=rest, anchor=anchor))
+        return self.with_skin(replace(self.skin, rest_mean=rest, anchor=anchor))
+
+    def with_skin(self, skin: LandmarkSkin) -> "Scene":
+        """The same with another body's landmarks."""
+        return replace(self, unknowns=replace(self.unknowns, skin=skin))
 
     @cached_property
-    def joint_skin(self) -> LandmarkSkin:
-        """The body's joints as landmarks."""
-        return joint_skin(self.skin)
+    def maps(self) -> StreamMaps:
+        """How the body maps to the streams."""
+        return StreamMaps(self.stream_joint, self.stream_present, self.pooling, self.mirror)
 
-    @cached_property
-    def arrays(self) -> SceneArrays:
-        """The same for kernels (on the CPU), without the skin."""
-        return SceneArrays(
-            mean=array(self.pose_mean),
-            precision=array(self.pose_precision),
-            lower=array(self.lower),
-            upper=array(self.upper),
-            stream_joint=array(self.stream_joint),
-            stream_present=array(self.stream_present),
-            pooling=array(self.pooling),
-            mirror=array(self.mirror),
-            bone_child=array(self.stream_joint[1:]),
-            bone_parent=array(self.stream_joint[list(SMPL_PARENTS[1:])]),
-        )
+    def on_joints(self, streams: Float[Tensor, "frame stream axis"]) -> Float[Tensor, "frame joint axis"]:
+        """Values of streams on the body's joints; joints that no stream has get 0."""
+        whole = streams.new_zeros(len(streams), self.unknowns.joints, streams.shape[-1])
+        return whole.index_add(1, self.stream_joint, streams * self.stream_present[:, None])
 
     @cached_property
     def mirror(self) -> Int[Tensor, " landmark"]:
         """For every landmark the index of its counterpart on the other side, its own where there is none."""
         names = self.skin.landmark_names
         place = {name: index for index, name in enumerate(names)}
-        return torch.tensor([place.get(mirrored_landmark(name), index) for index, name in enumerate(names)])
+        order = [place.get(mirrored_landmark(name), index) for index, name in enumerate(names)]
+        return torch.tensor(order, device=self.stream_joint.device)
 
     @cached_property
     def stream_mass(self) -> Float[Tensor, "landmark stream"]:
@@ -111,7 +128,7 @@ class Scene:
         carried = (dense @ skin.descends.T)[:, self.stream_joint] * self.stream_present
         # The root carries everything; dividing by how many joints lie between would need distances, so shares are
         # halved per generation.
-        depth = torch.zeros(len(skin.parents))
+        depth = skin.mass.new_zeros(len(skin.parents))
         for joint, parent in enumerate(skin.parents):
             depth[joint] = 0 if parent < 0 else depth[parent] + 1
         generation = depth[self.stream_joint]
@@ -119,26 +136,6 @@ class Scene:
         near = 0.5 ** (landmark_depth[:, None] - generation).clamp_min(0)
         weight = (carried * near).T
         return weight / weight.sum(-1, keepdim=True).clamp_min(1e-6)
-
-    @cached_property
-    def shape_motion(self) -> Float[Tensor, "joint_axis landmark_shape"]:
-        """Landmarks move with shape by a fixed linear function of all world_from_joint rotations: ``out[f, a, k s] = Σ
-        R[f, a, j c] M[j c, k s]``.
-        """
-        skin = self.skin
-        joints, count = len(skin.parents), skin.landmark_count
-        dense = skin.mass.new_zeros(count, joints).index_put(
-            (skin.pair_landmark, skin.pair_joint), skin.mass, accumulate=True
-        )
-        local = skin.anchor_directions - skin.mass[:, None, None] * skin.rest_directions[skin.pair_joint]
-        motion = local.new_zeros(count * joints, 3, local.shape[-1])
-        motion = motion.index_add(0, skin.pair_landmark * joints + skin.pair_joint, local).view(count, joints, 3, -1)
-        below = dense @ skin.descends.T
-        for joint, parent in enumerate(skin.parents):
-            if parent >= 0:
-                bone = skin.rest_directions[joint] - skin.rest_directions[parent]
-                motion[:, parent] += below[:, joint, None, None] * bone
-        return motion.permute(1, 2, 0, 3).reshape(joints * 3, -1)
 
     @cached_property
     def landmark_facts(self) -> Float[Tensor, "*frame landmark fact"]:
@@ -156,49 +153,63 @@ class Scene:
         self, shape: Float[Tensor, "frame shape"]
     ) -> tuple[Float[Tensor, "frame bone"], Float[Tensor, "frame bone shape"]]:
         """Logarithms of SMPL's 23 bone lengths and their derivatives by shape (0 for bones the body lacks)."""
-        skin = self.skin
-        child, parent = self.stream_joint[1:], self.stream_joint[list(SMPL_PARENTS[1:])]
-        rest = skin.rest_mean + torch.einsum("jcs,fs->fjc", skin.rest_directions, shape)
-        bone = rest[:, child] - rest[:, parent]
-        length = bone.norm(dim=-1).clamp_min(1e-3)
-        direction = skin.rest_directions[child] - skin.rest_directions[parent]
-        slope = torch.einsum("fbc,bcs->fbs", bone / length[..., None] ** 2, direction)
-        present = self.stream_present[1:]
-        return length.log() * present, slope * present[:, None]
+        return _bones(self.skin, *self._bone_ends, self.stream_present[1:], shape)
+
+    def log_bones(self, shape: Float[Tensor, "frame shape"]) -> Float[Tensor, "frame bone"]:
+        """The logarithms alone."""
+        vectors, _ = _bone_vectors(self.skin, *self._bone_ends, shape)
+        return vectors.norm(dim=-1).clamp_min(SHORTEST_BONE).log() * self.stream_present[1:]
+
+    @property
+    def _bone_ends(self) -> tuple[Tensor, Tensor]:
+        """The body's joints at which bones end and begin."""
+        return self.stream_joint[1:], self.stream_joint[list(SMPL_PARENTS[1:])]
+
+
+def _bone_vectors(skin: LandmarkSkin, child: Tensor, parent: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
+    """Bones of the shaped rest pose, and how they change with shape."""
+    rest = skin.rest_mean + torch.einsum("jcs,fs->fjc", skin.rest_directions, shape)
+    return rest[:, child] - rest[:, parent], skin.rest_directions[child] - skin.rest_directions[parent]
+
+
+@compiled_by(bone_lengths)
+def _bones(skin: LandmarkSkin, child: Tensor, parent: Tensor, present: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
+    bone, direction = _bone_vectors(skin, child, parent, shape)
+    length = bone.norm(dim=-1).clamp_min(SHORTEST_BONE)
+    slope = torch.einsum("fbc,bcs->fbs", bone / length[..., None] ** 2, direction)
+    return length.log() * present, slope * present[:, None]
 
 
 @lru_cache(maxsize=8)
 def _scene_of(
-    skin: LandmarkSkin, joint_names: tuple[str, ...], term: PoseTerm, weight: float, with_shape: bool
+    skin: LandmarkSkin,
+    mean: Tensor,
+    joint_names: tuple[str, ...],
+    arranged: tuple[Tensor, Tensor, Tensor],
+    counts: tuple[float, float, float],
+    with_shape: bool,
 ) -> Scene:
+    precision, lower, upper = arranged
+    pose, limit, shape = counts
+    pose, shape = pose / PosePriorOptions().pose_prior, shape / ShapeOptions().shape_prior
     # What is kept serves training and inference alike; tensors made in inference mode would not.
     with torch.inference_mode(False):
-        precision = term.precision / weight
-        scene = _scene(skin, joint_names, term.mean, precision, term.lower, term.upper, with_shape)
-        assert scene.mirror is not None and scene.landmark_facts is not None
-        assert scene.shape_motion is not None and scene.pooling is not None
+        term = PosePriorTerm(precision, precision, pose)
+        prior = BodyPrior(term, JointLimits(lower, upper, limit), ShapePriorTerm(shape))
+        scene = _scene(Unknowns(skin, mean, with_shape), prior, joint_names)
+        # Found now, for the same reason.
+        _ = scene.maps, scene.landmark_facts
         return scene
 
 
-def _scene(
-    skin: LandmarkSkin,
-    joint_names: tuple[str, ...],
-    mean: Tensor,
-    precision: Tensor,
-    lower: Tensor,
-    upper: Tensor,
-    with_shape: bool,
-) -> Scene:
+def _scene(unknowns: Unknowns, prior: BodyPrior, joint_names: tuple[str, ...]) -> Scene:
     single = torch.float32
     known = [name in joint_names for name in SMPL_JOINT_NAMES]
     joint = [joint_names.index(name) if there else 0 for name, there in zip(SMPL_JOINT_NAMES, known, strict=True)]
+    device = unknowns.mean.device
     return Scene(
-        skin=skin.to(single, "cpu"),
-        pose_mean=mean.to(single),
-        pose_precision=precision.to(single),
-        lower=lower.to(single),
-        upper=upper.to(single),
-        stream_joint=torch.tensor(joint),
-        stream_present=torch.tensor(known, dtype=single),
-        with_shape=with_shape,
+        unknowns.to(single),
+        prior.to(single),
+        stream_joint=torch.tensor(joint, device=device),
+        stream_present=torch.tensor(known, dtype=single, device=device),
     )

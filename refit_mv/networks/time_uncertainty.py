@@ -8,12 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.skin import pose_landmarks
-from refit_mv.networks.chain import backward_pass
 from refit_mv.networks.scene import Scene
-from refit_mv.networks.system import pose_tangent
 from refit_mv.networks.time_unroll import UnrolledSequence
-from refit_mv.solve.normal_equations import landmark_jacobian
+from refit_mv.solve.uncertainty import joint_jacobian
 
 # A variance of three axes from so many draws is within 20 % (one sigma), a standard deviation within 10 %.
 DRAWS = 16
@@ -32,8 +29,6 @@ def drawn_joint_covariance(
     normal = torch.randn(size, DRAWS, generator=torch.Generator().manual_seed(0))
     signs = torch.randn(length, 1, DRAWS, generator=torch.Generator().manual_seed(1)).sign()
     columns = (normal * signs).expand(windows, -1, -1, -1)
-    drawn = backward_pass(unrolled.factor, columns.to(unrolled.factor.inverse.dtype)).flatten(0, 1)[frames]
-    skin, at = scene.joint_skin, unrolled.at[frames]
-    jacobian = landmark_jacobian(skin, pose_landmarks(skin, at), pose_tangent(scene, at), False)
-    moved = (jacobian.flatten(1, 2) @ drawn).unflatten(1, (-1, 3))
+    drawn = unrolled.factor.backward(columns.to(unrolled.factor.inverse)).flatten(0, 1)[frames]
+    moved = (joint_jacobian(scene.unknowns, unrolled.at[frames]) @ drawn).unflatten(1, (-1, 3))
     return moved @ moved.transpose(-1, -2) / DRAWS

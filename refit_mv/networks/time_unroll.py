@@ -13,26 +13,19 @@ from torch import Tensor
 
 from refit_mv.body.params import BodyParams
 from refit_mv.geometry import rotations as so3
-from refit_mv.networks.chain import REFERENCE_STEP, ChainFactor, ImplicitStep, TimeTies, factorise, solve, time_gradient
-from refit_mv.networks.evidence import Evidence
-from refit_mv.networks.features import observation_features, statistics
+from refit_mv.networks.decisions import HeldEstimate, layer_weights
 from refit_mv.networks.frame_network import MOVE_STREAM, SHAPE_STREAM, ReFitNetwork
 from refit_mv.networks.scene import JOINT_STREAMS, Scene
-from refit_mv.networks.system import (
-    Linearisation,
-    Weights,
-    confidence_weight,
-    limited,
-    linearise,
-    moved,
-    pose_tangent,
-    weight_balance,
-    weighted_system,
-)
 from refit_mv.networks.time_network import SequenceNetwork, TimeDecision
-from refit_mv.networks.unroll import LAYER_KERNEL, Recurrence, layer_weights, recur
-from refit_mv.solve.normal_equations import fuse_views
-from refit_mv.solve.result import FEWEST_LANDMARKS
+from refit_mv.networks.unroll import LayerReading, Recurrence, recur
+from refit_mv.solve.chain import ChainFactor, ImplicitStep, factorise
+from refit_mv.solve.gaps import seen_frames
+from refit_mv.solve.system import NormalEquations, Weights, normal_equations, weight_balance
+from refit_mv.solve.terms.hold import Hold
+from refit_mv.solve.terms.motion import REFERENCE_STEP, MotionOptions
+from refit_mv.solve.terms.rays import Rays, fuse_views
+from refit_mv.solve.terms.tangent_motion import TangentMotion
+from refit_mv.solve.terms.term import Linearisation
 
 # Every frame's own normal matrix gets this much on its diagonal (1/m², 1/rad²), so that nothing is singular.
 RIDGE = 1e-2
@@ -100,11 +93,6 @@ class UnrolledSequence:
         return self.predictions[-1]
 
 
-def seen_frames(evidence: Evidence) -> Bool[Tensor, " frame"]:
-    """Frames with enough different landmarks to say anything."""
-    return (evidence.confidence > 0).any(1).sum(-1) >= FEWEST_LANDMARKS
-
-
 def bridged(params: BodyParams, seen: Bool[Tensor, " frame"], time: Timeline) -> BodyParams:
     """Frames that saw nothing, put between their neighbours in time that did: positions linearly, rotations along
     geodesics. Beyond the last seen frame it is kept.
@@ -113,7 +101,7 @@ def bridged(params: BodyParams, seen: Bool[Tensor, " frame"], time: Timeline) ->
     if bool(usable.all()):
         return params
     frames = usable.shape[1]
-    place = torch.arange(frames).expand_as(usable)
+    place = torch.arange(frames, device=usable.device).expand_as(usable)
     before = torch.where(usable, place, -1).cummax(1).values
     after = torch.where(usable, place, frames).flip(1).cummin(1).values.flip(1)
     first, last = torch.where(before < 0, after, before), torch.where(after >= frames, before, after)
@@ -123,7 +111,7 @@ def bridged(params: BodyParams, seen: Bool[Tensor, " frame"], time: Timeline) ->
     clock = torch.nn.functional.pad(time.step.cumsum(1), (1, 0))
     begin, end = clock.gather(1, first), clock.gather(1, last)
     share = ((clock - begin) / (end - begin).clamp_min(1e-6)).clamp(0, 1).flatten().to(params.pelvis.dtype)
-    offset = (torch.arange(len(usable)) * frames)[:, None]
+    offset = (torch.arange(len(usable), device=usable.device) * frames)[:, None]
     a, b = (first + offset).flatten(), (last + offset).flatten()
     return replace(params[a].blend(params[b], share), shape=params.shape).where(~usable.flatten(), params)
 
@@ -184,9 +172,9 @@ def kinematics(
     return torch.asinh(torch.cat([*parts, pulled], dim=-1)).transpose(0, 1)
 
 
-def _ties(scene: Scene, decision: TimeDecision, time: Timeline, firmness: float) -> TimeTies:
+def _ties(scene: Scene, decision: TimeDecision, time: Timeline, options: MotionOptions) -> TangentMotion:
     """Weights of the time terms in the unknowns: an interval's is the mean of its two frames'."""
-    joints = scene.pose_mean.shape[0] + 1
+    joints = scene.unknowns.joints
 
     def unknowns(streams: Tensor) -> Tensor:
         rows = streams.T
@@ -198,10 +186,27 @@ def _ties(scene: Scene, decision: TimeDecision, time: Timeline, firmness: float)
         move = rows[:, MOVE_STREAM, None].expand(-1, 3)
         return time.apart(torch.cat([move, everywhere.repeat_interleave(3, dim=1)], dim=-1))
 
-    velocity, acceleration = unknowns(decision.velocity), unknowns(firmness * decision.acceleration)
+    slow, sharp = (ratio.to(decision.velocity) for ratio in _firmness(options))
+    velocity, acceleration = unknowns(slow * decision.velocity), unknowns(sharp * decision.acceleration)
     tied = time.tied
     velocity = (velocity[:, 1:] + velocity[:, :-1]) / 2 * tied
-    return TimeTies(time.step, velocity, acceleration[:, 1:-1] * tied[:, 1:] * tied[:, :-1])
+    return TangentMotion(time.step, velocity, acceleration[:, 1:-1] * tied[:, 1:] * tied[:, :-1])
+
+
+def _firmness(options: MotionOptions) -> tuple[Float[Tensor, "stream 1"], Float[Tensor, "stream 1"]]:
+    """How much more than the trained ones the options' standard deviations make velocities and accelerations of each
+    stream count.
+    """
+    trained = MotionOptions()
+
+    def ratios(name: str) -> Float[Tensor, "stream 1"]:
+        root, joint, pelvis = (
+            (getattr(trained, f"{part}_{name}") / getattr(options, f"{part}_{name}")) ** 2
+            for part in ("root", "joint", "pelvis")
+        )
+        return torch.tensor([root, *[joint] * (JOINT_STREAMS - 1), joint, pelvis])[:, None]
+
+    return ratios("velocity"), ratios("acceleration")
 
 
 def _neighbour_features(here: Linearisation, time: Timeline) -> Float[Tensor, "frame view landmark 4"]:
@@ -217,21 +222,18 @@ def _neighbour_features(here: Linearisation, time: Timeline) -> Float[Tensor, "f
     return torch.stack(parts, dim=-1).flatten(0, 1)
 
 
-def _silenced(weights: Weights, seen: Tensor) -> Weights:
+def _silenced(weights: Weights, hold: Hold, seen: Tensor, count: float) -> Weights:
     """Nothing holds the estimate of a frame that saw nothing but time, and a little the pose prior: poses in a row are
-    not independent draws from it.
+    not independent draws from it. ``count`` is how much the recipe has it count, relative to training.
     """
     trust = torch.where(seen, 1.0, UNSEEN)
-    return replace(
-        weights,
-        pelvis=weights.pelvis * trust[:, None],
-        root=weights.root * trust[:, None],
-        joint=weights.joint * trust[:, None],
-        pose_prior=weights.pose_prior * torch.where(seen, 1.0, UNSEEN_PRIOR),
+    held = replace(
+        hold, pelvis=hold.pelvis * trust[:, None], root=hold.root * trust[:, None], joint=hold.joint * trust[:, None]
     )
+    return replace(weights, hold=held, pose_prior=weights.pose_prior * torch.where(seen, count, count * UNSEEN_PRIOR))
 
 
-def _anchored(weights: Weights, held: Tensor, estimate: BodyParams, tangent: Tensor) -> Weights:
+def _anchored(weights: Weights, hold: Hold, held: Tensor, estimate: HeldEstimate) -> Weights:
     """``held`` frames bound to the estimate far more firmly than anything could pull."""
     if not bool(held.any()):
         return weights
@@ -240,89 +242,103 @@ def _anchored(weights: Weights, held: Tensor, estimate: BodyParams, tangent: Ten
     def firm(stiffness: Tensor) -> Tensor:
         return torch.where(rows, torch.full_like(stiffness, ANCHOR), stiffness)
 
-    target = BodyParams(
-        torch.where(rows, estimate.pelvis, weights.target.pelvis),
-        torch.where(rows[..., None, None], estimate.rotations, weights.target.rotations),
-        weights.target.shape,
+    bound = replace(
+        hold,
+        pelvis=firm(hold.pelvis),
+        root=firm(hold.root),
+        joint=firm(hold.joint),
+        target_pelvis=torch.where(rows, estimate.params.pelvis, hold.target_pelvis),
+        target_root=torch.where(rows[..., None], estimate.params.rotations[:, 0], hold.target_root),
+        target_tangent=torch.where(rows, estimate.tangent, hold.target_tangent),
     )
-    return replace(
-        weights,
-        pelvis=firm(weights.pelvis),
-        root=firm(weights.root),
-        joint=firm(weights.joint),
-        target=target,
-        target_tangent=torch.where(rows, tangent, weights.target_tangent),
-    )
+    return replace(weights, hold=bound)
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known of windows beforehand. ``recurrence`` saves the recurrent iterations where they were run before
+    (streams, training). ``held`` frames stay where its predictions have them: what was already decided before a window
+    begins. ``begin`` is where all layers but the last would lead, for those who know (streams): only the last is run.
+    ``embedding`` saves the landmarks' own where it is at hand.
+    """
+
+    recurrence: Recurrence | None = None
+    held: Bool[Tensor, " frame"] | None = None
+    begin: BodyParams | None = None
+    embedding: Float[Tensor, "*frame landmark embedding"] | None = None
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks for single frames and for time; the latter was trained on top of the former."""
+
+    frame: ReFitNetwork
+    time: SequenceNetwork
 
 
 def unroll_sequence(
-    frame_network: ReFitNetwork,
-    network: SequenceNetwork,
+    networks: Networks,
     scene: Scene,
-    evidence: Evidence,
+    rays: Rays,
     start: BodyParams,
     time: Timeline,
-    recurrence: Recurrence | None = None,
-    held: Bool[Tensor, " frame"] | None = None,
-    firmness: float = 1.0,
-    begin: BodyParams | None = None,
-    embedding: Tensor | None = None,
+    known: Known | None = None,
+    options: MotionOptions | None = None,
 ) -> UnrolledSequence:
-    """Fit windows. ``scene`` must have its shape given. ``recurrence`` saves the recurrent iterations where they were
-    run before (streams, training). ``held`` frames stay where its predictions have them: what was already decided
-    before a window begins. ``firmness`` multiplies what accelerations cost. ``begin`` is where all layers but the last
-    would lead, for those who know (streams): only the last is run. ``embedding`` saves the landmarks' own where it is
-    at hand.
-    """
-    known: Tensor = frame_network.embed(scene.landmark_facts) if embedding is None else embedding
+    """Fit windows. ``scene`` must have its shape given. ``options`` count relative to those of training."""
+    known, options = known or Known(), options or MotionOptions()
+    frame_network, network = networks.frame, networks.time
+    embedding: Tensor = frame_network.embed(scene.landmark_facts) if known.embedding is None else known.embedding
+    recurrence = known.recurrence
     if recurrence is None:
         with torch.no_grad():
-            recurrence = recur(frame_network, scene, evidence, start, known)
-    held = torch.zeros(len(evidence), dtype=torch.bool) if held is None else held
-    seen = seen_frames(evidence) | held
-    estimate = bridged(recurrence.predictions[-1] if recurrence.predictions else start, seen, time)
-    held_tangent, held_bone = pose_tangent(scene, estimate), scene.bones(estimate.shape)[0]
+            recurrence = recur(frame_network, scene, rays, start, embedding)
+    held = torch.zeros_like(rays.seen) if known.held is None else known.held
+    seen = seen_frames(rays.confidence) | held
+    estimate = HeldEstimate.of(
+        scene, bridged(recurrence.predictions[-1] if recurrence.predictions else start, seen, time)
+    )
     moments = time.moments(seen)
-    params, predictions = (estimate, []) if begin is None else (begin, [])
+    prior_count = options.pose_prior / MotionOptions().pose_prior
+    params, predictions = (estimate.params, []) if known.begin is None else (known.begin, [])
     layers = network.options.layers
-    for layer in range(layers) if begin is None else (layers - 1,):
-        here = linearise(scene, evidence, BodyParams(params.pelvis.detach(), params.rotations.detach(), params.shape))
+    for layer in range(layers) if known.begin is None else (layers - 1,):
+        read = LayerReading.at(scene, rays, params)
+        here = read.here
         with torch.no_grad():
-            squared = (here.feedback.residual**2).sum(-1)
-            base = confidence_weight(evidence.confidence) * (1 + squared / LAYER_KERNEL**2) ** -2
-            features = observation_features(scene, here, evidence.distance)
-            facts = statistics(here, evidence.distance)
             difference = differences(here.params, here.tangent, time)
-            moving = kinematics(scene, here, base, difference, time)
+            moving = kinematics(scene, here, read.base, difference, time)
         decision, summary = network.decide(
-            recurrence.hidden, recurrence.context, facts, moving, moments, time.windows, layer
+            recurrence.hidden, recurrence.context, read.facts, moving, moments, time.windows, layer
         )
         last = frame_network.options.layers - 1
-        holding = frame_network.holding(decision.hidden, decision.context, recurrence.gaze, facts, last)
-        scale = frame_network.observation_scale(features, known, decision.context, decision.hidden[SHAPE_STREAM], last)
-        around = torch.cat([features, _neighbour_features(here, time)], dim=-1)
+        holding = frame_network.holding(decision.hidden, decision.context, recurrence.gaze, read.facts, last)
+        scale = frame_network.observation_scale(
+            read.features, embedding, decision.context, decision.hidden[SHAPE_STREAM], last
+        )
+        around = torch.cat([read.features, _neighbour_features(here, time)], dim=-1)
         scale = scale + network.observation_scale(around, summary, layer)
-        observation = base * scale.clamp(-10, 10).exp()
-        weights = layer_weights(scene, estimate, held_tangent, held_bone, holding, observation)
-        weights = _anchored(_silenced(weights, seen), held, estimate, held_tangent)
-        ties = _ties(scene, decision, time, firmness)
+        weights = layer_weights(scene, estimate, here, holding, read.base * scale.clamp(-10, 10).exp())
+        weights = _silenced(weights, weights.held, seen, prior_count)
+        weights = _anchored(weights, weights.held, held, estimate)
+        ties = _ties(scene, decision, time, options)
         with torch.no_grad():
-            hessian, gradient = _frame_system(scene, here, weights)
-            factor = factorise(time.apart(hessian), ties)
-            whole = time.apart(gradient) + time_gradient(ties, difference)
-            delta = torch.nan_to_num(-solve(factor, whole), nan=0.0, posinf=0.0, neginf=0.0)
+            normal = _frame_system(scene, here, weights)
+            system = ties.tied(time.apart(normal.hessian), time.apart(normal.gradient), difference)
+            factor = factorise(system)
+            delta = torch.nan_to_num(-factor.solve(system.gradient), nan=0.0, posinf=0.0, neginf=0.0)
         if torch.is_grad_enabled():
-            flat = delta.flatten(0, 1)
-            balance = time.apart(weight_balance(scene, here, weights, flat))
-            balance = balance + time_gradient(ties, difference + delta.diff(dim=1))
+            balance = weight_balance(scene.unknowns, scene.prior, here, weights, delta.flatten(0, 1))
+            balance = time.apart(balance) + ties.gradient(difference + delta.diff(dim=1))
             delta = ImplicitStep.apply(balance, delta, factor)
-        params = moved(scene, here.params, here.tangent, limited(scene, delta.flatten(0, 1)))
+        params = scene.unknowns.moved(here.params, here.tangent, scene.unknowns.limited(delta.flatten(0, 1)))
         predictions.append(params)
-    return UnrolledSequence(predictions, estimate, factor, here.params, facts, weights, seen)
+    return UnrolledSequence(predictions, estimate.params, factor, here.params, read.facts, weights, seen)
 
 
-def _frame_system(scene: Scene, here: Linearisation, weights: Weights) -> tuple[Tensor, Tensor]:
-    """Every frame's own normal matrix and gradient, slightly damped."""
-    hessian, gradient = weighted_system(scene, here, weights)
-    hessian.diagonal(dim1=-2, dim2=-1).add_(RIDGE)
-    return hessian, gradient
+@torch.no_grad()
+def _frame_system(scene: Scene, here: Linearisation, weights: Weights) -> NormalEquations:
+    """Every frame's own normal equations, slightly damped."""
+    normal = normal_equations(scene.unknowns, scene.prior, here, weights)
+    normal.diagonal.add_(RIDGE)
+    return normal

@@ -12,19 +12,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.params import BodyParams
-from refit_mv.body.skin import pose_landmarks
 from refit_mv.errors import InputError
-from refit_mv.networks.features import STATISTICS
+from refit_mv.networks.features import STATISTICS, STATISTICS_COLUMNS
 from refit_mv.networks.scene import JOINT_STREAMS, Scene
-from refit_mv.networks.system import pose_tangent
-from refit_mv.solve.normal_equations import landmark_jacobian
 
 # Log standard deviations outside this range (0.1 mm to 2 m) are not believed.
 SMALLEST_LOG, LARGEST_LOG = -9.2, 0.7
 # One, log sigma, the statistics, and products of two of them: how large residuals are, and one over the views. A
 # residual of a millimetre means much with eight views and little with one.
-RESIDUAL, FEW_VIEWS = 0, 9
+RESIDUAL, FEW_VIEWS = (STATISTICS_COLUMNS.index(name) for name in ("log_residual", "inverse_views"))
 CORRECTION_FEATURES = 2 + STATISTICS + 3
 
 
@@ -63,22 +59,10 @@ class SigmaCorrection:
         clamped = log_sigma.clamp(SMALLEST_LOG, LARGEST_LOG)
         size, few = statistics[:, RESIDUAL], statistics[:, FEW_VIEWS]
         products = torch.stack([size * size, size * few, few * few], dim=-1)
-        facts = torch.cat([torch.ones(len(statistics), 1), statistics, products], dim=-1)
-        fixed = facts @ self.coefficients[:, [0, *range(2, CORRECTION_FEATURES)]].T
-        return (fixed + self.coefficients[:, 1] * clamped).clamp(SMALLEST_LOG, LARGEST_LOG)
-
-
-def raw_joint_covariance(
-    scene: Scene, params: BodyParams, factor: Float[Tensor, "frame unknown unknown"]
-) -> Float[Tensor, "frame joint 3 3"]:
-    """Covariance of the joints' world positions (m²) from the Cholesky factor of the last normal matrix."""
-    skin = scene.joint_skin
-    jacobian = landmark_jacobian(skin, pose_landmarks(skin, params), pose_tangent(scene, params), scene.with_shape)
-    frames, joints = jacobian.shape[:2]
-    columns = jacobian.flatten(1, 2).transpose(-1, -2)
-    half = torch.linalg.solve_triangular(factor, columns, upper=False).transpose(-1, -2)
-    half = half.reshape(frames, joints, 3, -1)
-    return half @ half.transpose(-1, -2)
+        facts = torch.cat([torch.ones_like(products[:, :1]), statistics, products], dim=-1)
+        coefficients = self.coefficients.to(statistics.device)
+        fixed = facts @ coefficients[:, [0, *range(2, CORRECTION_FEATURES)]].T
+        return (fixed + coefficients[:, 1] * clamped).clamp(SMALLEST_LOG, LARGEST_LOG)
 
 
 def corrected_covariance(

@@ -14,15 +14,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from refit_mv.body.params import BodyParams
-from refit_mv.networks.evidence import Evidence
 from refit_mv.networks.scene import Scene
-from refit_mv.networks.system import classic_step, limited, linearise, moved
 from refit_mv.networks.unroll import Recurrence
+from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.optimizers.refit import ReFit
 from refit_mv.solve.cores import over_cores
-from refit_mv.solve.gauss_newton import GaussNewton
 from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.result import WELL_EXPLAINED, FitResult, explained_share
+from refit_mv.solve.system import RobustCounts, linearise, robust_step
 from refit_mv.status import FrameStatus
 
 # A share of the evidence that is worth another fit: two keypoints of four views of 25.
@@ -77,9 +76,8 @@ def doubtful_frames(problem: FitProblem, result: FitResult) -> Bool[Tensor, " fr
 
 def _one_step_share(problem: FitProblem, params: BodyParams) -> Float[Tensor, " frame"]:
     """What one step of the classic optimizer would explain."""
-    scene = Scene.of_problem(problem)
     parts = over_cores(
-        lambda chosen: _one_step(scene, problem.frames(chosen), params[chosen]),
+        lambda chosen: _one_step(problem.frames(chosen), params[chosen]),
         len(problem),
         BATCH_FRAMES,
         problem.bearing.device,
@@ -88,12 +86,13 @@ def _one_step_share(problem: FitProblem, params: BodyParams) -> Float[Tensor, " 
 
 
 @torch.no_grad()
-def _one_step(scene: Scene, problem: FitProblem, params: BodyParams) -> Float[Tensor, " frame"]:
-    evidence, options = Evidence.of(problem).to(torch.float32), problem.options
-    here = linearise(scene, evidence, params.to(torch.float32))
-    base = problem.observation_weight.to(torch.float32)
-    classic = classic_step(scene, here, options.kernel, options.pose_prior, options.shape_prior, base)
-    stepped = moved(scene, here.params, here.tangent, limited(scene, classic.step))
+def _one_step(problem: FitProblem, params: BodyParams) -> Float[Tensor, " frame"]:
+    scene, options = Scene.of_problem(problem), problem.options
+    unknowns, rays = scene.unknowns, problem.rays.to(torch.float32)
+    here = linearise(unknowns, rays, params.to(torch.float32))
+    counts = RobustCounts(options.kernel, options.pose_prior, options.shape_prior)
+    step = unknowns.limited(robust_step(unknowns, scene.prior, here, rays.precision, counts).step)
+    stepped = unknowns.moved(here.params, here.tangent, step)
     return explained_share(problem, stepped.to(problem.bearing.dtype))
 
 

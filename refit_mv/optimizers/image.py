@@ -21,7 +21,6 @@ from refit_mv.image.network import ImageReFit
 from refit_mv.image.points import FeedbackBody, feedback_body
 from refit_mv.image.weights import HOW_TO_GET, cached_image_network
 from refit_mv.ranges import require_not_negative, require_positive
-from refit_mv.solve.normal_equations import frame_cost
 from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.result import FitResult, explained_share, judge
 from refit_mv.solve.uncertainty import joint_covariance
@@ -140,7 +139,7 @@ class HeldStart:
             params = replace(initial, shape=mean.expand(len(initial), -1))
             problem = replace(problem, shape_mode="locked")
         covariance = joint_covariance(problem, params)
-        cost = frame_cost(problem, params, problem.feedback(params), problem.options.kernel)
+        cost = problem.cost(problem.look(params))
         explained = explained_share(problem, params)
         return FitResult(
             params=params,

@@ -9,20 +9,23 @@ import torch
 from torch import Tensor
 
 from refit_mv.body.params import BodyParams
-from refit_mv.networks.evidence import Evidence
+from refit_mv.networks.decisions import PRIOR_WEIGHT
 from refit_mv.networks.features import statistics
 from refit_mv.networks.frame_network import ReFitNetwork
 from refit_mv.networks.scene import Scene
-from refit_mv.networks.system import classic_step, linearise
-from refit_mv.networks.uncertainty import SigmaCorrection, corrected_covariance, raw_joint_covariance
+from refit_mv.networks.uncertainty import SigmaCorrection, corrected_covariance
 from refit_mv.networks.unroll import LAYER_KERNEL, Recurrence, Unrolled, unroll
 from refit_mv.networks.weights_file import SHIPPED_WEIGHTS, load_network
 from refit_mv.ranges import require_not_negative, require_positive
 from refit_mv.solve.cores import over_cores
-from refit_mv.solve.normal_equations import frame_cost
-from refit_mv.solve.problem import Feedback, FitProblem
+from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.result import FitResult, concatenate, explained_by, judge
 from refit_mv.solve.shared_shape import solve_shared
+from refit_mv.solve.system import RobustCounts, linearise, robust_solution
+from refit_mv.solve.terms.rays import Rays
+from refit_mv.solve.uncertainty import factored_covariance
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,10 @@ class ReFitOptions:
 
 
 @cache
-def shipped_network(path: Path = SHIPPED_WEIGHTS) -> tuple[ReFitNetwork, SigmaCorrection]:
-    """The trained network inside the package, or another file's; loaded once."""
+def shipped_network(path: Path = SHIPPED_WEIGHTS, device: torch.device = CPU) -> tuple[ReFitNetwork, SigmaCorrection]:
+    """The trained network inside the package, or another file's; loaded once for each device."""
     network, facts = load_network(path)
-    return network, SigmaCorrection.of(facts)
+    return network.to(device), SigmaCorrection.of(facts)
 
 
 @dataclass(frozen=True)
@@ -97,9 +100,9 @@ class ReFit:
     def _share(self, problem: FitProblem, initial: BodyParams) -> tuple[FitProblem, BodyParams]:
         seen = torch.nonzero(problem.seen)[:, 0]
         if len(seen) == 0:
-            seen = torch.arange(len(problem))
+            seen = torch.arange(len(problem), device=seen.device)
         count = min(self.options.shared_frames, len(seen))
-        chosen = seen[torch.linspace(0, len(seen) - 1, count).round().long()]
+        chosen = seen[torch.linspace(0, len(seen) - 1, count).round().long().to(seen.device)]
         few = replace(problem.frames(chosen), shape_mode="free")
         alone = self._run(few, initial[chosen], Scene.of_problem(few))
         params, offset = solve_shared(
@@ -110,15 +113,15 @@ class ReFit:
         return locked, replace(initial, shape=shape)
 
     def _run(self, problem: FitProblem, initial: BodyParams, scene: Scene) -> BodyParams:
-        network, _ = shipped_network(self.weights)
+        network, _ = shipped_network(self.weights, problem.bearing.device)
         size = self.options.batch_frames
-        evidence, start = Evidence.of(problem).to(torch.float32), initial.to(torch.float32)
+        rays, start = problem.rays.to(torch.float32), initial.to(torch.float32)
         with torch.inference_mode():
             parts = [
                 unroll(
                     network,
                     scene,
-                    evidence[at : at + size],
+                    rays[at : at + size],
                     start[at : at + size],
                     self.options.layers,
                     self.options.extra_layers,
@@ -130,21 +133,21 @@ class ReFit:
     def _solve_batch(
         self, problem: FitProblem, initial: BodyParams, scene: Scene, with_covariance: bool
     ) -> tuple[FitResult, Recurrence]:
-        network, _ = shipped_network(self.weights)
-        evidence = Evidence.of(problem).to(torch.float32)
+        network, _ = shipped_network(self.weights, problem.bearing.device)
+        rays = problem.rays.to(torch.float32)
         start = initial.to(torch.float32)
         with torch.inference_mode():
-            unrolled = unroll(network, scene, evidence, start, self.options.layers, self.options.extra_layers)
+            unrolled = unroll(network, scene, rays, start, self.options.layers, self.options.extra_layers)
             if with_covariance:
-                covariance = self._covariance(scene, evidence, unrolled)
+                covariance = self._covariance(scene, rays, unrolled)
             else:
-                covariance = torch.zeros(len(problem), len(problem.skin.parents), 3, 3)
+                covariance = rays.distance.new_zeros(len(problem), len(problem.skin.parents), 3, 3)
         params = _cleaned(unrolled.final, initial)
         covariance = torch.nan_to_num(covariance.clone(), nan=1.0, posinf=1.0).to(problem.bearing.dtype)
-        feedback = problem.feedback(params)
-        before = _cost(problem, initial, problem.feedback(initial))
-        cost = torch.stack([before, _cost(problem, params, feedback)], dim=-1)
-        explained = explained_by(problem, feedback)
+        # The classic's cost, so that results of both can be compared.
+        found = problem.look(params)
+        cost = torch.stack([problem.cost(problem.look(initial)), problem.cost(found)], dim=-1)
+        explained = explained_by(problem, found.feedback)
         result = FitResult(
             params=params,
             landmark_offset=problem.skin.offset,
@@ -158,22 +161,17 @@ class ReFit:
         assert unrolled.recurrence is not None
         return result, unrolled.recurrence.ended()
 
-    def _covariance(self, scene: Scene, evidence: Evidence, unrolled: Unrolled) -> Tensor:
+    def _covariance(self, scene: Scene, rays: Rays, unrolled: Unrolled) -> Tensor:
         """Of the joints, from the last layer's system, or without layers from the one that the classic would solve."""
-        _, correction = shipped_network(self.weights)
+        _, correction = shipped_network(self.weights, rays.bearing.device)
         if unrolled.solution is None or unrolled.at is None or unrolled.facts is None:
-            here = linearise(scene, evidence, unrolled.final)
-            factor = classic_step(scene, here, LAYER_KERNEL, keep_factor=True).factor
-            assert factor is not None
-            at, facts = here.params, statistics(here, evidence.distance)
+            here = linearise(scene.unknowns, rays, unrolled.final)
+            counts = RobustCounts(LAYER_KERNEL, PRIOR_WEIGHT, 1.0)
+            factor = robust_solution(scene.unknowns, scene.prior, here, rays.precision, counts).factor
+            at, facts = here.params, statistics(here, rays.distance)
         else:
             factor, at, facts = unrolled.solution.factor, unrolled.at, unrolled.facts
-        return corrected_covariance(scene, raw_joint_covariance(scene, at, factor), facts, correction)
-
-
-def _cost(problem: FitProblem, params: BodyParams, feedback: Feedback) -> Tensor:
-    """The classic's cost, so that results of both can be compared."""
-    return frame_cost(problem, params, feedback, problem.options.kernel)
+        return corrected_covariance(scene, factored_covariance(scene.unknowns, at, factor), facts, correction)
 
 
 def _cleaned(params: BodyParams, initial: BodyParams) -> BodyParams:
@@ -188,7 +186,6 @@ def _cleaned(params: BodyParams, initial: BodyParams) -> BodyParams:
 def _orthonormal(rotations: Tensor) -> Tensor:
     """Two Newton steps towards the nearest rotation: float32 rounding leaves 1e-6, squared twice."""
     for _ in range(2):
-        rotations = rotations @ (
-            1.5 * torch.eye(3, dtype=rotations.dtype) - 0.5 * rotations.transpose(-1, -2) @ rotations
-        )
+        eye = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
+        rotations = rotations @ (1.5 * eye - 0.5 * rotations.mT @ rotations)
     return rotations

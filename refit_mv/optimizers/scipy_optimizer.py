@@ -23,7 +23,6 @@ from refit_mv.geometry import rotations as so3
 from refit_mv.geometry.triangulation import ray_projector
 from refit_mv.ranges import require_positive
 from refit_mv.solve.gaps import bridged_frames, seen_frames
-from refit_mv.solve.normal_equations import frame_cost, pose_tangent, rows
 from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.result import FitResult, explained_share, judge
 from refit_mv.solve.shared_shape import common_precision, mean_shape
@@ -90,7 +89,7 @@ def _whitened_kernel(problem: FitProblem, kernel: float) -> np.ndarray:
     """The kernel in units of each observation's own standard deviation. Missing ones have residual 0, so any width will
     do.
     """
-    scale = _numpy(problem.observation_weight.sqrt()).reshape(-1)
+    scale = _numpy(problem.rays.precision.sqrt()).reshape(-1)
     return np.where(scale > 0, scale, 1.0) * kernel
 
 
@@ -155,17 +154,15 @@ class Scipy:
 
     def _frame(self, problem: FitProblem, start: BodyParams, path: "_Path | None") -> BodyParams:
         """One frame through the sequence of kernels, each from the end of the one before."""
-        with_shape = problem.shape_mode == "free"
         params = start
         for factor in self.options.kernels:
-            chart = ParameterVector(params, problem.pose_term.mean, with_shape)
+            chart = ParameterVector(params, problem.unknowns)
 
             def evaluate(vector: np.ndarray, chart: ParameterVector = chart) -> tuple[np.ndarray, np.ndarray]:
                 flat = torch.from_numpy(np.array(vector))[None]
                 here = chart.unpack(flat)
-                stacked = rows(problem, here, with_shape)
-                residuals = [stacked.data, stacked.prior]
-                jacobians = [stacked.data_jacobian, stacked.prior_jacobian]
+                stacked = problem.rows(problem.linearise(here))
+                residuals, jacobians = [stacked.residual], [stacked.jacobian]
                 if path is not None:
                     time_rows, time_jacobian = self._time_rows(problem, here, path)
                     residuals.append(time_rows)
@@ -210,7 +207,7 @@ class Scipy:
                 torch.cat([(params.pelvis - target.pelvis) / move_sigma, turn.flatten(1) / turn_sigma], -1)
             )
             by_turn = so3.right_jacobian_inverse(turn[0])
-            by_turn[1:] = by_turn[1:] @ so3.right_jacobian(pose_tangent(problem, params).view(-1, 3))
+            by_turn[1:] = by_turn[1:] @ so3.right_jacobian(problem.unknowns.tangent(params).view(-1, 3))
             eye = torch.eye(3, dtype=turn.dtype)
             jacobians.append(torch.block_diag(eye / move_sigma, *(by_turn / turn_sigma)))
         shape_columns = params.shape.shape[1] if problem.shape_mode == "free" else 0
@@ -222,7 +219,7 @@ class Scipy:
         alone, _ = self._frames(replace(problem, shape_mode="free", time_step=None), initial)
         common_shape = mean_shape(problem, alone)
         base = replace(alone, shape=common_shape.expand(len(alone), -1))
-        chart = ParameterVector(base, problem.pose_term.mean, with_shape=False)
+        chart = ParameterVector(base, replace(problem.unknowns, with_shape=False))
         frames, size, shape_count = len(problem), chart.size, base.shape.shape[1]
         landmarks = problem.skin.landmark_count
 
@@ -234,15 +231,15 @@ class Scipy:
             here = chart.unpack(own)
             here = replace(here, shape=here.shape + common[:shape_count])
             current = replace(problem, skin=skin)
-            stacked = rows(current, here, with_shape=False)
-            feedback = current.feedback(here)
-            gain = (current.observation_weight.sqrt() * feedback.gain)[..., None, None] * ray_projector(feedback.toward)
+            at = current.linearise(here)
+            stacked, feedback = current.rows(at), at.feedback
+            data = feedback.residual[0].numel()
+            gain = (current.rays.precision.sqrt() * feedback.gain)[..., None, None] * ray_projector(feedback.toward)
             by_shape = (gain @ shape_jacobian(skin, feedback.posed)[:, None]).reshape(frames, -1, shape_count)
             by_offset = gain @ offset_jacobian(skin, feedback.posed)[:, None]
-            data_jacobian = block_diag([csr_matrix(_numpy(block)) for block in chart.chain(own, stacked.data_jacobian)])
-            prior_jacobian = block_diag(
-                [csr_matrix(_numpy(block)) for block in chart.chain(own, stacked.prior_jacobian)]
-            )
+            chained = chart.chain(own, stacked.jacobian)
+            data_jacobian = block_diag([csr_matrix(_numpy(block)) for block in chained[:, :data]])
+            prior_jacobian = block_diag([csr_matrix(_numpy(block)) for block in chained[:, data:]])
             common_jacobian = bmat(
                 [[csr_matrix(_numpy(by_shape.reshape(-1, shape_count))), _offset_columns(by_offset)]]
             )
@@ -251,9 +248,8 @@ class Scipy:
                 bmat([[data_jacobian, common_jacobian], [prior_jacobian, None], [None, diags(sigma)]])
             )
             level = np.concatenate([_numpy(here.shape[0]), _numpy(skin.offset).reshape(-1)]) * sigma
-            return np.concatenate(
-                [_numpy(stacked.data).reshape(-1), _numpy(stacked.prior).reshape(-1), level]
-            ), jacobian
+            whitened = [stacked.residual[:, :data], stacked.residual[:, data:]]
+            return np.concatenate([*(_numpy(part).reshape(-1) for part in whitened), level]), jacobian
 
         memory = _Memory(evaluate)
         solution = _least_squares(
@@ -314,7 +310,7 @@ def predict(history: list[BodyParams]) -> BodyParams | None:
 
 
 def _final_cost(problem: FitProblem, params: BodyParams) -> Tensor:
-    return frame_cost(problem, params, problem.feedback(params), problem.options.kernel)
+    return problem.cost(problem.look(params))
 
 
 def _offset_columns(by_offset: Float[Tensor, "frame view landmark 3 3"]) -> csr_matrix:

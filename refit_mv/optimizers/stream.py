@@ -20,21 +20,21 @@ from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
-from refit_mv.networks.evidence import Evidence
 from refit_mv.networks.scene import Scene
 from refit_mv.networks.time_uncertainty import drawn_joint_covariance
-from refit_mv.networks.time_unroll import Timeline, unroll_sequence
+from refit_mv.networks.time_unroll import Known, Timeline, unroll_sequence
 from refit_mv.networks.time_weights import SHIPPED_SEQUENCE_WEIGHTS
 from refit_mv.networks.uncertainty import corrected_covariance
 from refit_mv.networks.unroll import Recurrence, recur
 from refit_mv.networks.weights_file import SHIPPED_WEIGHTS
-from refit_mv.optimizers.refit import ReFit, shipped_network
-from refit_mv.optimizers.refit_over_time import sequence_network
+from refit_mv.optimizers.refit import ReFit
+from refit_mv.optimizers.refit_over_time import sequence_networks
 from refit_mv.ranges import require_not_negative, require_positive
 from refit_mv.solve.gaps import seen_frames
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions, FitProblem, build_problem
 from refit_mv.solve.result import FitResult, explained_share, judge
+from refit_mv.solve.terms.rays import Rays
 from refit_mv.status import FrameStatus
 
 # Where the motion is heading is nearly right: the iteration with the widest kernel would only loosen it.
@@ -73,7 +73,7 @@ class _Moment:
 
     time: float
     problem: FitProblem
-    evidence: Evidence
+    evidence: Rays
     state: Recurrence
     answer: BodyParams
 
@@ -120,8 +120,7 @@ class FitStream:
         self._shape = shape
         self._people: dict[Any, _Person] = {}
         self._alone = ReFit(weights=weights)
-        self._network, _ = shipped_network(weights)
-        self._sequence, self._correction = sequence_network(sequence_weights, weights)
+        self._networks, self._correction = sequence_networks(sequence_weights, weights)
         self._clock = float("-inf")
         self._scene: Scene | None = None
         self._embedding: Tensor | None = None
@@ -211,42 +210,30 @@ class FitStream:
     def _fit(
         self, time: float, person: _Person, problem: FitProblem, start: BodyParams, scene: Scene, seen: bool
     ) -> FitResult:
-        evidence, begin = Evidence.of(problem).to(torch.float32), start.to(torch.float32)
+        evidence, begin = problem.rays.to(torch.float32), start.to(torch.float32)
         with torch.no_grad():
             embedding: Tensor = (
-                self._network.embed(scene.landmark_facts) if self._embedding is None else self._embedding
+                self._networks.frame.embed(scene.landmark_facts) if self._embedding is None else self._embedding
             )
             self._embedding = embedding
             if seen or not person.moments:
                 skipped = WARM_SKIPPED if person.moments else 0
-                state = recur(self._network, scene, evidence, begin, embedding, skipped).ended()
+                state = recur(self._networks.frame, scene, evidence, begin, embedding, skipped).ended()
             else:
                 # Nothing to look at: the streams keep the state they had.
                 state = replace(person.moments[-1].state, predictions=[begin])
             person.moments.append(_Moment(time, problem, evidence, state, start))
             del person.moments[: -self._options.memory_frames]
             moments = person.moments
-            together = Evidence(
-                *(
-                    torch.cat([getattr(m.evidence, name) for m in moments])
-                    for name in ("center", "bearing", "confidence", "distance")
-                )
-            )
+            together = Rays.concatenate([m.evidence for m in moments])
             states = Recurrence.concatenate([m.state for m in moments])
             steps = torch.tensor([[later.time - earlier.time for earlier, later in pairwise(moments)]]).view(1, -1)
             line = Timeline(steps, torch.ones(1, len(moments), dtype=torch.bool))
             # Earlier frames stand where they were answered, the new one where its iterations ended.
             begin = BodyParams.concatenate([*(m.answer.to(torch.float32) for m in moments[:-1]), state.predictions[-1]])
+            known = Known(states, begin=begin, embedding=embedding)
             unrolled = unroll_sequence(
-                self._network,
-                self._sequence,
-                scene,
-                together,
-                states.predictions[-1],
-                line,
-                states,
-                begin=begin,
-                embedding=embedding,
+                self._networks, scene, together, states.predictions[-1], line, known, self._cost.time
             )
             last = slice(len(moments) - 1, len(moments))
             raw = drawn_joint_covariance(scene, unrolled, last)

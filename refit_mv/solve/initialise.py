@@ -14,13 +14,13 @@ from torch import Tensor
 
 from refit_mv.body.model import tree_levels
 from refit_mv.body.params import BodyParams
-from refit_mv.body.skin import pose_landmarks
+from refit_mv.body.skin import LandmarkSkin, pose_landmarks
 from refit_mv.geometry import rotations as so3
 from refit_mv.geometry.triangulation import intersect, triangulate
-from refit_mv.kernels.compiling import array, serves
-from refit_mv.kernels.limb_turning import turn_limbs
+from refit_mv.kernels.compiling import compiled_by
+from refit_mv.kernels.wahba import turn_limbs
 from refit_mv.solve.cores import over_cores
-from refit_mv.solve.gauss_newton import GaussNewtonOptions, descend
+from refit_mv.solve.descent import DescentOptions, descend
 from refit_mv.solve.problem import FitProblem
 
 # A triangulated point is used for orientation when two rays cross at more than this sine (6 degrees).
@@ -74,7 +74,7 @@ def _initialise(problem: FitProblem) -> BodyParams:
 def _mean_pose(problem: FitProblem) -> BodyParams:
     rest = problem.body.rest(len(problem), problem.bearing.dtype, problem.bearing.device)
     rotations = rest.rotations.clone()
-    rotations[:, 1:] = problem.pose_term.mean
+    rotations[:, 1:] = problem.mean_pose
     return replace(rest, rotations=rotations)
 
 
@@ -84,7 +84,7 @@ def _points(problem: FitProblem) -> tuple[Tensor, Tensor, Bool[Tensor, " frame"]
     seen = problem.confidence.amax(1)
     crossed = (found.parallax > ENOUGH_PARALLAX) & (found.support >= 2)
     # Without parallax: the point on the rays at the person's rough position.
-    center = problem.rig.center + problem.person_distance[..., None] * torch.nn.functional.normalize(
+    center = problem.rig.center + problem.rays.distance[..., None] * torch.nn.functional.normalize(
         (problem.confidence[..., None] * problem.bearing).sum(-2), dim=-1, eps=1e-9
     )
     share = problem.confidence.sum(-1) / problem.confidence.sum((-1, -2))[:, None].clamp_min(1e-9)
@@ -160,7 +160,7 @@ def _best_heading(problem: FitProblem, start: BodyParams, points: Tensor, weight
         candidates.append(replace(turned, pelvis=turned.pelvis + (share * (points - posed)).sum(-2)))
     repeated = torch.arange(frames, device=points.device).repeat(len(candidates))
     everything = BodyParams.concatenate(candidates)
-    options = GaussNewtonOptions(iterations=8, annealing=6)
+    options = DescentOptions(iterations=8, annealing=6)
     solved, cost = descend(problem.frames(repeated), everything, options)
     winner = cost.view(len(candidates), frames).argmin(0)
     return solved[winner * frames + torch.arange(frames, device=points.device)]
@@ -170,19 +170,30 @@ def _limbs(problem: FitProblem, start: BodyParams, points: Tensor, weight: Tenso
     """Turn every joint, parents first, so that the landmarks it carries come closest to their points (Wahba's problem
     about the joint).
     """
-    skin = problem.skin
-    joints = len(skin.parents)
-    if serves(start.pelvis, start.rotations, start.shape, points, weight, skin.anchor):
-        given = map(array, (skin.descends, start.pelvis, start.rotations, start.shape, points, weight))
-        return replace(start, rotations=torch.from_numpy(turn_limbs(skin.arrays, *given, STIFFNESS, LIMB_SWEEPS)))
-    carried = skin.mass.new_zeros(skin.landmark_count, joints).index_put(
+    skin, given = problem.skin, (start.pelvis, start.rotations, start.shape, points, weight)
+    return replace(start, rotations=_turned(skin, skin.descends, *given, STIFFNESS, LIMB_SWEEPS))
+
+
+@compiled_by(turn_limbs)
+def _turned(
+    skin: LandmarkSkin,
+    below: Tensor,
+    pelvis: Tensor,
+    rotations: Tensor,
+    shape: Tensor,
+    points: Tensor,
+    weight: Tensor,
+    stiffness: float,
+    sweeps: int,
+) -> Tensor:
+    """Rotations after ``sweeps`` from the root outwards; ``below[i, j]`` is 1 where joint j is i or hangs on it."""
+    carried = skin.mass.new_zeros(skin.landmark_count, len(skin.parents)).index_put(
         (skin.pair_landmark, skin.pair_joint), skin.mass, accumulate=True
     )
     eye = torch.eye(3, dtype=points.dtype, device=points.device)
-    params = start
-    for _ in range(LIMB_SWEEPS):
+    for _ in range(sweeps):
         for level, parents in tree_levels(skin.parents):
-            posed = pose_landmarks(skin, params)
+            posed = pose_landmarks(skin, BodyParams(pelvis, rotations, shape))
             pivot = posed.skeleton.positions[:, level]
             source = posed.positions[:, :, None] - pivot[:, None]
             target = points[:, :, None] - pivot[:, None]
@@ -191,9 +202,8 @@ def _limbs(problem: FitProblem, start: BodyParams, points: Tensor, weight: Tenso
             plausible = (target.norm(dim=-1) < 1.7 * reach + 0.05).to(points.dtype)
             share = weight[:, :, None] * carried[:, level] * plausible
             turn_evidence = torch.einsum("fkj,fkja,fkjb->fjab", share, target, source)
-            turn = so3.nearest_rotation(turn_evidence + STIFFNESS**2 * eye)
+            turn = so3.nearest_rotation(turn_evidence + stiffness**2 * eye)
             parent = posed.skeleton.rotations[:, parents]
-            rotations = params.rotations.clone()
+            rotations = rotations.clone()
             rotations[:, level] = parent.transpose(-1, -2) @ turn @ parent @ rotations[:, level]
-            params = replace(params, rotations=rotations)
-    return params
+    return rotations

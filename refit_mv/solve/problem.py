@@ -1,18 +1,11 @@
-"""The fitting problem: a body, a rig, evidence and priors, and the one feedback function that every optimizer reads.
+"""The fitting problem: a body, a rig, and the terms of one cost, which every optimizer reads.
 
-Residuals are measured on the unit sphere around each camera and scaled by the person's distance: ``D (u - d)`` with d
-the observed and u the predicted viewing direction. They are metres at the body, whatever the lens, the resolution or
-the distance; detectors' errors grow with the person in the image in just this way. The cost of a frame is
-
-    sum over views and landmarks of confidence^power / noise² · rho(|residual|)  +  pose prior  +  joint limits  +
-    shape prior
-
-with the Geman–McClure kernel rho(r) = r² / (1 + r²/kernel²).
+The cost of a frame is the sum of its terms: rays (what the keypoints of all views say), the prior on poses, joint
+limits, and the prior on shapes where shape is sought. ``solve.terms`` has one file for each.
 """
 
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,110 +13,56 @@ from torch import Tensor
 
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
-from refit_mv.body.priors import PosePrior, prior_for, whitener
-from refit_mv.body.skin import LandmarkSkin, PosedLandmarks, landmark_skin, pose_landmarks
+from refit_mv.body.skin import LandmarkSkin, landmark_skin, pose_landmarks
 from refit_mv.geometry.camera import CameraRig, StackedRig
 from refit_mv.geometry.projection import bearings
-from refit_mv.ranges import require_not_negative, require_positive
 from refit_mv.solve.locate import locate
-from refit_mv.solve.sequence_options import TimeOptions
+from refit_mv.solve.system import BodyPrior, Weights, linearise, normal_equations
+from refit_mv.solve.terms.limits import JointLimits, LimitOptions
+from refit_mv.solve.terms.motion import MotionOptions
+from refit_mv.solve.terms.pose_prior import PosePriorOptions, PosePriorTerm, arranged_prior
+from refit_mv.solve.terms.rays import RayOptions, Rays, robust_weight
+from refit_mv.solve.terms.shape import ShapeOptions, ShapePriorTerm
+from refit_mv.solve.terms.term import Feedback, Guess, Linearisation, NormalEquations, Rows, Term
+from refit_mv.solve.unknowns import Unknowns
 
 # "free": every frame has its own shape. "shared": one shape and one set of landmark offsets for all frames, solved for.
 # "locked": shape and offsets are those of the start.
 ShapeMode = Literal["free", "shared", "locked"]
+AnyTerm = TypeVar("AnyTerm", bound=Term)
+# Terms that the compiled system sums itself; all others add themselves to it.
+SUMMED = (Rays, PosePriorTerm, JointLimits, ShapePriorTerm)
 
 
 @dataclass(frozen=True)
-class CostOptions:
-    """What the cost consists of. Lengths in metres at the body. Chosen by a grid on training motions
-    (docs/benchmark.md).
-
-    ``noise``: standard deviation of a keypoint of confidence 1. ``kernel``: Geman–McClure scale. ``pose_prior``: factor
-    on the learned Gaussian's negative log-likelihood. ``limit``: standard deviation in radians beyond a joint limit.
-    ``shape_prior``: factor on ``|shape|²/2``. ``offset``: standard deviation of the landmark offsets that a person's
-    session may need. ``independent_frames``: how many frames of a session count as independent evidence on shape and
-    offsets; a rig's and a detector's errors repeat, so hundreds of frames are not hundreds of measurements. ``time``:
-    what ties frames that are neighbours in time.
+class CostOptions(RayOptions, PosePriorOptions, LimitOptions, ShapeOptions):
+    """What the cost consists of: the options of its terms side by side, each described where the term is. Lengths in
+    metres at the body. Chosen by a grid on training motions (docs/benchmark.md). ``time``: what ties frames that are
+    neighbours in time.
     """
 
-    noise: float = 0.010
-    kernel: float = 0.08
-    confidence_power: float = 1.0
-    pose_prior: float = 1.5
-    limit: float = 0.05
-    shape_prior: float = 1.0
-    offset: float = 0.010
-    independent_frames: float = 8.0
-    time: TimeOptions = field(default_factory=TimeOptions)
+    time: MotionOptions = field(default_factory=MotionOptions)
 
     def __post_init__(self) -> None:
-        require_positive(self, "noise", "kernel", "limit", "offset", "independent_frames")
-        require_not_negative(self, "confidence_power", "pose_prior", "shape_prior")
-
-    def common_factor(self, frames: int) -> float:
-        """How much harder the priors on shape and offsets pull when ``frames`` share them."""
-        return max(1.0, frames / self.independent_frames)
-
-
-@dataclass(frozen=True, eq=False)
-class PoseTerm:
-    """The pose prior, arranged for solving: tangent mean, precision (already times its weight), its square root, and
-    limits.
-    """
-
-    mean: Float[Tensor, "joint 3 3"]
-    precision: Float[Tensor, "tangent tangent"]
-    root: Float[Tensor, "tangent tangent"]
-    lower: Float[Tensor, " tangent"]
-    upper: Float[Tensor, " tangent"]
-
-    @staticmethod
-    def of(prior: PosePrior, weight: float) -> "PoseTerm":
-        root = whitener(prior) * weight**0.5
-        return PoseTerm(prior.mean, root.T @ root, root, prior.lower, prior.upper)
-
-    def scaled(self, factor: float) -> "PoseTerm":
-        """The same prior counting ``factor`` times as much."""
-        return PoseTerm(self.mean, factor * self.precision, factor**0.5 * self.root, self.lower, self.upper)
-
-    def to(self, dtype: torch.dtype, device: torch.device | str) -> "PoseTerm":
-        return PoseTerm(*(t.to(device, dtype) for t in (self.mean, self.precision, self.root, self.lower, self.upper)))
-
-
-@dataclass(frozen=True, eq=False)
-class Feedback:
-    """What the evidence says about a guess, per (frame, view, landmark).
-
-    ``residual`` in metres at the body, ``toward`` the predicted viewing direction, ``gain`` metres of residual per
-    metre of landmark motion across the ray, ``confidence`` 0 where nothing was seen.
-    """
-
-    residual: Float[Tensor, "frame view landmark 3"]
-    toward: Float[Tensor, "frame view landmark 3"]
-    gain: Float[Tensor, "frame view landmark"]
-    confidence: Float[Tensor, "frame view landmark"]
-    posed: PosedLandmarks
+        for part in CostOptions.__bases__:
+            part.__post_init__(self)
 
 
 @dataclass(frozen=True, eq=False)
 class FitProblem:
     """One person in one rig over a batch of frames.
 
-    ``bearing`` are the observed viewing directions in the world, ``confidence`` their trust (0: missing),
-    ``person_distance`` how far the person roughly is from each camera (metres; fixed, so that the cost does not change
-    under the optimizer's feet). ``time_step`` is the seconds between neighbouring frames, None for frames that are not
-    neighbours in time. ``preceding`` are the fitted frames just before the first, which the motion goes on from;
-    ``bridged`` the unseen frames that the motion shall carry, where whoever knows the whole recording has decided that
-    (None: whoever solves decides).
+    ``terms`` are summed to the cost; the first ones are those of every fit. ``time_step`` is the seconds between
+    neighbouring frames, None for frames that are not neighbours in time. ``preceding`` are the fitted frames just
+    before the first, which the motion goes on from; ``bridged`` the unseen frames that the motion shall carry, where
+    whoever knows the whole recording has decided that (None: whoever solves decides).
     """
 
     body: BodyModel
     skin: LandmarkSkin
     rig: StackedRig
-    bearing: Float[Tensor, "frame view landmark 3"]
-    confidence: Float[Tensor, "frame view landmark"]
-    person_distance: Float[Tensor, "frame view"]
-    pose_term: PoseTerm
+    mean_pose: Float[Tensor, "other 3 3"]
+    terms: tuple[Term, ...]
     options: CostOptions
     shape_mode: ShapeMode = "free"
     time_step: float | None = None
@@ -131,79 +70,139 @@ class FitProblem:
     bridged: Bool[Tensor, " frame"] | None = None
 
     def __len__(self) -> int:
-        return self.bearing.shape[0]
+        return len(self.rays)
+
+    def term(self, kind: type[AnyTerm]) -> AnyTerm:
+        """The term of a kind."""
+        return next(term for term in self.terms if isinstance(term, kind))
+
+    def with_term(self, new: Term) -> "FitProblem":
+        """The problem with a term put in place of the one of its kind, or added."""
+        kinds = [type(term) for term in self.terms]
+        if type(new) in kinds:
+            return replace(self, terms=tuple(new if type(term) is type(new) else term for term in self.terms))
+        return replace(self, terms=(*self.terms, new))
 
     @property
-    def observation_weight(self) -> Float[Tensor, "frame view landmark"]:
-        """Precision of each observation before any robust kernel, 1/m²; 0 where nothing was seen."""
-        weight = self.confidence.clamp_max(1.0) ** self.options.confidence_power / self.options.noise**2
-        return torch.where(self.confidence > 0, weight, torch.zeros_like(weight))
+    def rays(self) -> Rays:
+        return self.term(Rays)
+
+    @property
+    def bearing(self) -> Float[Tensor, "frame view landmark 3"]:
+        """The observed viewing directions in the world."""
+        return self.rays.bearing
+
+    @property
+    def confidence(self) -> Float[Tensor, "frame view landmark"]:
+        """Their trust, 0 where nothing was seen."""
+        return self.rays.confidence
+
+    def with_rays(
+        self,
+        *,
+        bearing: Float[Tensor, "frame view landmark 3"] | None = None,
+        confidence: Float[Tensor, "frame view landmark"] | None = None,
+    ) -> "FitProblem":
+        """The problem with other rays or other trust in them."""
+        rays = self.rays
+        given = {"bearing": bearing, "confidence": confidence}
+        return self.with_term(replace(rays, **{name: value for name, value in given.items() if value is not None}))
+
+    def with_cost(self, options: CostOptions) -> "FitProblem":
+        """The same evidence under other options."""
+        return replace(self, options=options, terms=_terms(self.body, replace(self.rays, options=options), options))
+
+    @property
+    def unknowns(self) -> Unknowns:
+        """What is solved for."""
+        return Unknowns(self.skin, self.mean_pose, self.shape_mode == "free")
+
+    @property
+    def prior(self) -> BodyPrior:
+        """What is known of the body before anything is seen."""
+        return BodyPrior(self.term(PosePriorTerm), self.term(JointLimits), self.term(ShapePriorTerm))
+
+    @property
+    def in_force(self) -> tuple[Term, ...]:
+        """The terms that count: shape's only where every frame has its own."""
+        return tuple(t for t in self.terms if self.shape_mode == "free" or not isinstance(t, ShapePriorTerm))
+
+    @property
+    def seen(self) -> Bool[Tensor, " frame"]:
+        """Frames with any evidence at all."""
+        return self.rays.seen
 
     def feedback(self, params: BodyParams) -> Feedback:
         """Pose the landmarks and compare their viewing directions with the observed ones."""
-        posed = pose_landmarks(self.skin, params)
-        offset = posed.positions[:, None] - self.rig.center[:, None, :]
-        distance = offset.norm(dim=-1).clamp_min(1e-6)
-        toward = offset / distance[..., None]
-        scale = self.person_distance[..., None]
-        return Feedback(
-            residual=scale[..., None] * (toward - self.bearing),
-            toward=toward,
-            gain=scale / distance,
-            confidence=self.confidence,
-            posed=posed,
-        )
+        return self.rays.feedback(pose_landmarks(self.skin, params))
+
+    def look(self, params: BodyParams) -> Guess:
+        """What the terms read of a guess."""
+        return Guess(params, self.feedback(params), self.unknowns.tangent(params))
+
+    def cost(self, guess: Guess, kernel: float | None = None) -> Float[Tensor, " frame"]:
+        """Twice the negative log-posterior of each frame, up to a constant, under the problem's own ``kernel`` or
+        another.
+        """
+        kernel = self.options.kernel if kernel is None else kernel
+        parts = [term.cost(guess, kernel) for term in self.in_force]
+        return torch.stack(parts).sum(0)
+
+    def linearise(self, params: BodyParams, with_shape: bool | None = None) -> Linearisation:
+        """A guess and how it moves with the unknowns."""
+        unknowns = self.unknowns if with_shape is None else replace(self.unknowns, with_shape=with_shape)
+        return linearise(unknowns, self.rays, params)
+
+    def normal_equations(self, here: Linearisation, kernel: float | None = None) -> NormalEquations:
+        """Gauss–Newton normal equations of half the cost, robust weights frozen at the guess."""
+        kernel = self.options.kernel if kernel is None else kernel
+        frames, prior = here.tangent.new_ones(len(here.tangent)), self.prior
+        observation = self.rays.precision * robust_weight(here.feedback, kernel)
+        weights = Weights(observation, prior.pose.weight * frames, prior.shape.weight * frames)
+        normal = normal_equations(self.unknowns, prior, here, weights)
+        for term in self.terms:
+            if not isinstance(term, SUMMED):
+                term.add(here, normal, kernel)
+        return normal
+
+    def rows(self, here: Linearisation) -> Rows:
+        """The cost as stacked residuals, still without the kernel: the rays' in groups of three come first."""
+        return Rows.stacked([term.rows(here) for term in self.in_force])
 
     def frames(self, chosen: slice | Tensor) -> "FitProblem":
         """The same problem on a selection of frames. Only frames in a row stay neighbours in time."""
         in_a_row = isinstance(chosen, slice) and chosen.step in (None, 1)
         return replace(
             self,
-            bearing=self.bearing[chosen],
-            confidence=self.confidence[chosen],
-            person_distance=self.person_distance[chosen],
+            terms=tuple(term.frames(chosen) for term in self.terms),
             time_step=self.time_step if in_a_row else None,
             preceding=None,
             bridged=None if self.bridged is None else self.bridged[chosen],
         )
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> "FitProblem":
-        """The same problem in another precision or on another device."""
-        rig = self.rig
-        moved_rig = StackedRig(
-            rig.matrix.to(device, dtype),
-            rig.distortion.to(device, dtype),
-            rig.is_fisheye.to(device, dtype),
-            replace(
-                rig.cam_from_world,
-                rotation=rig.cam_from_world.rotation.to(device, dtype),
-                translation=rig.cam_from_world.translation.to(device, dtype),
-            ),
-            rig.center.to(device, dtype),
-        )
+        """The same problem in another precision or on another device: the one border that problems cross."""
         return replace(
             self,
             body=self.body.to(dtype, device),
             skin=self.skin.to(dtype, device),
-            rig=moved_rig,
-            bearing=self.bearing.to(device, dtype),
-            confidence=self.confidence.to(device, dtype),
-            person_distance=self.person_distance.to(device, dtype),
-            pose_term=self.pose_term.to(dtype, device),
+            rig=self.rig.to(dtype, device),
+            mean_pose=self.mean_pose.to(device, dtype),
+            terms=tuple(term.to(dtype, device) for term in self.terms),
             preceding=None if self.preceding is None else self.preceding.to(dtype, device),
             bridged=None if self.bridged is None else self.bridged.to(device),
         )
 
-    @property
-    def seen(self) -> Bool[Tensor, " frame"]:
-        """Frames with any evidence at all."""
-        return (self.confidence > 0).flatten(1).any(-1)
 
-
-@lru_cache(maxsize=8)
-def _pose_term(body: BodyModel, weight: float, dtype: torch.dtype, device: torch.device) -> PoseTerm:
-    """The body's prior, arranged once: whoever fits frame by frame builds a problem for every frame."""
-    return PoseTerm.of(prior_for(body), weight).to(dtype, device)
+def _terms(body: BodyModel, rays: Rays, options: CostOptions) -> tuple[Term, ...]:
+    """The terms of every fit."""
+    prior = arranged_prior(body, rays.bearing.dtype, rays.bearing.device)
+    return (
+        rays,
+        prior.term.scaled(options.pose_prior),
+        JointLimits(prior.lower, prior.upper, options.limit),
+        ShapePriorTerm(options.shape_prior),
+    )
 
 
 def build_problem(
@@ -217,7 +216,8 @@ def build_problem(
     shape_mode: ShapeMode = "free",
     time_step: float | None = None,
 ) -> FitProblem:
-    """Turn pixels into viewing directions (lens distortion leaves here) and find roughly where the person is.
+    """Turn pixels into viewing directions (lens distortion leaves here) and find roughly where the person is. The
+    problem is in the precision and on the device of ``pixels``.
 
     Points outside the range in which the lens model can be inverted count as missing.
     """
@@ -226,15 +226,15 @@ def build_problem(
     direction, valid = bearings(stacked, pixels)
     trusted = torch.where(valid, confidence, torch.zeros_like(confidence))
     skin = landmark_skin(body, landmark_names).to(pixels.dtype, pixels.device)
-    center = locate(skin, stacked, direction, trusted)
+    place = locate(skin, stacked, direction, trusted)
+    centers = stacked.center.expand(len(pixels), *stacked.center.shape)
+    rays = Rays(centers, direction, trusted, (place[:, None] - stacked.center).norm(dim=-1), options)
     return FitProblem(
         body=body.to(pixels.dtype, pixels.device),
         skin=skin,
         rig=stacked,
-        bearing=direction,
-        confidence=trusted,
-        person_distance=(center[:, None] - stacked.center).norm(dim=-1),
-        pose_term=_pose_term(body, options.pose_prior, pixels.dtype, pixels.device),
+        mean_pose=arranged_prior(body, pixels.dtype, pixels.device).mean,
+        terms=_terms(body, rays, options),
         options=options,
         shape_mode=shape_mode,
         time_step=time_step,

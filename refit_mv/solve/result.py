@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from refit_mv.body.params import BodyParams
-from refit_mv.solve.problem import Feedback, FitProblem
+from refit_mv.solve.problem import FitProblem
+from refit_mv.solve.terms.term import Feedback
 from refit_mv.status import FrameStatus
 
 # Fewer seen landmarks than this say nothing about a whole body.

@@ -13,16 +13,8 @@ from torch import Tensor
 
 from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import LandmarkSkin, PosedLandmarks, offset_jacobian, shape_jacobian
-from refit_mv.solve.normal_equations import (
-    frame_cost,
-    fuse_views,
-    landmark_jacobian,
-    linearise,
-    pose_tangent,
-    robust_weight,
-    step,
-)
 from refit_mv.solve.problem import FitProblem
+from refit_mv.solve.terms.rays import fuse_views, robust_weight
 
 
 def mean_shape(problem: FitProblem, params: BodyParams) -> Float[Tensor, " shape"]:
@@ -55,8 +47,7 @@ def shared_cost(problem: FitProblem, params: BodyParams, common: Float[Tensor, "
     shape_count = params.shape.shape[-1]
     skin = problem.skin.displaced(common[shape_count:].view(-1, 3))
     problem = replace(problem, skin=skin)
-    frames = frame_cost(problem, params, problem.feedback(params), problem.options.kernel).sum()
-    return frames + (common_precision(problem, shape_count) * common**2).sum()
+    return problem.cost(problem.look(params)).sum() + (common_precision(problem, shape_count) * common**2).sum()
 
 
 def solve_shared(
@@ -79,16 +70,14 @@ def solve_shared(
     for _ in range(iterations):
         skin = problem.skin.displaced(common[shape_count:].view(-1, 3))
         current = replace(problem, skin=skin)
-        feedback = current.feedback(params)
-        own = linearise(current, params, feedback, current.options.kernel, with_shape=False)
-        weight = current.observation_weight * robust_weight(feedback, current.options.kernel)
-        information, pull = fuse_views(feedback, weight)
-        shared = common_jacobian(skin, feedback.posed).flatten(1, 2)
+        here = current.linearise(params)
+        own = current.normal_equations(here)
+        weight = current.rays.precision * robust_weight(here.feedback, current.options.kernel)
+        information, pull = fuse_views(here.feedback, weight)
+        shared = common_jacobian(skin, here.feedback.posed).flatten(1, 2)
         # Own-by-common block: the landmarks' own Jacobian without priors.
-        tangent = pose_tangent(current, params)
-        own_jacobian = landmark_jacobian(skin, feedback.posed, tangent, with_shape=False).flatten(1, 2)
         weighted = (information @ shared.unflatten(1, (-1, 3))).flatten(1, 2)
-        cross = own_jacobian.transpose(-1, -2) @ weighted
+        cross = here.jacobian.transpose(-1, -2) @ weighted
         block = (shared.transpose(-1, -2) @ weighted).sum(0) + torch.diag(precision)
         slope = (shared.transpose(-1, -2) @ pull.flatten(1)[..., None])[..., 0].sum(0) + precision * common
 
@@ -101,7 +90,7 @@ def solve_shared(
         own_step = -(right[..., -1] + (right[..., :-1] @ common_step[:, None])[..., 0])
 
         trial_common = common + common_step
-        trial = with_common(step(current, params, own_step), trial_common)
+        trial = with_common(current.unknowns.moved(params, here.tangent, own_step), trial_common)
         trial_cost = shared_cost(problem, trial, trial_common)
         if bool(trial_cost < cost):
             finished = bool(cost - trial_cost < 1e-6 * cost)

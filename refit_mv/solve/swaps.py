@@ -5,8 +5,6 @@ cannot tell, the frames around it can. The expected place of every landmark is t
 body had it; a view's points are compared with it as they are and with the sides exchanged.
 """
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -65,7 +63,7 @@ def find_swaps(
 
 def _miss(problem: FitProblem, toward: Tensor, bearing: Tensor) -> Float[Tensor, "frame view landmark"]:
     """How unlikely (negative logarithm) each point is where it is, by a Gaussian that ends in a plateau."""
-    miss = problem.person_distance[..., None] * (toward - bearing).norm(dim=-1)
+    miss = problem.rays.distance[..., None] * (toward - bearing).norm(dim=-1)
     return 0.5 * (miss.clamp_max(LARGEST_MISS) / EXPECTED_MISS) ** 2
 
 
@@ -73,7 +71,7 @@ def undo_swaps(problem: FitProblem, swapped: Bool[Tensor, "frame view limb"]) ->
     """The problem with the sides of the flagged limbs exchanged. Doing it twice changes nothing."""
     names = problem.skin.landmark_names
     bearing, confidence = exchange_sides(names, problem.bearing, problem.confidence, swapped)
-    return replace(problem, bearing=bearing, confidence=confidence)
+    return problem.with_rays(bearing=bearing, confidence=confidence)
 
 
 def exchange_sides(

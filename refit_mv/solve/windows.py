@@ -4,7 +4,7 @@ A window owns its core; the halo on both sides is there so that its core knows w
 thrown away.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -25,6 +25,10 @@ class Windows:
     own: Int[Tensor, " frame"]
     other: Int[Tensor, " frame"]
     share: Float[Tensor, " frame"]
+
+    def to(self, device: torch.device) -> "Windows":
+        """On another device."""
+        return Windows(*(getattr(self, part.name).to(device) for part in fields(self)))
 
     def join(self, params: BodyParams) -> BodyParams:
         """One motion from that of all windows: positions blended linearly, rotations along geodesics."""

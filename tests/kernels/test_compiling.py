@@ -5,24 +5,31 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
-from refit_mv.kernels.compiling import serves, tensors_only
+from refit_mv.geometry import rotations as so3
+from refit_mv.kernels.compiling import DISPATCHED, _serves
 
 
-def test_kernels_leave_gradients_and_mixed_precision_to_tensors() -> None:
-    plain = torch.zeros(3)
-    wanted = torch.zeros(3, requires_grad=True)
-    assert serves(plain, plain)
-    assert not serves(plain, wanted)
-    assert not serves(plain, plain.double())
-    assert not serves(plain.long())
-    assert not serves(torch.zeros(3, device="meta"))
+def test_kernels_leave_gradients_mixed_precision_and_other_devices_to_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = next(each for each in DISPATCHED if each.definition.__name__ == "log")
+    served: list[int] = []
+    loop = log.loop
+    monkeypatch.setattr(log, "loop", lambda given: served.append(1) or loop(given))
+    plain = torch.eye(3).expand(4, 3, 3)
+    wanted = plain.clone().requires_grad_(True)
+    so3.log(plain)
+    assert len(served) == 1
+    assert so3.log(wanted).requires_grad
+    assert len(served) == 1
     with torch.no_grad():
-        assert serves(plain, wanted)
-    with tensors_only():
-        assert not serves(plain)
-    assert serves(plain)
+        so3.log(wanted)
+    assert len(served) == 2
+    assert not _serves([torch.zeros(3), torch.zeros(3).double()])
+    assert not _serves([torch.zeros(3).long()])
+    assert not _serves([torch.zeros(3, device="meta")])
+    assert _serves([torch.zeros(3).long(), torch.zeros(3)])
 
 
 def test_kernels_compile_where_nothing_can_be_kept(tmp_path: Path) -> None:
@@ -51,7 +58,7 @@ WHOLE_FIT = """
 import hashlib, torch
 from dataclasses import replace
 torch.set_num_threads(1)
-from refit_mv.solve.gauss_newton import GaussNewton
+from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.solve.initialise import initialise
 from refit_mv.optimizers.accepting_refit import AcceptingReFit
 from refit_mv.optimizers.refit import ReFit

@@ -4,18 +4,18 @@ import torch
 
 from refit_mv.body.params import BodyParams
 from refit_mv.geometry import rotations as so3
-from refit_mv.networks.evidence import Evidence
 from refit_mv.networks.fusion import fuse_params, view_share
 from refit_mv.networks.scene import Scene
+from refit_mv.solve.terms.rays import Rays
 from tests.known import Known
 
 
-def _lanes(known: Known) -> tuple[Scene, Evidence, BodyParams, int]:
+def _lanes(known: Known) -> tuple[Scene, Rays, BodyParams, int]:
     problem = known.problem
     views = problem.bearing.shape[1]
     truth = known.truth.to(torch.float32)
     lanes = BodyParams(*(tensor.repeat_interleave(views, 0) for tensor in (truth.pelvis, truth.rotations, truth.shape)))
-    return Scene.of_problem(problem), Evidence.of(problem).to(torch.float32), lanes, views
+    return Scene.of_problem(problem), problem.rays.to(torch.float32), lanes, views
 
 
 def test_views_that_agree_are_believed(three_views: Known) -> None:

@@ -10,11 +10,11 @@ import torch
 from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import landmark_skin
 from refit_mv.geometry import rotations as so3
-from refit_mv.networks.evidence import Evidence
 from refit_mv.networks.frame_network import Fusion, NetworkOptions, ReFitNetwork
 from refit_mv.networks.scene import Scene
 from refit_mv.networks.unroll import SETTLED_MOVE, SETTLED_TURN, unroll
 from refit_mv.solve.problem import FitProblem
+from refit_mv.solve.terms.rays import Rays
 from tests.known import Known, known, lively_network
 
 FUSIONS: tuple[Fusion, ...] = ("feedback", "updates", "mean")
@@ -22,7 +22,7 @@ FUSIONS: tuple[Fusion, ...] = ("feedback", "updates", "mean")
 ROUNDING = 3e-3
 
 
-def _final(network: ReFitNetwork, problem: FitProblem, evidence: Evidence, start: BodyParams) -> BodyParams:
+def _final(network: ReFitNetwork, problem: FitProblem, evidence: Rays, start: BodyParams) -> BodyParams:
     with torch.no_grad():
         return unroll(network, Scene.of_problem(problem), evidence.to(torch.float32), start.to(torch.float32)).final
 
@@ -39,7 +39,7 @@ def _close(first: BodyParams, second: BodyParams) -> bool:
 def test_the_world_frame_does_not_matter(three_views: Known, fusion: Fusion) -> None:
     network = lively_network(fusion=fusion)
     problem, start = three_views.problem, three_views.start
-    evidence = Evidence.of(problem)
+    evidence = problem.rays
     turn = so3.exp(torch.tensor([0.7, -1.1, 0.4], dtype=torch.float64))
     shift = torch.tensor([1.5, -0.7, 2.0], dtype=torch.float64)
     elsewhere = replace(evidence, center=evidence.center @ turn.T + shift, bearing=evidence.bearing @ turn.T)
@@ -57,9 +57,9 @@ def test_the_world_frame_does_not_matter(three_views: Known, fusion: Fusion) -> 
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_the_order_of_views_does_not_matter(three_views: Known, fusion: Fusion) -> None:
     network = lively_network(fusion=fusion)
-    evidence = Evidence.of(three_views.problem)
+    evidence = three_views.problem.rays
     order = torch.tensor([2, 0, 1])
-    shuffled = Evidence(
+    shuffled = Rays(
         evidence.center[:, order],
         evidence.bearing[:, order],
         evidence.confidence[:, order],
@@ -75,7 +75,7 @@ def test_the_order_of_views_does_not_matter(three_views: Known, fusion: Fusion) 
 def test_the_order_of_landmarks_does_not_matter(three_views: Known) -> None:
     network = lively_network()
     problem = three_views.problem
-    evidence = Evidence.of(problem)
+    evidence = problem.rays
     order = torch.randperm(problem.skin.landmark_count, generator=torch.Generator().manual_seed(1))
     names = tuple(problem.skin.landmark_names[place] for place in order.tolist())
     shuffled = replace(problem, skin=landmark_skin(problem.body, names))
@@ -87,7 +87,7 @@ def test_the_order_of_landmarks_does_not_matter(three_views: Known) -> None:
 def test_unseen_views_and_landmarks_do_not_matter(three_views: Known) -> None:
     """Confidence 0 means missing, wherever its ray points."""
     network = lively_network()
-    evidence = Evidence.of(three_views.problem)
+    evidence = three_views.problem.rays
     keep = torch.ones_like(evidence.confidence)
     keep[:, 1] = 0
     keep[:, :, 4] = 0
@@ -100,7 +100,7 @@ def test_unseen_views_and_landmarks_do_not_matter(three_views: Known) -> None:
 def test_an_untrained_network_is_a_short_classic(three_views: Known) -> None:
     network = ReFitNetwork(NetworkOptions()).eval()
     before = three_views.error(three_views.start)
-    after = three_views.error(_final(network, three_views.problem, Evidence.of(three_views.problem), three_views.start))
+    after = three_views.error(_final(network, three_views.problem, three_views.problem.rays, three_views.start))
     # A cold start is 4 to 8 cm off; three views at standard noise allow some 1.5 cm.
     assert float(after.median()) < 0.03
     assert float(after.median()) < 0.5 * float(before.median())
@@ -109,21 +109,21 @@ def test_an_untrained_network_is_a_short_classic(three_views: Known) -> None:
 @pytest.mark.parametrize("keypoints", ["coco17", "body25", "halpe26", "blazepose33", "markers67"])
 def test_any_keypoint_set(keypoints: str) -> None:
     case = known(views=2, frames=4, keypoints=keypoints)
-    final = _final(lively_network(), case.problem, Evidence.of(case.problem), case.start)
+    final = _final(lively_network(), case.problem, case.problem.rays, case.start)
     assert bool(torch.isfinite(final.rotations).all() and torch.isfinite(final.pelvis).all())
 
 
 @pytest.mark.parametrize("views", [1, 9])
 def test_any_number_of_views(views: int) -> None:
     case = known(views=views, frames=3, noise="clean")
-    final = _final(lively_network(), case.problem, Evidence.of(case.problem), case.start)
+    final = _final(lively_network(), case.problem, case.problem.rays, case.start)
     assert bool(torch.isfinite(final.rotations).all())
 
 
 def test_locked_shape_is_kept(three_views: Known) -> None:
     problem = replace(three_views.problem, shape_mode="locked")
     start = replace(three_views.start, shape=three_views.truth.shape)
-    final = _final(lively_network(), problem, Evidence.of(problem), start)
+    final = _final(lively_network(), problem, problem.rays, start)
     assert torch.equal(final.shape, start.shape.float())
 
 
@@ -135,7 +135,7 @@ def test_every_parameter_is_trained(three_views: Known) -> None:
         unrolled = unroll(
             network,
             Scene.of_problem(problem),
-            Evidence.of(problem).to(torch.float32),
+            problem.rays.to(torch.float32),
             three_views.start.to(torch.float32),
         )
         towards = torch.randn(24, 3, 3, generator=torch.Generator().manual_seed(0))
@@ -157,7 +157,7 @@ def test_every_parameter_is_trained(three_views: Known) -> None:
 def test_extra_layers_take_only_unsettled_frames_further() -> None:
     case = known(views=2, frames=16, noise="strong")
     network = lively_network()
-    scene, evidence = Scene.of_problem(case.problem), Evidence.of(case.problem).to(torch.float32)
+    scene, evidence = Scene.of_problem(case.problem), case.problem.rays.to(torch.float32)
     start = case.start.to(torch.float32)
     with torch.no_grad():
         plain = unroll(network, scene, evidence, start)

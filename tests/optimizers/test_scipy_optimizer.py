@@ -10,8 +10,8 @@ import torch
 from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.body.params import BodyParams
 from refit_mv.geometry.rotations import angle_between, exp
+from refit_mv.optimizers.gauss_newton import GaussNewton, GaussNewtonOptions
 from refit_mv.optimizers.scipy_optimizer import Scipy, ScipyOptions, grouped_loss, predict
-from refit_mv.solve.gauss_newton import GaussNewton, GaussNewtonOptions
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions, FitProblem
 from refit_mv.workshop.synthetic.session import SyntheticSession
@@ -52,7 +52,7 @@ def test_missing_everything_is_survived(body: BodyModel, noisy: SyntheticSession
     problem = pose_problem(body, noisy)
     confidence = problem.confidence.clone()
     confidence[1] = 0
-    problem = replace(problem, confidence=confidence)
+    problem = problem.with_rays(confidence=confidence)
     quick = ScipyOptions(kernels=(1.0,), evaluations=4)
     result = Scipy(quick).solve(problem, initialise(problem))
     assert bool(torch.isfinite(result.params.rotations).all())
@@ -73,9 +73,7 @@ def test_time_term_holds_a_frame_without_evidence_on_its_course(
     problem: FitProblem = replace(pose_problem(body, noisy, shape_mode="locked"), time_step=1 / 30)
     still = noisy.truth[torch.tensor([0, 0, 0])]
     moving = replace(still, pelvis=still.pelvis + torch.tensor([[0.0], [0.02], [0.04]], dtype=torch.float64))
-    nothing = replace(problem, confidence=torch.zeros_like(problem.confidence), preceding=moving[:2]).frames(
-        slice(2, 3)
-    )
+    nothing = problem.with_rays(confidence=torch.zeros_like(problem.confidence)).frames(slice(2, 3))
     nothing = replace(nothing, time_step=1 / 30, preceding=moving[:2])
     result = Scipy(ScipyOptions(kernels=(1.0,))).solve(nothing, initialise(nothing))
     # The term on velocity holds back a hundredth of the frame's 20 mm.

@@ -12,7 +12,7 @@ from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.body.params import BodyParams
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.rotations import exp
-from refit_mv.solve.gauss_newton import GaussNewton
+from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions, FitProblem
 from refit_mv.status import FrameStatus
@@ -82,7 +82,7 @@ def test_half_the_points_missing(body: BodyModel, people: SyntheticSession, pose
     session = seen_by(body, people, ring_rig(4))
     problem = pose_problem(body, session)
     kept = torch.rand(problem.confidence.shape, generator=torch.Generator().manual_seed(4)) < 0.5
-    problem = replace(problem, confidence=torch.where(kept, problem.confidence, torch.zeros_like(problem.confidence)))
+    problem = problem.with_rays(confidence=torch.where(kept, problem.confidence, torch.zeros_like(problem.confidence)))
     start = initialise(problem)
     assert sane(start)
     assert float(torso_error(body, start, session.truth).median()) < 0.15
@@ -94,14 +94,14 @@ def test_only_legs_are_seen(body: BodyModel, people: SyntheticSession, pose_prob
     legs = torch.tensor(
         [any(word in name for word in ("knee", "ankle", "toe", "heel")) for name in problem.skin.landmark_names]
     )
-    start = initialise(replace(problem, confidence=problem.confidence * legs))
+    start = initialise(problem.with_rays(confidence=problem.confidence * legs))
     assert sane(start)
 
 
 def empty(problem: FitProblem, frame: int) -> FitProblem:
     confidence = problem.confidence.clone()
     confidence[frame] = 0
-    return replace(problem, confidence=confidence)
+    return problem.with_rays(confidence=confidence)
 
 
 def test_frames_without_any_evidence_are_absent(
@@ -124,7 +124,7 @@ def test_frames_without_any_evidence_are_absent(
 
 def test_nothing_seen_at_all(body: BodyModel, people: SyntheticSession, pose_problem: Callable) -> None:
     problem = pose_problem(body, seen_by(body, people, ring_rig(2)))
-    problem = replace(problem, confidence=torch.zeros_like(problem.confidence))
+    problem = problem.with_rays(confidence=torch.zeros_like(problem.confidence))
     result = GaussNewton().solve(problem, initialise(problem))
     assert sane(result.params)
     assert set(result.status) == {FrameStatus.ABSENT}

@@ -13,8 +13,8 @@ from refit_mv.body.priors import load_pose_prior
 from refit_mv.geometry.rotations import exp
 from refit_mv.solve.gaps import bridged_frames, interpolated
 from refit_mv.solve.problem import FitProblem
-from refit_mv.solve.sequence_options import TimeOptions
 from refit_mv.solve.swaps import find_swaps, undo_swaps
+from refit_mv.solve.terms.motion import MotionOptions
 from refit_mv.solve.windows import windows_over
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
 from refit_mv.workshop.synthetic.motions import sampled_motion
@@ -128,7 +128,7 @@ def test_weights_follow_the_time_between_frames() -> None:
     """Over an interval of another length the variance of a rate's change grows with it, and an interval beyond the
     longest gap ties nothing.
     """
-    options = TimeOptions()
+    options = MotionOptions()
     times = torch.tensor([[0, 1 / 60, 2 / 60], [0, 1 / 120, 2 / 120], [0, 1 / 60, 1.0]], dtype=torch.float64)
     weights = options.weights(times, 24)
     assert weights.velocity.shape == (3, 2, 25)

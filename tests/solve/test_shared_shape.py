@@ -11,10 +11,10 @@ from refit_mv.body.model import BodyModel, rest_joints
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.geometry.projection import project
+from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.optimizers.scipy_optimizer import Scipy, ScipyOptions
 from refit_mv.people.evidence import Evidence, evidence_on, stature
 from refit_mv.people.subject import Subject, meet, spread_frames
-from refit_mv.solve.gauss_newton import GaussNewton
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions, FitProblem
 from refit_mv.solve.shared_shape import common_jacobian, shared_cost, solve_shared

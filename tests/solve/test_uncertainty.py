@@ -1,7 +1,6 @@
 """Error bars against the scatter of errors that were drawn."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +9,7 @@ from refit_mv.body.keypoint_sets import keypoint_set
 from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import prior_for, sample
-from refit_mv.solve.gauss_newton import GaussNewton, GaussNewtonOptions
+from refit_mv.optimizers.gauss_newton import GaussNewton, GaussNewtonOptions
 from refit_mv.solve.problem import CostOptions, FitProblem
 from refit_mv.solve.uncertainty import joint_covariance
 from refit_mv.status import FrameStatus
@@ -39,11 +38,11 @@ def drawn(body: BodyModel, pose_problem: Callable) -> tuple[FitProblem, Syntheti
         body, keypoint_set("coco23"), truth, ring_rig(4, capture_radius=1.6), detector_noise("none"), 1, 1.0
     )
     problem = pose_problem(body, session, options)
-    scale = options.noise / problem.person_distance[..., None, None]
+    scale = options.noise / problem.rays.distance[..., None, None]
     noise = torch.randn(problem.bearing.shape, generator=generator, dtype=torch.float64)
     noise = noise - (noise * problem.bearing).sum(-1, keepdim=True) * problem.bearing
     bearing = torch.nn.functional.normalize(problem.bearing + scale * noise, dim=-1)
-    return replace(problem, bearing=bearing), session
+    return problem.with_rays(bearing=bearing), session
 
 
 def test_error_bars_are_as_long_as_the_errors(body: BodyModel, drawn: tuple[FitProblem, SyntheticSession]) -> None:
@@ -69,7 +68,7 @@ def test_covariances_are_covariances(drawn: tuple[FitProblem, SyntheticSession])
 def trace_with_views(problem: FitProblem, params: BodyParams, views: list[int]) -> torch.Tensor:
     kept = torch.zeros_like(problem.confidence)
     kept[:, views] = problem.confidence[:, views]
-    covariance = joint_covariance(replace(problem, confidence=kept), params)
+    covariance = joint_covariance(problem.with_rays(confidence=kept), params)
     return covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
 
 
@@ -90,7 +89,7 @@ def test_depth_of_a_single_view_is_the_long_axis(drawn: tuple[FitProblem, Synthe
     problem, session = drawn
     kept = torch.zeros_like(problem.confidence)
     kept[:, :1] = problem.confidence[:, :1]
-    covariance = joint_covariance(replace(problem, confidence=kept), session.truth)[:, 0]
+    covariance = joint_covariance(problem.with_rays(confidence=kept), session.truth)[:, 0]
     longest = torch.linalg.eigh(covariance).eigenvectors[..., -1]
     toward = torch.nn.functional.normalize(session.truth.pelvis - problem.rig.center[0], dim=-1)
     assert float((longest * toward).sum(-1).abs().min()) > 0.95
@@ -100,6 +99,6 @@ def test_one_view_is_never_called_fitted(drawn: tuple[FitProblem, SyntheticSessi
     problem, session = drawn
     kept = torch.zeros_like(problem.confidence)
     kept[:, :1] = problem.confidence[:, :1]
-    few = replace(problem, confidence=kept).frames(slice(0, 8))
+    few = problem.with_rays(confidence=kept).frames(slice(0, 8))
     result = GaussNewton(GaussNewtonOptions(annealing=0, iterations=5)).solve(few, session.truth[:8])
     assert set(result.status) <= {FrameStatus.UNCERTAIN, FrameStatus.FAILED}

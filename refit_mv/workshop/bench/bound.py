@@ -7,7 +7,7 @@ Trees 1968, section 2.4; linearised at the truth, as is usual). Errors drawn fro
 are, so that the bound has a number in every column. An estimator with a better prior than a Gaussian may pass below it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -17,7 +17,6 @@ from refit_mv.body.model import BodyModel
 from refit_mv.body.priors import prior_for, whitener
 from refit_mv.body.skin import pose_landmarks
 from refit_mv.geometry.projection import project
-from refit_mv.solve.normal_equations import landmark_jacobian, pose_tangent, step
 from refit_mv.workshop.bench.cell import Block
 from refit_mv.workshop.bench.detector_information import DetectorInformation
 from refit_mv.workshop.bench.pose_errors import PoseErrors, pose_errors
@@ -32,7 +31,7 @@ KNOWN_POSITION, KNOWN_TURN = 1e-6, 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Bound:
-    """``covariance`` of every frame's unknowns (order of ``refit_mv.solve.normal_equations``), and errors drawn from
+    """``covariance`` of every frame's unknowns (order of ``refit_mv.solve.unknowns``), and errors drawn from
     it.
     """
 
@@ -63,8 +62,9 @@ def cramer_rao(body: BodyModel, block: Block, information: DetectorInformation, 
     known = torch.from_numpy(information.at(problem.confidence.numpy())) / height**2
     per_point = torch.einsum("fvk,fvkpa,fvkpb->fkab", known, by_pixel, by_pixel)
 
-    tangent = pose_tangent(problem, truth)
-    jacobian = landmark_jacobian(problem.skin, posed, tangent, with_shape=True)
+    space = replace(problem.unknowns, with_shape=True)
+    tangent = space.tangent(truth)
+    jacobian = space.jacobian(posed, tangent).unflatten(1, (-1, 3))
     frames, unknowns = len(truth), jacobian.shape[-1]
     fisher = (jacobian.transpose(-1, -2) @ (per_point @ jacobian)).sum(1)
     whitening = whitener(prior_for(body))
@@ -81,5 +81,5 @@ def cramer_rao(body: BodyModel, block: Block, information: DetectorInformation, 
     for _ in range(draws):
         white = torch.randn(frames, unknowns, 1, dtype=fisher.dtype, generator=generator)
         delta = torch.linalg.solve_triangular(factor.transpose(-1, -2), white, upper=True)[..., 0]
-        drawn.append(pose_errors(body, problem.skin, step(problem, truth, delta), truth))
+        drawn.append(pose_errors(body, problem.skin, space.moved(truth, tangent, delta), truth))
     return Bound(torch.cholesky_inverse(factor), PoseErrors.concatenate(drawn))

@@ -23,7 +23,6 @@ from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import LandmarkSkin, pose_landmarks
 from refit_mv.errors import InputError
 from refit_mv.geometry.triangulation import triangulate
-from refit_mv.solve.normal_equations import frame_cost
 from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.result import FitResult, explained_share, judge
 from refit_mv.solve.uncertainty import joint_covariance
@@ -89,7 +88,7 @@ class SmplFitter:
             shape = fitted["shape_betas"].to(points.dtype)
             pelvis = fitted["trans"].to(points.dtype) + rest_joints(body, shape)[:, 0]
             params = BodyParams(pelvis, fitted["relative_orientations"].to(points.dtype), shape)
-        cost = frame_cost(problem, params, problem.feedback(params), problem.options.kernel)
+        cost = problem.cost(problem.look(params))
         covariance, explained = joint_covariance(problem, params), explained_share(problem, params)
         return FitResult(
             params=params,

@@ -16,6 +16,7 @@ import torch
 from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.body.open_body import open_body
 from refit_mv.geometry.camera import StackedRig
+from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.people.association import choose_person
 from refit_mv.people.evidence import Evidence, evidence_on
 from refit_mv.people.subject import meet
@@ -24,7 +25,6 @@ from refit_mv.progress import Progress, quiet
 from refit_mv.session.observation_reading import read_observations
 from refit_mv.session.observations import CONFIDENT
 from refit_mv.session.session import open_session
-from refit_mv.solve.gauss_newton import GaussNewton
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions, FitProblem
 from refit_mv.solve.result import FitResult, Optimizer

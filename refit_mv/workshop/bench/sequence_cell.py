@@ -15,9 +15,9 @@ from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
 from refit_mv.motion.motion import Motion, resample
+from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.people.evidence import Evidence, evidence_on
 from refit_mv.people.subject import Subject, meet
-from refit_mv.solve.gauss_newton import GaussNewton
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions, FitProblem
 from refit_mv.workshop.synthetic.detector_noise import DetectorNoise, detector_noise

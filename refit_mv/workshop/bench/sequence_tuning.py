@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 import torch
 
 from refit_mv.body.model import BodyModel, posed_joints
+from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.progress import Progress, quiet
-from refit_mv.solve.gauss_newton import GaussNewton
+from refit_mv.solve.chain_descent import ChainSolver
+from refit_mv.solve.over_time import SequenceOptions, fit_over_time
 from refit_mv.solve.result import FitResult
-from refit_mv.solve.sequence_fit import SequenceOptions, fit_over_time
-from refit_mv.solve.sequence_options import TimeOptions
+from refit_mv.solve.terms.motion import MotionOptions
 from refit_mv.workshop.bench.filtered import PerFrame
 from refit_mv.workshop.bench.sequence_cell import Take
 
@@ -36,12 +37,12 @@ class TimeGrid:
 class TimeTrial:
     """One setting: ``errors`` are mean joint errors in metres, one a cell, ``score`` relative to the default."""
 
-    options: TimeOptions
+    options: MotionOptions
     errors: tuple[float, ...]
     score: float
 
 
-def scaled(options: TimeOptions, acceleration: float = 1.0, velocity: float = 1.0) -> TimeOptions:
+def scaled(options: MotionOptions, acceleration: float = 1.0, velocity: float = 1.0) -> MotionOptions:
     """The options with all accelerations and all velocities multiplied."""
     return replace(
         options,
@@ -59,7 +60,7 @@ def tune_time(
     cells: Mapping[str, Sequence[Take]],
     grid: TimeGrid,
     options: SequenceOptions,
-    default: TimeOptions,
+    default: MotionOptions,
     progress: Progress = quiet,
 ) -> tuple[TimeTrial, ...]:
     """Try the grid about ``default``; the first trial is the default itself. Frames are fitted alone once, every
@@ -72,7 +73,7 @@ def tune_time(
     runs = 1 + len(grid.acceleration) * len(grid.tail) + len(grid.pose_prior) + len(grid.velocity)
     trials: list[TimeTrial] = []
 
-    def attempt(settings: Sequence[TimeOptions]) -> TimeOptions:
+    def attempt(settings: Sequence[MotionOptions]) -> MotionOptions:
         for setting in settings:
             progress("tuning", len(trials), runs)
             errors = tuple(_error(body, takes, alone[name], setting, options) for name, takes in cells.items())
@@ -90,14 +91,14 @@ def tune_time(
 
 
 def _error(
-    body: BodyModel, takes: Sequence[Take], alone: Sequence[FitResult], setting: TimeOptions, options: SequenceOptions
+    body: BodyModel, takes: Sequence[Take], alone: Sequence[FitResult], setting: MotionOptions, options: SequenceOptions
 ) -> float:
     """Mean joint error of a cell, metres, frames that nobody saw included."""
     chosen = body.smpl_joints
     errors = []
     for take, start in zip(takes, alone, strict=True):
         problem = replace(take.problem, options=replace(take.problem.options, time=setting))
-        params = fit_over_time(problem, start, options).params
+        params = fit_over_time(problem, start, options, ChainSolver(options)).params
         miss = posed_joints(body, params).positions - posed_joints(body, take.truth).positions
         errors.append(miss[:, chosen].norm(dim=-1))
     return float(torch.cat(errors).mean())

@@ -14,10 +14,10 @@ from itertools import product
 import torch
 
 from refit_mv.body.model import BodyModel, posed_joints
-from refit_mv.body.priors import prior_for
+from refit_mv.optimizers.gauss_newton import GaussNewtonOptions
 from refit_mv.progress import Progress, quiet
-from refit_mv.solve.gauss_newton import GaussNewtonOptions, descend
-from refit_mv.solve.problem import CostOptions, PoseTerm
+from refit_mv.solve.descent import descend
+from refit_mv.solve.problem import CostOptions
 from refit_mv.workshop.bench.cell import Block, draw_cell
 from refit_mv.workshop.bench.motions import BenchMotions
 from refit_mv.workshop.bench.request import BenchRequest
@@ -101,13 +101,12 @@ def _errors(
     body: BodyModel, cells: Sequence[tuple[str, Sequence[Block]]], cost: CostOptions, options: GaussNewtonOptions
 ) -> tuple[float, ...]:
     """Mean joint error of every cell, metres."""
-    term = PoseTerm.of(prior_for(body), cost.pose_prior)
     chosen = body.smpl_joints
     found = []
     for _, blocks in cells:
         errors = []
         for block in blocks:
-            params, _ = descend(replace(block.problem, options=cost, pose_term=term), block.start, options)
+            params, _ = descend(block.problem.with_cost(cost), block.start, options)
             miss = posed_joints(body, params).positions - posed_joints(body, block.truth).positions
             errors.append(miss[:, chosen].norm(dim=-1))
         found.append(float(torch.cat(errors).mean()))

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from refit_mv.body.params import BodyParams
-from refit_mv.networks.evidence import Evidence
 from refit_mv.networks.weights_file import save_tensors
+from refit_mv.solve.terms.rays import Rays
 from refit_mv.workshop.training.sample_blocks import SampleBlock
 
 
@@ -39,7 +39,7 @@ def read_block(path: Path) -> SampleBlock:
     def params(kind: str) -> BodyParams:
         return BodyParams(*(tensors[f"{kind}.{name}"] for name in ("pelvis", "rotations", "shape")))
 
-    evidence = Evidence(*(tensors[name] for name in ("center", "bearing", "confidence", "distance")))
+    evidence = Rays(tensors["center"], tensors["bearing"], tensors["confidence"], tensors["distance"])
     names = tuple(json.loads(facts["landmark_names"]))
     return SampleBlock(
         facts["keypoint_set"], names, facts["noise"], int(facts["body"]), evidence, params("truth"), params("start")

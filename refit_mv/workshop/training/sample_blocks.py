@@ -15,10 +15,10 @@ from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.motion.motion import Motion
-from refit_mv.networks.evidence import Evidence
 from refit_mv.session.observations import Observations
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import build_problem
+from refit_mv.solve.terms.rays import Rays
 from refit_mv.workshop.synthetic.detector_noise import DetectorNoise, detector_noise
 from refit_mv.workshop.synthetic.rigs import random_rig
 from refit_mv.workshop.synthetic.session import STANDING_RADIUS, SyntheticSession, motion_params, observe
@@ -59,7 +59,7 @@ class SampleBlock:
     landmark_names: tuple[str, ...]
     noise: str
     body: int
-    evidence: Evidence
+    evidence: Rays
     truth: BodyParams
     start: BodyParams
 
@@ -162,7 +162,7 @@ def draw_block(
         names,
         kind,
         index,
-        Evidence.of(problem).to(torch.float32),
+        problem.rays.to(torch.float32),
         truth.to(torch.float32),
         start.to(torch.float32),
     )

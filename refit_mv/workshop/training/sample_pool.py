@@ -15,9 +15,9 @@ from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior, prior_for
 from refit_mv.body.skin import LandmarkSkin, landmark_skin, pose_landmarks
-from refit_mv.networks.evidence import Evidence
 from refit_mv.networks.scene import Scene
 from refit_mv.solve.result import FEWEST_LANDMARKS
+from refit_mv.solve.terms.rays import Rays
 from refit_mv.workshop.synthetic.detector_noise import (
     APPARENT_STATURE,
     CONFIDENCE_SIGMA,
@@ -36,7 +36,7 @@ class Batch:
     """Frames with the same views and landmarks. ``noise`` indexes ``NOISE_KINDS``."""
 
     scene: Scene
-    evidence: Evidence
+    evidence: Rays
     truth: BodyParams
     start: BodyParams
     noise: Int[Tensor, " frame"]
@@ -50,7 +50,7 @@ class Batch:
 class _Group:
     landmark_names: tuple[str, ...]
     limb_orders: tuple[Int[Tensor, " landmark"], Int[Tensor, " landmark"]]
-    evidence: Evidence
+    evidence: Rays
     truth: BodyParams
     start: BodyParams
     noise: Int[Tensor, " frame"]
@@ -69,12 +69,7 @@ def limb_order(set_name: str, names: tuple[str, ...], limb: str) -> Tensor:
 
 def _group(blocks: Sequence[SampleBlock]) -> _Group:
     first = blocks[0]
-    evidence = Evidence(
-        *(
-            torch.cat([getattr(block.evidence, name) for block in blocks])
-            for name in ("center", "bearing", "confidence", "distance")
-        )
-    )
+    evidence = Rays.concatenate([block.evidence for block in blocks])
     # Frames in which nearly nothing is seen teach nothing but the mean pose.
     kept = ((evidence.confidence > 0).any(1).sum(-1) >= FEWEST_LANDMARKS).nonzero()[:, 0]
     return _Group(
@@ -98,10 +93,10 @@ def _uniform(shape: Sequence[int], bounds: tuple[float, float], generator: torch
 def fresh_noise(
     noise: DetectorNoise,
     landmarks: Float[Tensor, "frame landmark 3"],
-    evidence: Evidence,
+    evidence: Rays,
     limb_orders: tuple[Int[Tensor, " landmark"], Int[Tensor, " landmark"]],
     generator: torch.Generator,
-) -> Evidence:
+) -> Rays:
     """The detector model of ``synthetic.detector_noise`` on viewing directions instead of pixels, for the same points
     seen. A thousand times cheaper than whole sessions, so that no two batches show the same errors.
     """

@@ -9,11 +9,11 @@ from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import prior_for
 from refit_mv.body.skin import landmark_skin
-from refit_mv.networks.evidence import Evidence
 from refit_mv.networks.frame_network import ReFitNetwork
 from refit_mv.networks.scene import Scene
 from refit_mv.networks.time_unroll import Timeline
 from refit_mv.networks.unroll import Recurrence, recur
+from refit_mv.solve.terms.rays import Rays
 from refit_mv.workshop.training.sample_pool import stacked_skins
 from refit_mv.workshop.training.sequence_samples import SampleWindow, timeline
 
@@ -23,7 +23,7 @@ class WindowBatch:
     """Windows side by side that agree in views and landmarks."""
 
     scene: Scene
-    evidence: Evidence
+    evidence: Rays
     truth: BodyParams
     start: BodyParams
     time: Timeline
@@ -50,12 +50,7 @@ def window_batch(windows: Sequence[SampleWindow], bodies: Sequence[BodyModel]) -
     )
     rest, anchor = (tensor.repeat_interleave(frames, 0) for tensor in (skin.rest_mean, skin.anchor))
     skin = replace(skin, rest_mean=rest, anchor=anchor)
-    evidence = Evidence(
-        *(
-            torch.cat([getattr(w.evidence, name) for w in windows])
-            for name in ("center", "bearing", "confidence", "distance")
-        )
-    )
+    evidence = Rays.concatenate([w.evidence for w in windows])
     return WindowBatch(
         Scene.of(skin, bodies[0].joint_names, prior_for(bodies[0]), with_shape=False),
         evidence,

@@ -17,10 +17,10 @@ from refit_mv.body.priors import load_pose_prior, rotations_from_tangent, tangen
 from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import exp
 from refit_mv.motion.motion import Motion, mirror
-from refit_mv.networks.evidence import Evidence
 from refit_mv.networks.time_unroll import Timeline
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import build_problem
+from refit_mv.solve.terms.rays import Rays
 from refit_mv.workshop.synthetic.detector_noise import APPARENT_STATURE, detector_noise
 from refit_mv.workshop.synthetic.plausibility import plausible_frames
 from refit_mv.workshop.synthetic.rigs import random_rig
@@ -80,7 +80,7 @@ class SampleWindow:
     keypoint_set: str
     noise: str
     body: int
-    evidence: Evidence
+    evidence: Rays
     truth: BodyParams
     start: BodyParams
     step: float
@@ -156,7 +156,7 @@ def _movement(takes: Takes, mix: WindowMix, stride: int, rng: np.random.Generato
     return Motion(motion.name, motion.fps, pelvis, rotations)
 
 
-def _drifted(evidence: Evidence, size: float, memory: float, rng: np.random.Generator) -> Evidence:
+def _drifted(evidence: Rays, size: float, memory: float, rng: np.random.Generator) -> Rays:
     """Errors that last: an autoregressive process per view and landmark, ``memory`` its correlation from frame to
     frame.
     """
@@ -171,7 +171,7 @@ def _drifted(evidence: Evidence, size: float, memory: float, rng: np.random.Gene
     return replace(evidence, bearing=torch.nn.functional.normalize(evidence.bearing + shift, dim=-1))
 
 
-def _swapped(evidence: Evidence, set_name: str, names: tuple[str, ...], rng: np.random.Generator) -> Evidence:
+def _swapped(evidence: Rays, set_name: str, names: tuple[str, ...], rng: np.random.Generator) -> Rays:
     """Arms or legs of one view take each other's places for a while."""
     order = limb_order(set_name, names, "arms" if rng.uniform() < 0.5 else "legs")
     frames, views = evidence.confidence.shape[:2]
@@ -183,7 +183,7 @@ def _swapped(evidence: Evidence, set_name: str, names: tuple[str, ...], rng: np.
     return replace(evidence, bearing=bearing, confidence=confidence)
 
 
-def _thinned(evidence: Evidence, mix: WindowMix, step: float, rng: np.random.Generator) -> Evidence:
+def _thinned(evidence: Rays, mix: WindowMix, step: float, rng: np.random.Generator) -> Rays:
     """All views lost for a while, or one throughout."""
     confidence = evidence.confidence.clone()
     frames, views = confidence.shape[:2]
@@ -215,7 +215,7 @@ def draw_window(takes: Takes, bodies: Sequence[BodyModel], mix: WindowMix, rng: 
     pixels = torch.from_numpy(session.observations.pixels[:, :, 0][:, :, present])
     confidence = torch.from_numpy(session.observations.confidence[:, :, 0][:, :, present])
     problem = build_problem(body, session.rig, names, pixels, confidence)
-    evidence = _thinned(Evidence.of(problem).to(torch.float32), mix, step, rng)
+    evidence = _thinned(problem.rays.to(torch.float32), mix, step, rng)
     if rng.uniform() < mix.swap_runs:
         evidence = _swapped(evidence, keypoints.name, names, rng)
     if rng.uniform() < mix.drifting:
@@ -225,7 +225,7 @@ def draw_window(takes: Takes, bodies: Sequence[BodyModel], mix: WindowMix, rng: 
     if rng.uniform() < mix.ragged:
         valid[int(rng.integers(mix.frames // 2, mix.frames)) :] = False
         evidence = replace(evidence, confidence=evidence.confidence * valid[:, None, None])
-    start = initialise(replace(problem, confidence=evidence.confidence.to(problem.confidence.dtype))).to(torch.float32)
+    start = initialise(problem.with_rays(confidence=evidence.confidence.to(problem.confidence.dtype))).to(torch.float32)
     given = truth.shape[:1] + SHAPE_ERROR * rng.uniform() * torch.from_numpy(rng.normal(size=(1, body.shape_count)))
     start = replace(start, shape=given.to(torch.float32).expand(mix.frames, -1).clone())
     return SampleWindow(names, keypoints.name, kind, index, evidence, truth.to(torch.float32), start, step, valid)

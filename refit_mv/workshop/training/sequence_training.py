@@ -14,13 +14,13 @@ from torch import Tensor
 
 from refit_mv.body.open_body import open_body
 from refit_mv.body.params import BodyParams
-from refit_mv.networks.chain import REFERENCE_STEP
 from refit_mv.networks.scene import Scene
 from refit_mv.networks.time_network import SequenceNetwork, SequenceOptions
-from refit_mv.networks.time_unroll import Timeline, unroll_sequence
+from refit_mv.networks.time_unroll import Known, Networks, Timeline, unroll_sequence
 from refit_mv.networks.time_weights import load_sequence_network, save_sequence_network
 from refit_mv.networks.unroll import Recurrence
 from refit_mv.networks.weights_file import SHIPPED_WEIGHTS, load_network, load_state, save_state
+from refit_mv.solve.terms.motion import REFERENCE_STEP
 from refit_mv.workshop.builders.prior_builder import HELD_OUT_SUBJECTS
 from refit_mv.workshop.synthetic.impacts import IMPACT_INDEX, impact_peaks
 from refit_mv.workshop.training.averaged_adam import AveragedAdam, OptimiserOptions
@@ -176,7 +176,12 @@ class SequenceTrainer:
             self.draw()
         (batch, recurrence), recipe = self.batch(), self.recipe
         unrolled = unroll_sequence(
-            self.frame_network, self.adam.network, batch.scene, batch.evidence, batch.start, batch.time, recurrence
+            Networks(self.frame_network, self.adam.network),
+            batch.scene,
+            batch.evidence,
+            batch.start,
+            batch.time,
+            Known(recurrence),
         )
         losses = sequence_losses(
             batch.scene,

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from refit_mv.body.model import BodyModel
-from refit_mv.networks.chain import REFERENCE_STEP
 from refit_mv.networks.frame_network import ReFitNetwork
 from refit_mv.networks.time_network import SequenceNetwork
 from refit_mv.networks.time_uncertainty import drawn_joint_covariance
-from refit_mv.networks.time_unroll import UnrolledSequence, seen_frames, unroll_sequence
+from refit_mv.networks.time_unroll import Networks, UnrolledSequence, seen_frames, unroll_sequence
 from refit_mv.networks.uncertainty import SigmaCorrection
 from refit_mv.networks.unroll import unroll
+from refit_mv.solve.terms.motion import REFERENCE_STEP
 from refit_mv.workshop.synthetic.impacts import IMPACT_INDEX, impact_peaks
 from refit_mv.workshop.training.losses import scene_joints
 from refit_mv.workshop.training.sequence_batch import WindowBatch, window_batch
@@ -72,7 +72,7 @@ class _Judged:
 @torch.no_grad()
 def _judge(frame_network: ReFitNetwork, network: SequenceNetwork, batch: WindowBatch) -> _Judged:
     unrolled: UnrolledSequence = unroll_sequence(
-        frame_network, network, batch.scene, batch.evidence, batch.start, batch.time
+        Networks(frame_network, network), batch.scene, batch.evidence, batch.start, batch.time
     )
     alone = unroll(frame_network, batch.scene, batch.evidence, batch.start).final
     found, single, target = (scene_joints(batch.scene, params) for params in (unrolled.final, alone, batch.truth))
@@ -88,7 +88,7 @@ def _judge(frame_network: ReFitNetwork, network: SequenceNetwork, batch: WindowB
     return _Judged(
         found - target,
         single - target,
-        seen_frames(batch.evidence),
+        seen_frames(batch.evidence.confidence),
         drawn_joint_covariance(batch.scene, unrolled),
         unrolled.facts,
         shaken(bent),

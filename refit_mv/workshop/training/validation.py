@@ -11,18 +11,17 @@ from refit_mv.body.keypoint_sets import keypoint_set
 from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.body.params import BodyParams
 from refit_mv.motion.motion import Motion
-from refit_mv.networks.evidence import Evidence
 from refit_mv.networks.frame_network import ReFitNetwork
 from refit_mv.networks.scene import JOINT_STREAMS, Scene
 from refit_mv.networks.uncertainty import (
     SigmaCorrection,
     corrected_covariance,
-    raw_joint_covariance,
 )
 from refit_mv.networks.unroll import unroll
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import FitProblem, build_problem
 from refit_mv.solve.result import FEWEST_LANDMARKS
+from refit_mv.solve.uncertainty import factored_covariance
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
 from refit_mv.workshop.synthetic.session import independent_frames
 
@@ -87,7 +86,7 @@ def _run(network: ReFitNetwork, check: Validation) -> tuple[Tensor, Tensor, Tens
     errors, covariances, facts = [], [], []
     for problem, truth, start in zip(check.problems, check.truths, check.starts, strict=True):
         scene = Scene.of_problem(problem)
-        evidence = Evidence.of(problem).to(torch.float32)
+        evidence = problem.rays.to(torch.float32)
         unrolled = unroll(network, scene, evidence, start.to(torch.float32), extra_layers=EXTRA_LAYERS)
         gap = (
             posed_joints(problem.body, unrolled.final.to(torch.float64)).positions
@@ -95,7 +94,7 @@ def _run(network: ReFitNetwork, check: Validation) -> tuple[Tensor, Tensor, Tens
         )
         errors.append(gap.to(torch.float32))
         if unrolled.solution is not None and unrolled.at is not None and unrolled.facts is not None:
-            covariances.append(raw_joint_covariance(scene, unrolled.at, unrolled.solution.factor))
+            covariances.append(factored_covariance(scene.unknowns, unrolled.at, unrolled.solution.factor))
             facts.append(unrolled.facts)
     return (
         torch.cat(errors),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from refit_mv.body.keypoint_sets import keypoint_set
-from refit_mv.solve.gauss_newton import GaussNewton
+from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.solve.problem import CostOptions
 from refit_mv.workshop.bench.bound import cramer_rao
 from refit_mv.workshop.bench.cell import draw_cell
@@ -118,7 +118,7 @@ def test_the_bound_scales_with_noise_and_falls_with_views(marker_request: BenchR
 
 def test_without_evidence_the_priors_remain(small: BenchRequest) -> None:
     (block, _) = draw_cell(small, bench_motions(None, 0).motions, 3, detector_noise("standard")).blocks
-    blind = replace(block, problem=replace(block.problem, confidence=torch.zeros_like(block.problem.confidence)))
+    blind = replace(block, problem=block.problem.with_rays(confidence=torch.zeros_like(block.problem.confidence)))
     covariance = cramer_rao(small.body, blind, detector_information(detector_noise("standard"))).covariance
     # Position is then known to a kilometre, shape to its own standard deviation of one.
     assert float(covariance[0, 0, 0]) == pytest.approx(1e6, rel=1e-6)

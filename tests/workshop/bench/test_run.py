@@ -9,7 +9,7 @@ import torch
 
 from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
-from refit_mv.solve.gauss_newton import GaussNewton
+from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.result import FitResult
 from refit_mv.status import FrameStatus

@@ -16,10 +16,10 @@ from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import exp
 from refit_mv.motion.motion import Motion
 from refit_mv.people.subject import Subject
+from refit_mv.solve.over_time import SequenceOptions
 from refit_mv.solve.problem import CostOptions, FitProblem
 from refit_mv.solve.result import FitResult
-from refit_mv.solve.sequence_fit import SequenceOptions
-from refit_mv.solve.sequence_options import TimeOptions
+from refit_mv.solve.terms.motion import MotionOptions
 from refit_mv.status import FrameStatus
 from refit_mv.workshop.bench.filtered import Filtered
 from refit_mv.workshop.bench.sequence_cell import SCENARIOS, middle, plausible_clips, scenario, take_of
@@ -193,9 +193,9 @@ def test_tuning_starts_at_the_default_and_tries_the_grid(body: BodyModel) -> Non
     subject = Subject(session.truth.shape[0], torch.zeros(23, 3).double())
     take = take_of(body, session, CostOptions(), 0.0, subject)
     grid = TimeGrid((0.5,), (1.0,), (0.1,), (1.0,))
-    trials = tune_time(body, {"standard 2": [take]}, grid, SequenceOptions(iterations=4), TimeOptions())
+    trials = tune_time(body, {"standard 2": [take]}, grid, SequenceOptions(iterations=4), MotionOptions())
     assert [trial.options.pose_prior for trial in trials][2] == 0.1
-    assert trials[0].options == TimeOptions()
+    assert trials[0].options == MotionOptions()
     assert trials[0].score == pytest.approx(1.0)
-    assert trials[1].options.joint_acceleration == pytest.approx(0.5 * TimeOptions().joint_acceleration)
+    assert trials[1].options.joint_acceleration == pytest.approx(0.5 * MotionOptions().joint_acceleration)
     assert len(trials) == 4

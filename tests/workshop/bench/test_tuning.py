@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from refit_mv.solve.gauss_newton import GaussNewtonOptions
+from refit_mv.optimizers.gauss_newton import GaussNewtonOptions
 from refit_mv.solve.problem import CostOptions
 from refit_mv.workshop.bench.motions import bench_motions
 from refit_mv.workshop.bench.request import BenchRequest

@@ -14,7 +14,7 @@ from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.errors import InputError
 from refit_mv.geometry import rotations
 from refit_mv.motion.motion import Motion, mirrored_joint_order
-from refit_mv.networks.evidence import Evidence
+from refit_mv.solve.terms.rays import Rays
 from refit_mv.workshop.synthetic.detector_noise import DetectorNoise
 from refit_mv.workshop.synthetic.motions import sampled_motion
 from refit_mv.workshop.training.block_store import BlockStore
@@ -96,7 +96,7 @@ def test_fresh_noise_has_the_detectors_size() -> None:
     center = torch.tensor([[4.0, 0, 0], [0, 0, 3.0]]).expand(frames, -1, -1)
     landmarks = 0.3 * torch.randn(frames, points, 3)
     toward = torch.nn.functional.normalize(landmarks[:, None] - center[:, :, None], dim=-1)
-    evidence = Evidence(center, toward, torch.ones(frames, views, points), torch.full((frames, views), 3.5))
+    evidence = Rays(center, toward, torch.ones(frames, views, points), torch.full((frames, views), 3.5))
     evidence.confidence[:, 1, 5] = 0
     order = torch.arange(points)
     noise = DetectorNoise("plain", sigma=0.01, spread=(1.0, 1.0), outlier_share=0.0)
