@@ -230,10 +230,21 @@ def test_version_and_help(cli: Callable) -> None:
         assert done.out.startswith("Usage: refit-mv")
 
 
+def test_the_program_starts_light_and_with_one_thread_in_openblas() -> None:
+    """OpenBLAS reads its variable when NumPy is imported, so it must stand before; and help waits for nothing heavy."""
+    check = (
+        "import os, sys; os.environ.pop('OPENBLAS_NUM_THREADS', None); import refit_mv.cli;"
+        "print(os.environ['OPENBLAS_NUM_THREADS'], sorted({'numpy', 'torch', 'numba'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, env=environment)
+    assert (done.stdout.strip(), done.stderr) == ("1 []", "")
+
+
 def test_installed_program_runs_as_a_process(session_copy: Callable, isolated: Path, tmp_path: Path) -> None:
     """Once for real: another process, another working directory, exit code and both streams."""
     session = session_copy()
-    command = [sys.executable, "-c", "from refit_mv.cli.main import main; main()", "fit", str(session), *QUICK]
+    command = [sys.executable, "-c", "from refit_mv.cli import main; main()", "fit", str(session), *QUICK]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "out")], capture_output=True, text=True, env=environment, cwd=isolated

@@ -25,7 +25,7 @@ from refit_mv.body import keypoint_sets
 from refit_mv.body.landmarks import LANDMARK_NAMES
 from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.body.priors import load_pose_prior
-from refit_mv.cli.main import main
+from refit_mv.cli import main
 from refit_mv.detect.detector import DETECTORS, Detector, detector
 from refit_mv.detect.run_detection import run_detection
 from refit_mv.people import association, evidence

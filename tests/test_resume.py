@@ -40,7 +40,7 @@ def finished_chunks(path: Path) -> int:
 def kill_after(arguments: list[str], store: Path, chunks: int) -> None:
     """Run the program and kill it, uncatchably, as soon as so many chunks are done."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", "from refit_mv.cli.main import main; main()", *arguments]
+    command = [sys.executable, "-c", "from refit_mv.cli import main; main()", *arguments]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     until = time.monotonic() + PATIENCE_S
     while process.poll() is None and time.monotonic() < until:
