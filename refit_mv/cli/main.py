@@ -16,6 +16,7 @@ import torch
 
 from refit_mv import __version__
 from refit_mv.cli.bench import bench
+from refit_mv.cli.export import export
 from refit_mv.cli.image import shape, train_image
 from refit_mv.cli.progress import progress_bars, tell_share
 from refit_mv.errors import InputError
@@ -242,6 +243,7 @@ def synthesise(folder: Path, **options) -> None:
 
 
 main.add_command(bench)
+main.add_command(export)
 
 
 @main.group()
