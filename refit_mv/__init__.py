@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from refit_mv.pipeline import FitRequest, fit
     from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
     from refit_mv.session.session import open_session
+    from refit_mv.take.export import export
+    from refit_mv.take.take import open_take
 
 __version__ = "0.1.0"
 
@@ -26,12 +28,14 @@ __all__ = [
     "InputError",
     "StreamOptions",
     "__version__",
+    "export",
     "find_recipe",
     "fit",
     "keypoint_set",
     "load_body",
     "load_recipe",
     "open_session",
+    "open_take",
 ]
 
 _HOMES = {
@@ -42,6 +46,8 @@ _HOMES = {
     "refit_mv.pipeline": ("FitRequest", "fit"),
     "refit_mv.recipe": ("FitRecipe", "find_recipe", "load_recipe"),
     "refit_mv.session.session": ("open_session",),
+    "refit_mv.take.export": ("export",),
+    "refit_mv.take.take": ("open_take",),
 }
 
 

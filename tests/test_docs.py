@@ -28,11 +28,11 @@ from refit_mv.body.priors import load_pose_prior
 from refit_mv.cli import main
 from refit_mv.detect.detector import DETECTORS, Detector, detector
 from refit_mv.detect.run_detection import run_detection
-from refit_mv.people import association, evidence
+from refit_mv.people import proposals, stature, tracks
 from refit_mv.people.evidence import evidence_on
 from refit_mv.recipe import FitRecipe, load_recipe, shipped_recipes
 from refit_mv.session import keypoint_files, layouts
-from refit_mv.session.observation_reading import read_observations
+from refit_mv.session.recording import read_recording
 from refit_mv.session.session import open_session
 from refit_mv.session.video import write_video
 from refit_mv.solve import result
@@ -249,10 +249,10 @@ def test_thresholds_in_the_text_are_those_of_the_code() -> None:
     assert f"less than {result.WELL_EXPLAINED} of" in status
     assert f"{result.LARGEST_SIGMA:.2f} m or more" in status
     who = text.partition("## Who is fitted")[2].partition("##")[0]
-    assert f"within {100 * association.AGREEMENT:.0f} cm for at least half" in who
-    assert association.ENOUGH_AGREEMENT == 0.5
-    assert f"{association.FASTEST:.0f} m/s" in who
-    assert f"{evidence.SHORTEST_PERSON} to {evidence.TALLEST_PERSON} m" in who
+    assert f"within {100 * proposals.AGREEMENT:.0f} cm for at least half" in who
+    assert proposals.ENOUGH_AGREEMENT == 0.5
+    assert f"{tracks.FASTEST:.0f} m/s" in who
+    assert f"{stature.SHORTEST_PERSON} to {stature.TALLEST_PERSON} m" in who
 
 
 # The examples of docs/extending.md
@@ -294,7 +294,7 @@ def short_session(body: BodyModel, keypoints: str = "halpe26") -> SyntheticSessi
 
 
 def problem_of(body: BodyModel, session: SyntheticSession) -> FitProblem:
-    return evidence_on(body, session.observations).problem(body, session.rig, CostOptions(), "free")
+    return evidence_on(body, session.observations.person(0)).problem(body, session.rig, CostOptions(), "free")
 
 
 def test_example_body_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -402,6 +402,6 @@ def test_example_layout_and_keypoint_format(tmp_path: Path, monkeypatch: pytest.
             (folder / f"{frame:06d}.json").write_text(json.dumps({"performers": [{"points": points}]}))
     session = open_session(tmp_path)
     assert session.layout == "Studio"
-    observations = read_observations(session, None, None, 30.0).observations
+    observations = read_recording(session, None, None, 30.0).observations
     assert observations.keypoints.name == "body25"
     assert observations.confidence.shape == (3, 2, 1, 25)

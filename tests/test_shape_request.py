@@ -19,7 +19,7 @@ from refit_mv.image.options import ImageNetworkOptions
 from refit_mv.image.rasteriser import rasterise
 from refit_mv.image.weights import save_image_network
 from refit_mv.motion.amass import write_amass
-from refit_mv.people.evidence import stature
+from refit_mv.people.stature import stature
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
 from refit_mv.workshop.synthetic.motions import sampled_motion
 from refit_mv.workshop.synthetic.rigs import random_rig

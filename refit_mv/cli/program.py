@@ -8,6 +8,7 @@ import click
 from refit_mv import __version__
 from refit_mv.cli.bench import bench
 from refit_mv.cli.calibration import calib
+from refit_mv.cli.export import export
 from refit_mv.cli.fit import demo, detect, fit
 from refit_mv.cli.images import shape, weights
 from refit_mv.cli.synthesise import synthesise
@@ -15,7 +16,7 @@ from refit_mv.cli.train import train
 from refit_mv.errors import InputError
 
 # A new command is a file beside this one and its name here.
-COMMANDS = (fit, detect, demo, calib, shape, synthesise, bench, train, weights)
+COMMANDS = (fit, detect, demo, export, calib, shape, synthesise, bench, train, weights)
 
 
 class _Commands(click.Group):

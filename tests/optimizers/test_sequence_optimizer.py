@@ -61,9 +61,9 @@ def _problem(
 @pytest.fixture(scope="module")
 def gapped(session: SyntheticSession) -> tuple[FitProblem, BodyParams]:
     seen = session.observations
-    confidence = torch.from_numpy(seen.confidence[:, :, 0]).clone()
+    confidence = torch.from_numpy(seen.person(0).confidence).clone()
     confidence[GAP] = 0
-    return _problem(session, confidence, torch.from_numpy(seen.pixels[:, :, 0]))
+    return _problem(session, confidence, torch.from_numpy(seen.person(0).pixels))
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +130,8 @@ def test_firmness_smooths(gapped: tuple[FitProblem, BodyParams], optimizer: Sequ
 
 def test_swapped_legs_are_undone(session: SyntheticSession, optimizer: SequenceReFit) -> None:
     seen = session.observations
-    pixels = torch.from_numpy(seen.pixels[:, :, 0]).clone()
-    confidence = torch.from_numpy(seen.confidence[:, :, 0]).clone()
+    pixels = torch.from_numpy(seen.person(0).pixels).clone()
+    confidence = torch.from_numpy(seen.person(0).confidence).clone()
     order = torch.as_tensor(limb_mirror(keypoint_set("coco23"), "legs"))
     rows = slice(20, 23)
     pixels[rows, 1], confidence[rows, 1] = pixels[rows, 1][:, order], confidence[rows, 1][:, order]

@@ -54,7 +54,7 @@ class Cell:
 
 
 def _block(request: BenchRequest, session: SyntheticSession, frames: int, runs: int = 1) -> Block:
-    evidence = evidence_on(request.body, session.observations)
+    evidence = evidence_on(request.body, session.observations.person(0))
     visible = ((evidence.confidence > 0).any(1).sum(-1) >= FEWEST_LANDMARKS).nonzero()[:frames, 0]
     problem = evidence.frames(visible).problem(request.body, session.rig, request.cost, "free")
     seconds = math.inf

@@ -16,13 +16,14 @@ import torch
 from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.body.open_body import open_body
 from refit_mv.geometry.camera import StackedRig
-from refit_mv.people.association import choose_person
-from refit_mv.people.evidence import Evidence, evidence_on
+from refit_mv.people.evidence import Evidence
+from refit_mv.people.person import people_of
+from refit_mv.people.reprojection import pixel_error
 from refit_mv.people.subject import meet
-from refit_mv.people.visible_error import pixel_error
+from refit_mv.people.tracks import follow
 from refit_mv.progress import Progress, quiet
-from refit_mv.session.observation_reading import read_observations
 from refit_mv.session.observations import CONFIDENT
+from refit_mv.session.recording import read_recording
 from refit_mv.session.session import open_session
 from refit_mv.solve.gauss_newton import GaussNewton
 from refit_mv.solve.initialise import initialise
@@ -81,11 +82,9 @@ def run_recording_bench(
     Raises:
         InputError: the session or its calibration cannot be used.
     """
-    session = open_session(request.session, request.calib, request.units)
-    loaded = read_observations(session, request.keypoints, None, None)
-    rig = session.rig.subset(loaded.observations.view_names)
-    observations = choose_person(loaded.observations, rig).observations
-    evidence = evidence_on(request.body, observations)
+    recording = read_recording(open_session(request.session, request.calib, request.units), request.keypoints)
+    rig, observations = recording.rig, recording.observations
+    evidence = people_of(observations, follow(observations, rig), request.body)[0].evidence
     subject = meet(request.body, rig, evidence, GaussNewton(), request.cost, request.subject_frames, "cpu")
     problem = evidence.problem(request.body, rig, request.cost, "locked", time_step=1 / observations.fps)
     problem = subject.lock(problem)

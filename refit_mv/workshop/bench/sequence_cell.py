@@ -142,7 +142,7 @@ def take_of(
     body: BodyModel, session: SyntheticSession, cost: CostOptions, lost_seconds: float, subject: Subject | None = None
 ) -> Take:
     """A session as a sequence problem. Its subject is met by the classic optimizer unless given."""
-    evidence = evidence_on(body, session.observations)
+    evidence = evidence_on(body, session.observations.person(0))
     lost = middle(len(session), round(lost_seconds * session.fps))
     evidence = without_frames(evidence, lost)
     if subject is None:

@@ -212,8 +212,9 @@ def draw_window(takes: Takes, bodies: Sequence[BodyModel], mix: WindowMix, rng: 
     session = observe(body, keypoints, truth, rig, noise, int(rng.integers(2**62)), fps=1 / step)
     present = [place for place, name in enumerate(keypoints.keypoint_names) if name in body.landmark_names]
     names = tuple(keypoints.keypoint_names[place] for place in present)
-    pixels = torch.from_numpy(session.observations.pixels[:, :, 0][:, :, present])
-    confidence = torch.from_numpy(session.observations.confidence[:, :, 0][:, :, present])
+    seen = session.observations.person(0)
+    pixels = torch.from_numpy(seen.pixels[:, :, present])
+    confidence = torch.from_numpy(seen.confidence[:, :, present])
     problem = build_problem(body, session.rig, names, pixels, confidence)
     evidence = _thinned(Evidence.of(problem).to(torch.float32), mix, step, rng)
     if rng.uniform() < mix.swap_runs:

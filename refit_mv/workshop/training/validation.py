@@ -67,12 +67,12 @@ def draw_validation(
             for session in independent_frames(
                 body, keypoints, motions, views, detector_noise(kind), frames, seed, blocks
             ):
-                seen = session.observations
-                confidence = torch.from_numpy(seen.confidence[:, :, 0])
+                seen = session.observations.person(0)
+                confidence = torch.from_numpy(seen.confidence)
                 visible = ((confidence > 0).any(1).sum(-1) >= FEWEST_LANDMARKS).nonzero()[:, 0]
                 if len(visible) == 0:
                     continue
-                pixels = torch.from_numpy(seen.pixels[:, :, 0])
+                pixels = torch.from_numpy(seen.pixels)
                 problem = build_problem(body, session.rig, names, pixels, confidence).frames(visible)
                 problems.append(problem)
                 truths.append(session.truth[visible])

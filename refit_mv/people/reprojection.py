@@ -18,6 +18,10 @@ from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions
 from refit_mv.solve.result import Optimizer
 
+# Left-out errors need a few frames only, and two views to stand on.
+LEFT_OUT_FRAMES = 32
+FEWEST_VIEWS_TO_LEAVE_ONE_OUT = 3
+
 
 def pixel_error(
     skin: LandmarkSkin, rig: StackedRig, params: BodyParams, evidence: Evidence
@@ -37,13 +41,14 @@ def left_out_error(
     subject: Subject,
     optimizer: Optimizer,
     options: CostOptions,
-    frames: int,
     device: torch.device | str,
-) -> dict[str, float]:
-    """Median pixel error of each view when the body is fitted to the others alone. A view far off its neighbours is a
-    calibration or synchronisation to look at.
+) -> dict[str, float] | None:
+    """Median pixel error of each view when the body is fitted to the others alone, None where too few would be left. A
+    view far off its neighbours is a calibration or synchronisation to look at.
     """
-    some = evidence.frames(spread_frames(evidence, frames))
+    if len(rig) < FEWEST_VIEWS_TO_LEAVE_ONE_OUT:
+        return None
+    some = evidence.frames(spread_frames(evidence, LEFT_OUT_FRAMES))
     medians = {}
     for index, name in enumerate(rig.names):
         problem = subject.lock(some.without_view(index).problem(body, rig, options, "locked", device=device))

@@ -9,12 +9,12 @@ import pytest
 
 from refit_mv.body.keypoint_sets import keypoint_set
 from refit_mv.errors import InputError
-from refit_mv.session.observation_reading import MOST_PEOPLE, read_observations
+from refit_mv.session.recording import MOST_PEOPLE, read_recording
 from refit_mv.session.session import open_session
 
 
 def load(folder, **options):
-    return read_observations(open_session(folder, units="m"), **options)
+    return read_recording(open_session(folder, units="m"), **options)
 
 
 def file(folder, view=2, frame=3):
@@ -106,7 +106,7 @@ def test_strays_are_ignored(recording, files):
     (place / ".cam01.0004.123.tmp.json").write_text("")
     session = open_session(folder, units="m")
     assert any("del_000001_0.json" in warning for warning in session.warnings)
-    assert len(read_observations(session).observations) == 30
+    assert len(read_recording(session).observations) == 30
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def easymocap(folder: Path, files, count: int = 25) -> Path:
 def test_easymocap_annotations(tmp_path, files):
     session = open_session(easymocap(tmp_path / "s", files), units="m")
     assert session.layout == "EasyMocap"
-    seen = read_observations(session).observations
+    seen = read_recording(session).observations
     assert seen.keypoints == keypoint_set("body25")  # the tool's own 25 points are BODY_25
     assert seen.pixels[2, 1, 0] == pytest.approx(np.array(files.points(2, 25)).reshape(-1, 3)[:, :2], abs=1e-4)
 
@@ -308,5 +308,5 @@ def test_reading_is_fast_enough_for_long_recordings(recording):
     folder = recording(frames=500)
     session = open_session(folder, units="m")
     start = time.process_time()
-    read_observations(session)
+    read_recording(session)
     assert (time.process_time() - start) / 1000 < 0.4e-3

@@ -10,8 +10,8 @@ from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.geometry.camera import CameraRig
-from refit_mv.people import association
-from refit_mv.people.association import choose_person
+from refit_mv.people import proposals, tracks
+from refit_mv.people.tracks import follow
 from refit_mv.session.observations import Observations
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
 from refit_mv.workshop.synthetic.motions import sampled_motion
@@ -80,13 +80,13 @@ def mistakes(scene: Scene) -> int:
     """Detections taken of somebody else. Leaving one out costs a view's evidence, taking a wrong one twists the
     body.
     """
-    detection = choose_person(scene.observations, scene.rig).detection
+    detection = follow(scene.observations, scene.rig)[0].detection
     return int(((detection >= 0) & (detection != scene.subject)).sum())
 
 
 def left_out(scene: Scene) -> float:
     """Share of the subject's detections that were not taken."""
-    detection = choose_person(scene.observations, scene.rig).detection
+    detection = follow(scene.observations, scene.rig)[0].detection
     present = scene.subject >= 0
     return float((detection[present] < 0).mean())
 
@@ -104,13 +104,13 @@ def test_chosen_detections_are_passed_on_untouched(pair: tuple[SyntheticSession,
     seen = none_of(pair)
     seen[:, 1:3] = True
     crowd = scene(*pair, seen, none_of(pair))
-    chosen = choose_person(crowd.observations, crowd.rig)
-    taken = chosen.detection >= 0
-    assert chosen.observations.pixels.shape[2] == 1
-    np.testing.assert_array_equal(chosen.observations.pixels[taken, 0], pair[0].observations.pixels[taken, 0])
-    np.testing.assert_array_equal(chosen.observations.confidence[taken, 0], pair[0].observations.confidence[taken, 0])
-    assert (chosen.observations.confidence[~taken] == 0).all()
-    np.testing.assert_array_equal(chosen.agreeing_views, taken.sum(-1))
+    (track,) = follow(crowd.observations, crowd.rig)
+    taken, seen_of = track.detection >= 0, crowd.observations.person(track.detection)
+    assert seen_of.pixels.shape == pair[0].observations.person(0).pixels.shape
+    np.testing.assert_array_equal(seen_of.pixels[taken], pair[0].observations.pixels[taken, 0])
+    np.testing.assert_array_equal(seen_of.confidence[taken], pair[0].observations.confidence[taken, 0])
+    assert (seen_of.confidence[~taken] == 0).all()
+    np.testing.assert_array_equal(track.agreeing_views, taken.sum(-1))
 
 
 def test_a_bystander_alone_in_a_view_is_not_taken_for_the_subject(
@@ -130,7 +130,7 @@ def test_without_continuity_the_hidden_case_would_fail(
     pair: tuple[SyntheticSession, SyntheticSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The test above bites: with jumps for free, some frame goes to the bystander."""
-    monkeypatch.setattr(association, "JUMP_COST", 0.0)
+    monkeypatch.setattr(tracks, "JUMP_COST", 0.0)
     seen, hidden = none_of(pair), none_of(pair)
     seen[:, 1:3] = True
     hidden[10:20, 1:3] = True
@@ -140,9 +140,9 @@ def test_without_continuity_the_hidden_case_would_fail(
 def test_nobody_in_some_frames(pair: tuple[SyntheticSession, SyntheticSession]) -> None:
     hidden = none_of(pair)
     hidden[5:12] = True
-    chosen = choose_person((empty := scene(*pair, none_of(pair), hidden)).observations, empty.rig)
-    assert (chosen.detection[5:12] == -1).all()
-    assert (chosen.agreeing_views[5:12] == 0).all()
+    (track,) = follow((empty := scene(*pair, none_of(pair), hidden)).observations, empty.rig)
+    assert (track.detection[5:12] == -1).all()
+    assert (track.agreeing_views[5:12] == 0).all()
     assert mistakes(empty) == 0
 
 
@@ -170,6 +170,6 @@ def test_chunks_do_not_show(pair: tuple[SyntheticSession, SyntheticSession], mon
     seen = none_of(pair)
     seen[:, 1:3] = True
     crowd = scene(*pair, seen, none_of(pair))
-    whole = choose_person(crowd.observations, crowd.rig).detection
-    monkeypatch.setattr(association, "CHUNK_FRAMES", 7)
-    np.testing.assert_array_equal(choose_person(crowd.observations, crowd.rig).detection, whole)
+    whole = follow(crowd.observations, crowd.rig)[0].detection
+    monkeypatch.setattr(proposals, "CHUNK_FRAMES", 7)
+    np.testing.assert_array_equal(follow(crowd.observations, crowd.rig)[0].detection, whole)

@@ -1,4 +1,4 @@
-"""A session's keypoint files as one array: frames paired, people padded, everything checked."""
+"""What a session shows: its keypoint files as one array, frames paired, people padded, everything checked."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 
 from refit_mv.body.keypoint_sets import KeypointSet
 from refit_mv.errors import InputError
+from refit_mv.geometry.camera import CameraRig
 from refit_mv.session.image_size import check_pixels
 from refit_mv.session.keypoint_files import KeypointSource, read_people, settle_keypoint_set
 from refit_mv.session.observations import Observations
@@ -20,17 +21,24 @@ LARGEST_CONFIDENCE = 50.0
 
 
 @dataclass(frozen=True, eq=False)
-class LoadedObservations:
-    """What was read, which of each view's own frames it came from (−1: none), and what a person should know about
-    it."""
+class Recording:
+    """A session and what detectors saw in it. ``session`` holds exactly the views of ``observations``, in the same
+    order; ``source_numbers`` tell which of each view's own pictures a frame is (−1: none); ``warnings`` are all that a
+    person should know so far.
+    """
 
+    session: Session
     observations: Observations
     source_numbers: Int[np.ndarray, "frame view"]
     warnings: tuple[str, ...]
 
+    @property
+    def rig(self) -> CameraRig:
+        return self.session.rig
+
 
 def pair_session(session: Session, frames: slice | None = None, fps: float | int | None = None) -> FramePairing:
-    """Which frames of the views with keypoints belong together; see :func:`read_observations` for the arguments."""
+    """Which frames of the views with keypoints belong together; see :func:`read_recording` for the arguments."""
     sources = _sources(session)
     numbers = {view.name: np.array(source.files.numbers, dtype=np.int64) for view, source in sources}
     if session.timestamps is not None:
@@ -56,10 +64,10 @@ def _rate(view: View) -> float | None:
     return source.fps if source is not None else None
 
 
-def read_observations(
+def read_recording(
     session: Session, keypoints: str | None = None, frames: slice | None = None, fps: float | int | None = None
-) -> LoadedObservations:
-    """Read the keypoint files of all views, float32.
+) -> Recording:
+    """Read the keypoint files of all views that have some, float32.
 
     ``keypoints`` names the keypoint set; without it the number of points decides. ``frames`` selects by frame number
     (start, stop exclusive, step; with time stamps by position on the common time line); other files are not opened.
@@ -98,7 +106,7 @@ def read_observations(
     observations = Observations(
         reading.pixels, reading.confidence, reading.keypoints, names, pairing.fps, pairing.frame_numbers
     )
-    return LoadedObservations(observations, pairing.source_numbers, tuple(warnings))
+    return Recording(session.of_views(names), observations, pairing.source_numbers, (*session.warnings, *warnings))
 
 
 class _Reading:
