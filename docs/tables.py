@@ -1,14 +1,15 @@
 """Measured tables: from the CSV files beside this one into the pages.
 
 ``python docs/tables.py`` (``make tables``) writes every table of ``docs/tables/NAME.csv`` between the two markers
-``<!-- table: NAME -->`` and ``<!-- end -->`` of a page. The first lines of a CSV file say where its rows come from: those
-that start with ``# $`` are commands and stand above the table on the page as well.
+``<!-- table: NAME -->`` and ``<!-- end -->`` of a page. The first lines of a CSV file say where its rows come from:
+those that start with ``# $`` are commands and stand above the table on the page as well.
 """
 
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 DOCS = Path(__file__).resolve().parent
 MARKED = re.compile(r"(?<=<!-- table: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -33,7 +34,8 @@ class Word(str):
         return str(self)
 
 
-Row = dict[str, Number | Word]
+# A number or a word a column.
+Row = dict[str, Any]
 Lines = Iterator[tuple[str, ...]]
 
 
@@ -94,8 +96,9 @@ def starts(rows: list[Row]) -> Lines:
     """What the cold start loses against the truth."""
     yield "optimizer", "views", "from the cold start, mm", "from the truth, mm", "ratio"
     for of in together(rows, ("optimizer", "views"), "start"):
-        cold, truth = of["cold"]["mpjpe_mm"], of["truth"]["mpjpe_mm"]
-        yield f"{of['cold']['optimizer']}", f"{of['cold']['views']:.0f}", f"{cold:.2f}", f"{truth:.2f}", f"{cold / truth:.3f}"
+        first, *errors = of["cold"], *(of[start]["mpjpe_mm"] for start in ("cold", "truth"))
+        figures = (*(f"{error:.2f}" for error in errors), f"{errors[0] / errors[1]:.3f}")
+        yield f"{first['optimizer']}", f"{first['views']:.0f}", *figures
 
 
 def peer(rows: list[Row]) -> Lines:
@@ -200,7 +203,7 @@ def markdown(name: str) -> str:
 
 def with_tables(page: str) -> str:
     """A page's text with every marked table written anew."""
-    return MARKED.sub(lambda found: f"{found[1]}{found[2]}{markdown(found[1])}", page)
+    return MARKED.sub(lambda found: f"{found[1]}{found[2]}\n{markdown(found[1])}\n", page)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from refit_mv.optimizers.stream import FitStream, FrameObservations, StreamOptions
     from refit_mv.pipeline import FitRequest, fit
     from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
+    from refit_mv.session.recording import read_recording
     from refit_mv.session.session import open_session
     from refit_mv.take.export import export
     from refit_mv.take.take import open_take
@@ -36,6 +37,7 @@ __all__ = [
     "load_recipe",
     "open_session",
     "open_take",
+    "read_recording",
 ]
 
 _HOMES = {
@@ -45,6 +47,7 @@ _HOMES = {
     "refit_mv.optimizers.stream": ("FitStream", "FrameObservations", "StreamOptions"),
     "refit_mv.pipeline": ("FitRequest", "fit"),
     "refit_mv.recipe": ("FitRecipe", "find_recipe", "load_recipe"),
+    "refit_mv.session.recording": ("read_recording",),
     "refit_mv.session.session": ("open_session",),
     "refit_mv.take.export": ("export",),
     "refit_mv.take.take": ("open_take",),

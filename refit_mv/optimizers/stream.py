@@ -152,7 +152,8 @@ class FitStream:
         """
         if not time > self._clock:
             raise InputError(f"frames of a stream must advance in time: got {time} s after {self._clock} s")
-        self._clock = time
+        # A NumPy number would carry its own precision into the networks.
+        self._clock = time = float(time)
         for name in people:
             self._people.setdefault(name, _Person())
         answers: dict[Key, FitResult] = {}
