@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import av
+import click
 import numpy as np
 import pytest
 
 from refit_mv import __version__
 from refit_mv.body.open_body import OPEN_BODY_FILE
+from refit_mv.cli import main
 from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
 from refit_mv.take.take import open_take
 from refit_mv.workshop.demo import DemoSession
@@ -226,17 +228,9 @@ def test_a_made_up_session_can_be_fitted(cli: Callable, tmp_path: Path, isolated
 
 def test_version_and_help(cli: Callable) -> None:
     assert __version__ in cli("--version").out
-    for command in (
-        [],
-        ["fit"],
-        ["calib"],
-        ["calib", "show"],
-        ["calib", "convert"],
-        ["detect"],
-        ["demo"],
-        ["bench"],
-        ["train"],
-    ):
+    groups = {name: command.commands for name, command in main.commands.items() if isinstance(command, click.Group)}
+    inner = ([name, command] for name, commands in groups.items() for command in commands)
+    for command in ([], *([name] for name in main.commands), *inner):
         done = cli(*command, "--help")
         assert done.code == 0
         assert done.out.startswith("Usage: refit-mv")

@@ -95,6 +95,7 @@ class _Acquaintance:
 class _Person:
     """What a stream remembers of somebody: ``sights`` until they are met, ``moments`` from then on."""
 
+    last_seen: float = float("-inf")
     moments: list[_Moment] = field(default_factory=list)
     sights: list[Sights] = field(default_factory=list)
     next_sight: float = float("-inf")
@@ -159,16 +160,16 @@ class FitStream:
         answers: dict[Key, FitResult] = {}
         for name, person in list(self._people.items()):
             given = people.get(name)
-            if given is None and (not person.moments or time - self._last_seen(person) > self._options.longest_gap):
+            if given is None and self._lost(time, person):
                 del self._people[name]
                 continue
             answers[name] = self._answer(time, person, given)
         return answers
 
-    def _last_seen(self, person: _Person) -> float:
-        return max(
-            (m.time for m in person.moments if bool(seen_frames(m.problem.confidence)[0])), default=float("-inf")
-        )
+    def _lost(self, time: float, person: _Person) -> bool:
+        """Whether somebody was seen too long ago, or in no frame that is remembered: nothing holds them then."""
+        remembered = not person.moments or any(bool(seen_frames(m.problem.confidence)[0]) for m in person.moments)
+        return not remembered or time - person.last_seen > self._options.longest_gap
 
     def _sights(self, given: FrameObservations | None) -> Sights:
         views, points = len(self._rig), len(self._keypoints)
@@ -194,8 +195,10 @@ class FitStream:
         sights = self._sights(given)
         problem = sights.problem(self._body, self._rig, self._cost, "locked")
         seen = bool(seen_frames(problem.confidence)[0])
-        if person.moments and time - self._last_seen(person) > self._options.longest_gap:
+        if self._lost(time, person):
             person.moments = []
+        if seen:
+            person.last_seen = time
         if person.met is None and self._subject is not None:
             person.met = self._acquaintance(self._subject, problem)
         if person.met is None:

@@ -119,6 +119,15 @@ def test_a_stranger_is_met_first(session: SyntheticSession, weights: Path) -> No
     assert float(met.landmark_offset.norm(dim=-1).max()) > 1e-4
 
 
+def test_a_stranger_out_of_sight_for_a_moment_is_still_being_met(session: SyntheticSession, weights: Path) -> None:
+    stream = _stream(session, weights, None, meeting_frames=4, meeting_step=0.0)
+    absent = 2
+    seen = [{} if frame == absent else {7: _frame(session, frame)} for frame in range(6)]
+    results = [stream.push(frame / FPS, people)[7] for frame, people in enumerate(seen)]
+    assert results[absent].status == (FrameStatus.ABSENT,)
+    assert torch.equal(results[4].params.shape, results[5].params.shape)
+
+
 def test_a_subject_of_other_keypoints_is_refused(session: SyntheticSession, weights: Path) -> None:
     with pytest.raises(InputError, match="met by 5 points"):
         _stream(session, weights, Subject(session.truth.shape[0], torch.zeros(5, 3, dtype=torch.float64)))
