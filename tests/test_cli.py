@@ -233,6 +233,7 @@ def test_version_and_help(cli: Callable) -> None:
         ["calib", "show"],
         ["calib", "convert"],
         ["detect"],
+        ["export"],
         ["demo"],
         ["bench"],
         ["train"],
