@@ -16,23 +16,16 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel, posed_joints, rest_joints, smpl_translation
+from refit_mv.body.joints import BODY_JOINT_NAMES, FINGER_JOINT_NAMES, SKELETONS, SMPLH, SMPLX
+from refit_mv.body.model import BodyModel, posed_joints, rest_joints, smpl_translation
 from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
 from refit_mv.files import complete_or_absent
 from refit_mv.geometry import rotations as so3
 
-HAND_JOINT_NAMES = tuple(
-    f"{side}_{finger}{number}"
-    for side in ("left", "right")
-    for finger in ("index", "middle", "pinky", "ring", "thumb")
-    for number in (1, 2, 3)
-)
-# The first 22 joints are common to SMPL, SMPL-H and SMPL-X; SMPL's own two hand joints have no place in the AMASS
-# order.
-COMMON_JOINT_NAMES = SMPL_JOINT_NAMES[:22]
-SMPLH_JOINT_NAMES = (*COMMON_JOINT_NAMES, *HAND_JOINT_NAMES)
-SMPLX_JOINT_NAMES = (*COMMON_JOINT_NAMES, "jaw", "left_eye_smplhf", "right_eye_smplhf", *HAND_JOINT_NAMES)
+# MoSh++ names SMPL-X's eyes after its face rig; that is how the sidecar spells them.
+SPELLING = {"left_eyeball": "left_eye_smplhf", "right_eyeball": "right_eye_smplhf"}
+_FROM_SPELLING = {theirs: ours for ours, theirs in SPELLING.items()}
 BETA_COUNT = 16
 DMPL_COUNT = 8
 # Shapes that differ by less than this are one shape: it moves no vertex of an SMPL body by more than about 0.1
@@ -61,7 +54,7 @@ def pose_layout(body: BodyModel) -> tuple[str, ...]:
     """Joint names in the order in which ``poses`` stores them: SMPL-X's for bodies with a jaw, SMPL-H's for all
     others.
     """
-    return SMPLX_JOINT_NAMES if "jaw" in body.joint_names else SMPLH_JOINT_NAMES
+    return (SMPLX if "jaw" in body.joint_names else SMPLH).joint_names
 
 
 def surface_model_type(body: BodyModel) -> str:
@@ -72,7 +65,7 @@ def surface_model_type(body: BodyModel) -> str:
         return body.name
     if "jaw" in body.joint_names:
         return "smplx"
-    return "smplh" if HAND_JOINT_NAMES[0] in body.joint_names else "smpl"
+    return "smplh" if FINGER_JOINT_NAMES[0] in body.joint_names else "smpl"
 
 
 def nearest_posed(posed: Bool[np.ndarray, " frame"]) -> Int[np.ndarray, " frame"]:
@@ -116,7 +109,7 @@ def write_amass(
         )
     if not (np.isfinite(fps) and fps > 0):
         raise InputError(f"{path.name}: frames per second must be positive, got {fps}")
-    missing = [name for name in COMMON_JOINT_NAMES if name not in body.joint_names]
+    missing = [name for name in BODY_JOINT_NAMES if name not in body.joint_names]
     if missing:
         raise InputError(f"{path.name}: AMASS needs SMPL's body joints; body '{body.name}' lacks {', '.join(missing)}")
 
@@ -179,7 +172,7 @@ def read_amass(path: Path, body: BodyModel) -> AmassMotion:
     if absent or fps_key is None:
         raise InputError(f"{path}: not an AMASS motion, lacks {', '.join(absent or ['mocap_framerate'])}")
     poses, trans, betas = (np.asarray(arrays[key], dtype=np.float64) for key in ("poses", "trans", "betas"))
-    names = {3 * len(layout): layout for layout in (SMPL_JOINT_NAMES, SMPLH_JOINT_NAMES, SMPLX_JOINT_NAMES)}
+    names = {3 * len(layout): layout.joint_names for layout in SKELETONS.values()}
     if poses.ndim != 2 or poses.shape[1] not in names or trans.shape != (len(poses), 3) or betas.ndim != 1:
         raise InputError(
             f"{path}: expected poses (frames, 72 | 156 | 165), trans (frames, 3) and betas (count,),"
@@ -188,7 +181,7 @@ def read_amass(path: Path, body: BodyModel) -> AmassMotion:
     if not (np.isfinite(poses).all() and np.isfinite(trans).all() and np.isfinite(betas).all()):
         raise InputError(f"{path}: poses, trans and betas must be finite")
     order = names[poses.shape[1]]
-    stored_names = tuple(str(name) for name in arrays.get("joint_names", np.array([])))
+    stored_names = tuple(_FROM_SPELLING.get(str(name), str(name)) for name in arrays.get("joint_names", ()))
     full = arrays.get("poses_of_body")
     if full is not None and stored_names and full.shape == (len(poses), 3 * len(stored_names)):
         poses, order = np.asarray(full, dtype=np.float64), stored_names
@@ -320,7 +313,7 @@ def _description(
         "poses": "axis-angle of each joint relative to its parent, the root's relative to the world, in "
         "pose_joint_names order;"
         " joints the body lacks are 0",
-        "pose_joint_names": list(layout),
+        "pose_joint_names": [SPELLING.get(name, name) for name in layout],
         "poses_of_body": "axis-angle of every joint of the fitted body, in the npz's joint_names order",
         "betas": "shape coefficients of the fitted body, zero padded"
         + (

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from refit_mv.body.model import SMPL_JOINT_NAMES
+from refit_mv.body.joints import SMPL_JOINT_NAMES
 from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import exp, log
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS
+from refit_mv.body.joints import SMPL_JOINT_NAMES, SMPL_PARENTS
 from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import align, angle_between, exp, log, nearest_rotation
 from refit_mv.motion.bvh import BvhClip, BvhPose, pose_bvh, read_bvh_clip

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS, PosedSkeleton, pose_skeleton
+from refit_mv.body.joints import SMPL_JOINT_NAMES, SMPL_PARENTS
+from refit_mv.body.model import PosedSkeleton, pose_skeleton
 
 # Height of the ankle joint over the sole (Winter: 0.039 of stature).
 ANKLE_HEIGHT = 0.066

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from refit_mv.body.joints import SMPL_JOINT_NAMES, SMPL_PARENTS
 from refit_mv.body.landmarks import mirrored_landmark
-from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS
 from refit_mv.body.priors import PosePrior, whitener
 from refit_mv.body.skin import LandmarkSkin
 from refit_mv.kernels.compiling import array

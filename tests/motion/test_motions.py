@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from refit_mv.body.model import SMPL_JOINT_NAMES
+from refit_mv.body.joints import SMPL_JOINT_NAMES
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import angle_between, exp, log

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from refit_mv.body.joint_centres import joint_centre_rows
+from refit_mv.body.joints import SMPL_JOINT_NAMES, SMPL_PARENTS
 from refit_mv.body.landmarks import JOINT_CENTRES, LANDMARK_NAMES, mirrored_landmark, mixture
-from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS
 from refit_mv.workshop.builders.body_rig import ShapeSpace, regressor_row
 
 # Interior points that follow bones of MakeHuman's: BlazePose's knuckles and the whole-body sets' finger roots.

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from scipy import sparse
 from scipy.optimize import nnls
 
-from refit_mv.body.model import SMPL_JOINT_NAMES
+from refit_mv.body.joints import SMPL_JOINT_NAMES
 
 LEFT_RIGHT_JOINTS = np.array(
     [

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from refit_mv.body.joints import SMPL_JOINT_NAMES
 from refit_mv.body.keypoint_sets import keypoint_set
-from refit_mv.body.model import SMPL_JOINT_NAMES, rest_joints
+from refit_mv.body.model import rest_joints
 from refit_mv.body.open_body import open_body
 from refit_mv.body.priors import load_pose_prior, tangent
 from refit_mv.body.skin import landmark_skin, pose_landmarks
