@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from refit_mv.body.joints import SMPL_JOINT_NAMES
+from refit_mv.body.sides import mirrored_order
 from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import exp, log
 
@@ -44,20 +45,10 @@ class Motion:
         return Motion(self.name, self.fps, self.pelvis[chosen], self.rotations[chosen])
 
 
-def mirrored_joint_order() -> list[int]:
-    """For every joint the index of its counterpart on the other side (middle joints map to themselves)."""
-    swapped = {"left": "right", "right": "left"}
-    order = []
-    for name in SMPL_JOINT_NAMES:
-        side, _, rest = name.partition("_")
-        order.append(SMPL_JOINT_NAMES.index(f"{swapped[side]}_{rest}" if side in swapped else name))
-    return order
-
-
 def mirror(motion: Motion) -> Motion:
     """The same movement seen in a mirror: left and right limbs change places and x is negated."""
     reflection = torch.tensor(_REFLECTION, dtype=motion.pelvis.dtype)
-    rotations = motion.rotations[:, mirrored_joint_order()] * reflection[:, None] * reflection
+    rotations = motion.rotations[:, mirrored_order(SMPL_JOINT_NAMES)] * reflection[:, None] * reflection
     return Motion(f"{motion.name} (mirrored)", motion.fps, motion.pelvis * reflection, rotations)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from refit_mv.body.joints import SMPL_JOINT_NAMES, SMPL_PARENTS
 from refit_mv.body.model import PosedSkeleton, pose_skeleton
+from refit_mv.body.sides import other_side
 
 # Height of the ankle joint over the sole (Winter: 0.039 of stature).
 ANKLE_HEIGHT = 0.066
@@ -36,7 +37,7 @@ _LEFT_AND_MIDDLE = {
 
 def _position(name: str) -> tuple[float, float, float]:
     if name.startswith("right_"):
-        x, y, z = _LEFT_AND_MIDDLE["left_" + name.removeprefix("right_")]
+        x, y, z = _LEFT_AND_MIDDLE[other_side(name)]
         return -x, y, z
     return _LEFT_AND_MIDDLE[name]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from refit_mv.body.limbs import LIMBS
+from refit_mv.body.sides import LIMBS
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.session.observations import CONFIDENT
 
@@ -21,7 +21,7 @@ class QualityReport:
     evidence or no fit; ``confidence`` the detector's. ``joints_m`` are world positions in metres (NaN rows where
     absent), ``joint_sigma_m`` the 1-sigma uncertainty of each joint. ``trust`` is the weight in [0, 1] that the
     optimizer left to each keypoint. ``left_out_px`` maps a view to the median pixel error of what the *other* cameras
-    predict for it. ``swapped`` tells which views had arms or legs (``body.limbs.LIMBS``) on the wrong sides before the
+    predict for it. ``swapped`` tells which views had arms or legs (``body.sides.LIMBS``) on the wrong sides before the
     fit exchanged them. ``up`` is the world's up direction. Optional parts that are None are left out of the page.
 
     Raises:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refit_mv.body.limbs import LIMBS
 from refit_mv.body.params import BodyParams
+from refit_mv.body.sides import LIMBS
 from refit_mv.people.subject import Subject
 from refit_mv.solve.result import FitResult
 from refit_mv.status import PRESENCE_CODES, STATUS_CODES, FrameStatus
