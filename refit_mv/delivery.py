@@ -16,7 +16,8 @@ from torch import Tensor
 from refit_mv import __version__
 from refit_mv.body.model import BodyModel, posed_joints, vertices
 from refit_mv.errors import InputError
-from refit_mv.motion.amass import write_amass
+from refit_mv.motion.formats import write_motion
+from refit_mv.motion.motion import Motion
 from refit_mv.people.evidence import Evidence, stature
 from refit_mv.people.visible_error import left_out_error
 from refit_mv.recipe import FitRecipe
@@ -78,10 +79,10 @@ def deliver(
 ) -> Delivery:
     """Write every output that follows from the finished store."""
     params, status = read_params(store), read_status(store)
-    words = tuple(str(word) for word in status)
-    fps, numbers = observations.fps, observations.frame_numbers
     if any(word is not FrameStatus.ABSENT for word in status):
-        write_amass(out / "person_0.npz", body, params, fps=fps, frame_numbers=numbers, status=words, up=session.up)
+        fps, numbers = observations.fps, observations.frame_numbers
+        motion = Motion.of_fit(body, params, fps=fps, frame_numbers=numbers, status=status, up=session.up)
+        write_motion(out / "person_0.npz", motion)
     report = _quality(session, warnings, body, evidence, observations, store, recipe, device, seconds)
     pictures: dict[str, bytes] = {}
     if recipe.overlay:

@@ -52,11 +52,6 @@ def standard_pelvis_height() -> float:
     return ANKLE_HEIGHT - _LEFT_AND_MIDDLE["left_ankle"][1]
 
 
-def standard_leg_length() -> float:
-    """Hip to knee to ankle, metres."""
-    return _LEFT_AND_MIDDLE["left_hip"][1] - _LEFT_AND_MIDDLE["left_ankle"][1]
-
-
 def pose_standard_skeleton(pelvis: Float[Tensor, "frame 3"], rotations: Float[Tensor, "frame 24 3 3"]) -> PosedSkeleton:
     """The stick figure in the world."""
     rest = standard_rest_joints().to(rotations)

@@ -15,7 +15,8 @@ from refit_mv.body.open_body import open_body
 from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
 from refit_mv.geometry import rotations as so3
-from refit_mv.motion.amass import nearest_posed, read_amass, up_axis_name, write_amass
+from refit_mv.motion.amass import SPELLING, read_amass, up_axis_name, write_amass
+from refit_mv.motion.motion import Motion, nearest_posed
 from tests.body.conftest import expanded_arrays
 
 torch.set_num_threads(1)
@@ -37,7 +38,8 @@ def moving(body: BodyModel, frames: int = FRAMES, seed: int = 0) -> BodyParams:
 def write(path: Path, body: BodyModel, params: BodyParams, status: list[str] | None = None, fps: float = 59.94) -> Path:
     numbers = np.arange(len(params)) + 100
     status = status or ["fitted"] * len(params)
-    return write_amass(path, body, params, fps=fps, frame_numbers=numbers, status=status, up=(0.0, 0.0, 1.0))[0]
+    motion = Motion.of_fit(body, params, fps=fps, frame_numbers=numbers, status=status, up=(0.0, 0.0, 1.0))
+    return write_amass(path, motion)[0]
 
 
 def toy_body(joint_names: tuple[str, ...], parents: tuple[int, ...], name: str) -> BodyModel:
@@ -71,7 +73,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert back.fps == 59.94
     assert back.frame_numbers.tolist() == list(range(100, 100 + FRAMES))
     assert back.status == ("fitted",) * FRAMES
-    assert back.joint_names == body.joint_names
+    assert back.skeleton == body.skeleton
     assert back.up == (0.0, 0.0, 1.0)
 
 
@@ -191,6 +193,24 @@ def test_eyes_of_smplx_turn_in_files_of_other_makers(smplx_body: BodyModel, tmp_
     turned = so3.log(read_amass(tmp_path / "gaze.npz", smplx_body).params.rotations).numpy()
     for side, expected in (("left", poses[:, 69:72]), ("right", poses[:, 72:75])):
         assert np.allclose(turned[:, smplx_body.joint_names.index(f"{side}_eyeball")], expected, atol=1e-9)
+
+
+def test_own_files_without_a_body_keep_the_skeleton(smplx_body: BodyModel, tmp_path: Path) -> None:
+    params = moving(smplx_body)
+    path = write(tmp_path / "x.npz", smplx_body, params)
+    alone = read_amass(path)
+    assert alone.skeleton == SMPLX and alone.body is None
+    assert torch.allclose(alone.rotations, params.rotations, atol=1e-6)
+    # The same from a writer that spells the eyes as MoSh++ does.
+    with np.load(path, allow_pickle=False) as data:
+        arrays = {key: data[key] for key in data.files}
+    arrays["joint_names"] = np.array([SPELLING.get(name, name) for name in SMPLX.joint_names])
+    np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
+    assert torch.allclose(read_amass(path, smplx_body).rotations, params.rotations, atol=1e-6)
+    arrays["status"] = np.array(["asleep"] * FRAMES)
+    np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match="'asleep' is none of fitted"):
+        read_amass(path)
 
 
 def test_absent_frames_hold_the_nearest_pose_and_say_so(tmp_path: Path) -> None:
