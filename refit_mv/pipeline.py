@@ -87,8 +87,10 @@ def fit_tracks(
     """:func:`fit` once it is known who is who. ``began``: since when to count the seconds (``time.perf_counter``).
 
     Raises:
-        InputError: body and keypoints do not fit together, or an option cannot be used.
+        InputError: no tracks, body and keypoints that do not fit together, or an option that cannot be used.
     """
+    if not tracks:
+        raise InputError(f"{request.session}: nobody to fit")
     began = time.perf_counter() if began is None else began
     job = _Job(recording, body, request.recipe, _device(request.device), _prepare(request.out_folder))
     people = people_of(recording.observations, tracks, body)

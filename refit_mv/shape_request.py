@@ -28,6 +28,7 @@ from refit_mv.session.images import open_images
 from refit_mv.session.observations import PersonObservations
 from refit_mv.session.recording import Recording, read_recording
 from refit_mv.session.session import Session, open_session
+from refit_mv.status import FrameStatus
 
 # Of longer recordings so many frames, evenly spread: neighbours show the same.
 MOST_FRAMES = 32
@@ -124,7 +125,7 @@ def _held(path: Path, body: BodyModel, person: PersonObservations) -> tuple[Int[
     place = {
         int(number): index
         for index, number in enumerate(motion.frame_numbers)
-        if motion.status[index] not in ("absent", "failed")
+        if motion.status[index] not in (FrameStatus.ABSENT, FrameStatus.FAILED)
     }
     seen = np.any(person.confidence[:, 0] > 0, axis=-1)
     common = [row for row, number in enumerate(person.frame_numbers.tolist()) if number in place and seen[row]]

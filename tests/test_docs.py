@@ -18,6 +18,7 @@ from refit_mv.body import keypoint_sets
 from refit_mv.body.landmarks import LANDMARK_NAMES
 from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.body.priors import load_pose_prior
+from refit_mv.body.sides import mirrored_order
 from refit_mv.detect.detector import DETECTORS, Detector, detector
 from refit_mv.detect.run_detection import run_detection
 from refit_mv.people.evidence import evidence_on
@@ -89,7 +90,8 @@ def test_example_keypoint_set() -> None:
     found = evaluate_row("refit_mv/body/keypoint_sets.py", keypoint_sets)
     assert isinstance(found, keypoint_sets.KeypointSet)
     assert len(found) == 16
-    assert len(found.left_right_pairs) == 6
+    names = found.keypoint_names
+    assert sum(place != index for index, place in enumerate(mirrored_order(names))) == 12
     # Everything but the thorax is on the body.
     assert set(found.keypoint_names) - set(LANDMARK_NAMES) == {"thorax"}
 

@@ -13,8 +13,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from refit_mv.body.joints import SMPL_JOINT_NAMES
+from refit_mv.body.model import BodyModel, PosedSkeleton
 from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import exp
+from refit_mv.motion.motion import Y_UP, Motion, ShapedBody
+from refit_mv.motion.retarget import retarget
+from refit_mv.motion.standard_skeleton import standard_rest_joints
 
 _CHANNELS = ("Xposition", "Yposition", "Zposition", "Xrotation", "Yrotation", "Zrotation")
 
@@ -32,14 +37,6 @@ class BvhClip:
     offsets: Float[np.ndarray, "joint 3"]
     channels: tuple[tuple[tuple[str, int], ...], ...]
     values: Float[np.ndarray, "frame channel"]
-
-
-@dataclass(frozen=True, eq=False)
-class BvhPose:
-    """World positions (file units) and rotations of every joint."""
-
-    positions: Float[Tensor, "frame joint 3"]
-    rotations: Float[Tensor, "frame joint 3 3"]
 
 
 class _Tokens:
@@ -186,7 +183,7 @@ def read_bvh_clip(path: str | Path) -> BvhClip:
     )
 
 
-def pose_bvh(clip: BvhClip, rest: bool = False) -> BvhPose:
+def pose_bvh(clip: BvhClip, rest: bool = False) -> PosedSkeleton:
     """Every joint in the world for all frames; with ``rest`` the one pose of the bare offsets (all channels zero)."""
     values = torch.from_numpy(np.zeros_like(clip.values[:1]) if rest else clip.values)
     offsets = torch.from_numpy(clip.offsets)
@@ -214,4 +211,27 @@ def pose_bvh(clip: BvhClip, rest: bool = False) -> BvhPose:
         else:
             positions.append(positions[parent] + (rotations[parent] @ offset[..., None])[..., 0])
             rotations.append(rotations[parent] @ local)
-    return BvhPose(torch.stack(positions, 1), torch.stack(rotations, 1))
+    return PosedSkeleton(torch.stack(positions, 1), torch.stack(rotations, 1))
+
+
+def read_bvh(path: str | Path, body: BodyModel | None = None) -> Motion:
+    """A BVH file as a motion of a ``body`` of mean shape or, without one, of the standard figure, in a y-up world.
+
+    Joints are told by name (Daz / Poser as in the cgspeed conversion of CMU, Mixamo, MotionBuilder, SMPL). The T-pose
+    is the first frame or the bare skeleton, whichever is the better one; a first frame that is a T-pose is dropped.
+    Lengths of any unit are scaled by the person's legs to the body's (the standard figure is 1.70 m tall). Either y or
+    z may be up in the file.
+
+    Raises:
+        InputError: not BVH, broken or truncated, a skeleton of unknown names, no T-pose or A-pose to start from.
+    """
+    path = Path(path)
+    clip = read_bvh_clip(path)
+    worn = None if body is None else ShapedBody(body.to(torch.float64), torch.zeros(body.shape_count).double())
+    if worn is None:
+        rest = dict(zip(SMPL_JOINT_NAMES, standard_rest_joints(), strict=True))
+    else:
+        rest = dict(zip(worn.model.joint_names, worn.rest, strict=True))
+    pelvis, rotations = retarget(path, clip.joint_names, pose_bvh(clip), pose_bvh(clip, rest=True), rest)
+    motion = Motion(clip.name, clip.fps, pelvis, rotations, up=Y_UP)
+    return motion if worn is None else motion.worn_by(worn)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from refit_mv.body.limbs import LIMBS
 from refit_mv.body.model import posed_joints
+from refit_mv.body.sides import LIMBS
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.stature import stature
 from refit_mv.session.observations import CONFIDENT
@@ -24,7 +24,7 @@ class QualityReport:
     evidence or no fit; ``confidence`` the detector's. ``joints_m`` are world positions in metres (NaN rows where
     absent), ``joint_sigma_m`` the 1-sigma uncertainty of each joint. ``left_out_px`` maps a view to the median pixel
     error of what the *other* cameras predict for it. ``swapped`` tells which views had arms or legs
-    (``body.limbs.LIMBS``) on the wrong sides before the fit exchanged them. ``up`` is the world's up direction.
+    (``body.sides.LIMBS``) on the wrong sides before the fit exchanged them. ``up`` is the world's up direction.
     Optional parts that are None are left out of the page.
 
     Raises:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from refit_mv.body.limbs import LIMBS
+from refit_mv.body.sides import LIMBS
 from refit_mv.report import measures
 from refit_mv.report.quality import QualityReport
 

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from refit_mv.errors import InputError
-from refit_mv.motion.amass import write_amass
+from refit_mv.motion.formats import format_named
+from refit_mv.motion.motion import Motion
 from refit_mv.status import FrameStatus
 from refit_mv.take.fitted_person import FittedPerson
 from refit_mv.take.take import Take
-
-FORMATS = {"amass": ".npz"}
 
 
 def export(
@@ -21,29 +20,28 @@ def export(
     Raises:
         InputError: no such format or person, a person who was never found, or a folder that cannot be written to.
     """
-    if to not in FORMATS:
-        raise InputError(f"no motion format '{to}': choose one of {', '.join(sorted(FORMATS))}")
+    kind = format_named(to)
     known = {person.id: person for person in take.people}
     unknown = [str(id) for id in people or () if id not in known]
     if unknown:
-        listed = ", ".join(map(str, known))
-        raise InputError(f"{take.folder} has no person {', '.join(unknown)}: choose among {listed}")
+        raise InputError(f"{take.folder} has no person {', '.join(unknown)}: choose among {', '.join(map(str, known))}")
     chosen = [known[id] for id in people] if people is not None else [p for p in take.people if _found(p)]
     folder = take.folder if out is None else Path(out)
-    return tuple(file for person in chosen for file in _write(take, person, folder / f"person_{person.id}", to))
+    files = [kind.write(folder / f"person_{person.id}{kind.suffix}", _motion(take, person)) for person in chosen]
+    return tuple(file for each in files for file in each)
 
 
 def _found(person: FittedPerson) -> bool:
     return any(status is not FrameStatus.ABSENT for status in person.status)
 
 
-def _write(take: Take, person: FittedPerson, stem: Path, to: str) -> tuple[Path, ...]:
-    return write_amass(
-        stem.with_suffix(FORMATS[to]),
+def _motion(take: Take, person: FittedPerson) -> Motion:
+    return Motion.of_fit(
         take.body,
         person.params(),
         fps=take.fps,
         frame_numbers=take.frame_numbers,
-        status=tuple(str(status) for status in person.status),
+        status=person.status,
         up=take.session.up,
+        name=f"person {person.id}",
     )

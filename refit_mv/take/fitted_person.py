@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refit_mv.body.limbs import LIMBS
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
+from refit_mv.body.sides import LIMBS
 from refit_mv.people.evidence import Evidence
 from refit_mv.people.person import Person
 from refit_mv.people.subject import Subject

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel, posed_joints
+from refit_mv.body.joints import SMPL_JOINT_NAMES
+from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.body.params import BodyParams
 from refit_mv.workshop.synthetic.impacts import IMPACT_INDEX, impact_peaks
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from refit_mv.body.model import BodyModel
-from refit_mv.motion.motion import mirrored_joint_order
+from refit_mv.body.sides import mirrored_order
 
 
 def body_variant(body: BodyModel, spread: float, rng: np.random.Generator) -> BodyModel:
@@ -17,7 +17,7 @@ def body_variant(body: BodyModel, spread: float, rng: np.random.Generator) -> Bo
     warped template, so the variant is as consistent as the body itself.
     """
     joints = body.joint_count
-    order = mirrored_joint_order()
+    order = list(mirrored_order(body.joint_names))
     own = rng.normal(size=joints)
     factor = np.exp(spread * (0.6 * rng.normal() + 0.8 * (own + own[order]) / 2**0.5))
     flesh_own = rng.normal(size=joints)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS
+from refit_mv.body.joints import SMPL_JOINT_NAMES, SMPL_PARENTS
 from refit_mv.body.priors import PosePrior, rotations_from_tangent, tangent
 from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import exp

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel
+from refit_mv.body.joints import SMPL_JOINT_NAMES
+from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.errors import InputError

@@ -17,8 +17,9 @@ from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.projection import project
 from refit_mv.geometry.rotations import exp
 from refit_mv.geometry.transforms import RigidTransform
+from refit_mv.motion.motion import Motion
 from refit_mv.workshop.synthetic.detector_noise import PRESETS
-from refit_mv.workshop.synthetic.motions import Motion, sampled_motion
+from refit_mv.workshop.synthetic.motions import sampled_motion
 from refit_mv.workshop.synthetic.rigs import random_rig, ring_rig
 from refit_mv.workshop.synthetic.session import (
     SyntheticSession,
