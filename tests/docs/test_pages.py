@@ -1,6 +1,7 @@
 """Links lead somewhere, every page is in the index, pictures are small and shown."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 from tests.pages import DOCS, FENCE, PAGES, ROOT, prose
@@ -57,3 +58,30 @@ def test_the_index_has_every_page_with_a_sentence() -> None:
     assert set(listed) == {page.name for page in DOCS.glob("*.md")} - {"README.md"}
     assert all(len(sentence.split()) > 4 for sentence in listed.values())
     assert "(docs/README.md)" in (ROOT / "README.md").read_text("utf-8")
+
+
+def exists(dotted: str) -> bool:
+    """Whether a dotted name is a module, or something in one."""
+    module, found = dotted, None
+    while found is None and module:
+        try:
+            found = import_module(module)
+        except ModuleNotFoundError:
+            module = module.rpartition(".")[0]
+    for name in dotted.removeprefix(module).split(".")[1:]:
+        found = getattr(found, name, None)
+    return found is not None
+
+
+def test_modules_and_files_that_the_text_names_exist() -> None:
+    assert exists("refit_mv.body.files.load_body")
+    assert not exists("refit_mv.body.flies")
+    texts = {page.name: prose(page.read_text("utf-8")) for page in PAGES}
+    commands = "".join(code for page in PAGES for kind, code in FENCE.findall(page.read_text("utf-8")) if not kind)
+    everything = "".join([*texts.values(), commands, *(path.read_text("utf-8") for path in DOCS.glob("tables/*.csv"))])
+    dotted = set(re.findall(r"\brefit_mv(?:\.\w+)+", everything))
+    assert dotted
+    assert [name for name in sorted(dotted) if not exists(name)] == []
+    files = set(re.findall(r"`((?:refit_mv|calib|tests|docs|recipes)/[\w/]+\.\w+)`", everything))
+    assert len(files) > 5
+    assert [name for name in sorted(files) if not (ROOT / name).exists()] == []
