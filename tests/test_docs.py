@@ -2,7 +2,6 @@
 examples of docs/extending.md run.
 """
 
-import csv
 import json
 import re
 import shlex
@@ -29,6 +28,9 @@ from refit_mv.body.sides import mirrored_order
 from refit_mv.cli.main import main
 from refit_mv.detect.detector import DETECTORS, Detector, detector
 from refit_mv.detect.run_detection import run_detection
+from refit_mv.errors import InputError
+from refit_mv.motion import formats
+from refit_mv.motion.motion import Motion
 from refit_mv.people import proposals, stature, tracks
 from refit_mv.people.evidence import evidence_on
 from refit_mv.recipe import FitRecipe, load_recipe, shipped_recipes
@@ -354,14 +356,21 @@ def test_example_optimizer_lowers_the_cost(body: BodyModel, monkeypatch: pytest.
 
 
 def test_example_exporter(body: BodyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = run_example("refit_mv/motion/rotation_table.py", monkeypatch)
+    row = formats.Format("table", ".csv", made.write_rotation_table, made.read_rotation_table)
+    monkeypatch.setitem(formats.FORMATS, row.name, row)
     params = short_session(body).truth
-    path = run_example("refit_mv/motion/joint_table.py", monkeypatch).write_joint_table(
-        tmp_path / "t.csv", body, params
+    motion = Motion.of_fit(
+        body, params, fps=30.0, frame_numbers=np.arange(len(params)), status=["fitted"] * len(params), up=None
     )
-    with path.open(newline="") as file:
-        header, *rows = csv.reader(file)
-    assert header[:3] == ["pelvis_x", "pelvis_y", "pelvis_z"]
-    assert np.allclose(np.array(rows, dtype=float)[:, :3], params.pelvis.numpy())
+    (path,) = formats.write_motion(tmp_path / "t.csv", motion)
+    back = formats.read_motion(path, body)
+    assert back.fps == pytest.approx(30)
+    assert torch.allclose(back.pelvis, params.pelvis)
+    assert torch.allclose(back.rotations, params.rotations)
+    path.write_text("seconds,place_x\n0,1\n")
+    with pytest.raises(InputError, match="table of rotations"):
+        formats.read_motion(path)
 
 
 def test_example_calibration_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from refit_mv.body.model import BodyModel
 from refit_mv.errors import InputError
 from refit_mv.motion.amass import read_amass, write_amass
-from refit_mv.motion.bvh import read_bvh
+from refit_mv.motion.bvh import read_bvh, write_bvh
 from refit_mv.motion.motion import Motion
 
 Writer = Callable[[Path, Motion], tuple[Path, ...]]
@@ -45,7 +45,7 @@ FORMATS = {
     kind.name: kind
     for kind in (
         Format("amass", ".npz", write_amass, read_amass),
-        Format("bvh", ".bvh", None, read_bvh),
+        Format("bvh", ".bvh", write_bvh, read_bvh),
     )
 }
 

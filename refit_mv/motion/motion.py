@@ -93,7 +93,7 @@ class Motion:
         body: BodyModel,
         params: BodyParams,
         *,
-        fps: float,
+        fps: float | int,
         frame_numbers: Int[np.ndarray, " frame"],
         status: Sequence[str],
         up: Direction | None,
