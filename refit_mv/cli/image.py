@@ -31,8 +31,8 @@ def train_image(
     """
     from refit_mv.body.files import load_body
     from refit_mv.recipe import find_recipe, load_recipe
-    from refit_mv.workshop.pictures.training import ImageTrainRecipe
-    from refit_mv.workshop.pictures.training import train_image as run
+    from refit_mv.workshop.training.images import ImageTrainRecipe
+    from refit_mv.workshop.training.images import train_image as run
 
     chosen = load_recipe(ImageTrainRecipe, find_recipe(recipe))
     weights = run(chosen, load_body(body), folders, out, resume, people, device, tell_share)

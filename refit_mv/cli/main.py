@@ -264,8 +264,8 @@ def train() -> None:
 def train_keypoints(folders: tuple[Path, ...], recipe: str, out: Path, resume: bool) -> None:
     """Train the learned optimizer on keypoint evidence."""
     from refit_mv.recipe import find_recipe, load_recipe
-    from refit_mv.workshop.training.training import TrainRecipe
-    from refit_mv.workshop.training.training import train as run
+    from refit_mv.workshop.training.keypoints import TrainRecipe
+    from refit_mv.workshop.training.keypoints import train as run
 
     weights = run(load_recipe(TrainRecipe, find_recipe(recipe)), folders, out, resume, tell_share)
     click.echo(f"weights are in {weights}")
@@ -279,7 +279,7 @@ def train_keypoints(folders: tuple[Path, ...], recipe: str, out: Path, resume: b
 def train_time(folders: tuple[Path, ...], recipe: str, out: Path, resume: bool) -> None:
     """Train what the learned optimizer knows about time, on top of the keypoint network."""
     from refit_mv.recipe import find_recipe, load_recipe
-    from refit_mv.workshop.training.sequence_training import SequenceRecipe, train_sequences
+    from refit_mv.workshop.training.sequences import SequenceRecipe, train_sequences
 
     weights = train_sequences(load_recipe(SequenceRecipe, find_recipe(recipe)), folders, out, resume, tell_share)
     click.echo(f"weights are in {weights}")
@@ -295,7 +295,7 @@ def train_ablations(folders: tuple[Path, ...], recipe: str, out: Path) -> None:
     """Train variants of the keypoint network side by side and compare them."""
     from refit_mv.recipe import find_recipe, load_recipe
     from refit_mv.workshop.training.ablations import TABLE, ablate
-    from refit_mv.workshop.training.training import TrainRecipe
+    from refit_mv.workshop.training.keypoints import TrainRecipe
 
     ablate(
         load_recipe(TrainRecipe, find_recipe(recipe)),
