@@ -84,12 +84,9 @@ def bench(
     """Compare optimizers on synthetic evidence with known truth: same evidence, same start, same body."""
     from refit_mv.body.files import load_body
     from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
+    from refit_mv.workshop.bench.frames import WEAKEST_PRIORS, FrameBench
     from refit_mv.workshop.bench.motions import bench_motions
     from refit_mv.workshop.bench.page import write_page
-    from refit_mv.workshop.bench.request import WEAKEST_PRIORS, BenchRequest
-    from refit_mv.workshop.bench.row import write_csv
-    from refit_mv.workshop.bench.run import run_bench
-    from refit_mv.workshop.bench.table import table
 
     chosen = load_recipe(FitRecipe, find_recipe(recipe))
     if session is not None or demo:
@@ -115,14 +112,10 @@ def bench(
             "shape of their own; add --sequences"
         )
     named = _named(chosen, optimizers)
-    request = BenchRequest(cost=WEAKEST_PRIORS if weak_priors else chosen.cost, body=load_body(body), **options)
+    request = FrameBench(cost=WEAKEST_PRIORS if weak_priors else chosen.cost, body=load_body(body), **options)
     origin = bench_motions(request.motion, request.seed).origin
     click.echo(f"{origin}; {request.keypoints}; body {request.body.name}")
-    with progress_bars() as progress:
-        rows = run_bench(request, named, progress)
-    click.echo(table(rows))
-    if csv_file is not None:
-        write_csv(rows, csv_file)
+    rows = _run(request, named, csv_file)
     if page_file is not None:
         write_page(rows, page_file, origin)
 
@@ -130,9 +123,22 @@ def bench(
 def _named(recipe: "FitRecipe", names: tuple[str, ...]) -> "dict[str, Optimizer]":
     """Our own optimizers with the recipe's options, and peers."""
     from refit_mv.recipe import with_optimizer
-    from refit_mv.workshop.bench.peer import PACKAGE, SmplFitter
+    from refit_mv.workshop.bench.peers import PACKAGE, SmplFitter
 
     return {name: SmplFitter() if name == PACKAGE else with_optimizer(recipe, name).build_optimizer() for name in names}
+
+
+def _run(bench: Any, optimizers: "dict[str, Optimizer]", csv_file: Path | None) -> tuple[Any, ...]:
+    """Measure, print, and write down."""
+    from refit_mv.workshop.bench.columns import table, write_csv
+    from refit_mv.workshop.bench.run import run_bench
+
+    with progress_bars() as progress:
+        rows = run_bench(bench, optimizers, progress)
+    click.echo(table(bench.layout, rows))
+    if csv_file is not None:
+        write_csv(bench.layout, rows, csv_file)
+    return rows
 
 
 def _bench_recording(
@@ -142,12 +148,7 @@ def _bench_recording(
     csv_file: Path | None,
     given: tuple[Path | None, Path | None, str | None, str | None],
 ) -> None:
-    from refit_mv.workshop.bench.recording import (
-        RecordingRequest,
-        recording_table,
-        run_recording_bench,
-        write_recording_csv,
-    )
+    from refit_mv.workshop.bench.recording import RecordingBench
     from refit_mv.workshop.demo import fetch_recording, user_cache
 
     session, calib, units, keypoints = given
@@ -155,13 +156,8 @@ def _bench_recording(
         recording = fetch_recording(user_cache())
         session, calib, keypoints = recording.session, recording.calib, recording.keypoints
         click.echo(recording.note)
-    request = RecordingRequest(session, calib, keypoints, units, recipe.subject_frames, recipe.problem_cost, body)
-    with progress_bars() as progress:
-        rows = run_recording_bench(request, _named(recipe, optimizers), progress)
-    click.echo(f"{rows[0].frames} frames (errors in px, accel in m/s², ms per person-frame)")
-    click.echo(recording_table(rows))
-    if csv_file is not None:
-        write_recording_csv(rows, csv_file)
+    request = RecordingBench(session, calib, keypoints, units, recipe.subject_frames, recipe.problem_cost, body)
+    _run(request, _named(recipe, optimizers), csv_file)
 
 
 def _bench_sequences(
@@ -173,12 +169,11 @@ def _bench_sequences(
     options: dict[str, Any],
 ) -> None:
     from refit_mv.workshop.bench.motions import bench_motions
-    from refit_mv.workshop.bench.sequence_row import sequence_table, write_sequence_csv
-    from refit_mv.workshop.bench.sequence_run import SequenceRequest, run_sequence_bench
+    from refit_mv.workshop.bench.sequences import SequenceBench
 
     named = _named(recipe, optimizers)
-    length = SequenceRequest().frames
-    request = SequenceRequest(
+    length = SequenceBench().frames
+    request = SequenceBench(
         views=options["views"],
         noise=options["noise"],
         sequences=max(1, round(options["frames"] / length)),
@@ -191,8 +186,4 @@ def _bench_sequences(
         body=body,
     )
     click.echo(f"{bench_motions(request.motion, request.seed).origin}; {request.keypoints}; body {body.name}")
-    with progress_bars() as progress:
-        rows = run_sequence_bench(request, named, progress)
-    click.echo(sequence_table(rows))
-    if csv_file is not None:
-        write_sequence_csv(rows, csv_file)
+    _run(request, named, csv_file)
