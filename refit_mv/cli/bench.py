@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from refit_mv.errors import InputError
 if TYPE_CHECKING:
     from refit_mv.recipe import FitRecipe
     from refit_mv.solve.result import Optimizer
+    from refit_mv.workshop.bench.frames import FrameBench
+    from refit_mv.workshop.bench.run import Bench
+    from refit_mv.workshop.bench.sequences import SequenceBench
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class _Asked:
     def named(self, recipe: "FitRecipe") -> "dict[str, Optimizer]":
         """Our own optimizers with the recipe's options, and peers."""
         from refit_mv.recipe import with_optimizer
-        from refit_mv.workshop.bench.peer import PACKAGE, SmplFitter
+        from refit_mv.workshop.bench.peers import PACKAGE, SmplFitter
 
         return {
             name: SmplFitter() if name == PACKAGE else with_optimizer(recipe, name).build_optimizer()
@@ -98,12 +101,7 @@ def bench(recipe: str, **options) -> None:
 
 def _on_recording(asked: _Asked, recipe: "FitRecipe") -> None:
     from refit_mv.body.files import load_body
-    from refit_mv.workshop.bench.recording import (
-        RecordingRequest,
-        recording_table,
-        run_recording_bench,
-        write_recording_csv,
-    )
+    from refit_mv.workshop.bench.recording import RecordingBench
     from refit_mv.workshop.demo import fetch_recording, user_cache
 
     session, calib, keypoints = asked.session, asked.calib, asked.keypoints
@@ -118,30 +116,21 @@ def _on_recording(asked: _Asked, recipe: "FitRecipe") -> None:
         recording = fetch_recording(user_cache())
         session, calib, keypoints = recording.session, recording.calib, recording.keypoints
         click.echo(recording.note)
-    request = RecordingRequest(session, calib, keypoints, asked.units, recipe.subject_frames, recipe.problem_cost, body)
-    with progress_bars() as progress:
-        rows = run_recording_bench(request, asked.named(recipe), progress)
-    click.echo(f"{rows[0].frames} frames (errors in px, accel in m/s², ms per person-frame)")
-    click.echo(recording_table(rows))
-    if asked.csv_file is not None:
-        write_recording_csv(rows, asked.csv_file)
+    cost = recipe.problem_cost
+    _run(asked, recipe, RecordingBench(session, calib, keypoints, asked.units, recipe.subject_frames, cost, body))
 
 
 def _on_sequences(asked: _Asked, recipe: "FitRecipe") -> None:
     from refit_mv.body.files import load_body
-    from refit_mv.workshop.bench.motions import bench_motions
-    from refit_mv.workshop.bench.sequence_row import sequence_table, write_sequence_csv
-    from refit_mv.workshop.bench.sequence_run import SequenceRequest, run_sequence_bench
+    from refit_mv.workshop.bench.sequences import SequenceBench
 
     if asked.weak_priors or asked.page_file is not None or asked.starts != ("cold",) or asked.scipy_frames:
         raise InputError(
             "--sequences starts cold with the usual priors and has no page: leave out --weak-priors, --page, "
             "--starts and --scipy-frames"
         )
-    body = load_body(asked.body)
-    named = asked.named(recipe)
-    length = SequenceRequest().frames
-    request = SequenceRequest(
+    length = SequenceBench().frames
+    made = SequenceBench(
         views=asked.views,
         noise=asked.noise,
         sequences=max(1, round(asked.frames / length)),
@@ -151,32 +140,23 @@ def _on_sequences(asked: _Asked, recipe: "FitRecipe") -> None:
         seed=asked.seed,
         subject_known=not asked.meet_subject,
         cost=recipe.problem_cost,
-        body=body,
+        body=load_body(asked.body),
     )
-    click.echo(f"{bench_motions(request.motion, request.seed).origin}; {request.keypoints}; body {body.name}")
-    with progress_bars() as progress:
-        rows = run_sequence_bench(request, named, progress)
-    click.echo(sequence_table(rows))
-    if asked.csv_file is not None:
-        write_sequence_csv(rows, asked.csv_file)
+    _say_what(made)
+    _run(asked, recipe, made)
 
 
 def _on_frames(asked: _Asked, recipe: "FitRecipe") -> None:
     from refit_mv.body.files import load_body
-    from refit_mv.workshop.bench.motions import bench_motions
+    from refit_mv.workshop.bench.frames import WEAKEST_PRIORS, FrameBench
     from refit_mv.workshop.bench.page import write_page
-    from refit_mv.workshop.bench.request import WEAKEST_PRIORS, BenchRequest
-    from refit_mv.workshop.bench.row import write_csv
-    from refit_mv.workshop.bench.run import run_bench
-    from refit_mv.workshop.bench.table import table
 
     if asked.meet_subject:
         raise InputError(
             "--meet-subject is about sequences: frames that have nothing to do with one another each have a "
             "shape of their own; add --sequences"
         )
-    named = asked.named(recipe)
-    request = BenchRequest(
+    made = FrameBench(
         views=asked.views,
         noise=asked.noise,
         frames=asked.frames,
@@ -188,12 +168,30 @@ def _on_frames(asked: _Asked, recipe: "FitRecipe") -> None:
         cost=WEAKEST_PRIORS if asked.weak_priors else recipe.cost,
         body=load_body(asked.body),
     )
-    origin = bench_motions(request.motion, request.seed).origin
-    click.echo(f"{origin}; {request.keypoints}; body {request.body.name}")
-    with progress_bars() as progress:
-        rows = run_bench(request, named, progress)
-    click.echo(table(rows))
-    if asked.csv_file is not None:
-        write_csv(rows, asked.csv_file)
+    origin = _say_what(made)
+    rows = _run(asked, recipe, made)
     if asked.page_file is not None:
         write_page(rows, asked.page_file, origin)
+
+
+def _say_what(made: "FrameBench | SequenceBench") -> str:
+    """Where the motions come from, which is what the page says too."""
+    from refit_mv.workshop.bench.motions import bench_motions
+
+    origin = bench_motions(made.motion, made.seed).origin
+    click.echo(f"{origin}; {made.keypoints}; body {made.body.name}")
+    return origin
+
+
+def _run(asked: _Asked, recipe: "FitRecipe", bench: "Bench") -> tuple[Any, ...]:
+    """Measure, print, and write down."""
+    from refit_mv.workshop.bench.columns import table, write_csv
+    from refit_mv.workshop.bench.run import run_bench
+
+    named = asked.named(recipe)
+    with progress_bars() as progress:
+        rows = run_bench(bench, named, progress)
+    click.echo(table(bench.layout, rows))
+    if asked.csv_file is not None:
+        write_csv(bench.layout, rows, asked.csv_file)
+    return rows

@@ -32,8 +32,8 @@ def train() -> None:
 def train_keypoints(folders: tuple[Path, ...], recipe: str, out: Path, resume: bool) -> None:
     """Train the learned optimizer on keypoint evidence."""
     from refit_mv.recipe import find_recipe, load_recipe
-    from refit_mv.workshop.training.training import TrainRecipe
-    from refit_mv.workshop.training.training import train as run
+    from refit_mv.workshop.training.keypoints import TrainRecipe
+    from refit_mv.workshop.training.keypoints import train as run
 
     _done(run(load_recipe(TrainRecipe, find_recipe(recipe)), folders, out, resume, tell_share))
 
@@ -46,8 +46,8 @@ def train_keypoints(folders: tuple[Path, ...], recipe: str, out: Path, resume: b
 def train_sequences(folders: tuple[Path, ...], recipe: str, out: Path, resume: bool) -> None:
     """Train what the learned optimizer knows about time, on top of the keypoint network."""
     from refit_mv.recipe import find_recipe, load_recipe
-    from refit_mv.workshop.training.sequence_training import SequenceRecipe
-    from refit_mv.workshop.training.sequence_training import train_sequences as run
+    from refit_mv.workshop.training.sequences import SequenceRecipe
+    from refit_mv.workshop.training.sequences import train_sequences as run
 
     _done(run(load_recipe(SequenceRecipe, find_recipe(recipe)), folders, out, resume, tell_share))
 
@@ -71,8 +71,8 @@ def train_image(
     """
     from refit_mv.body.files import load_body
     from refit_mv.recipe import find_recipe, load_recipe
-    from refit_mv.workshop.pictures.training import ImageTrainRecipe
-    from refit_mv.workshop.pictures.training import train_image as run
+    from refit_mv.workshop.training.images import ImageTrainRecipe
+    from refit_mv.workshop.training.images import train_image as run
 
     chosen = load_recipe(ImageTrainRecipe, find_recipe(recipe))
     _done(run(chosen, load_body(body), folders, out, resume, people, device, tell_share))
@@ -88,7 +88,7 @@ def train_ablations(folders: tuple[Path, ...], recipe: str, out: Path) -> None:
     """Train variants of the keypoint network side by side and compare them."""
     from refit_mv.recipe import find_recipe, load_recipe
     from refit_mv.workshop.training.ablations import TABLE, ablate
-    from refit_mv.workshop.training.training import TrainRecipe
+    from refit_mv.workshop.training.keypoints import TrainRecipe
 
     ablate(load_recipe(TrainRecipe, find_recipe(recipe)), folders, out, report=tell_share)
     click.echo(f"the table is in {out / TABLE}")

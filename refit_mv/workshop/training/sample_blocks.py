@@ -20,9 +20,9 @@ from refit_mv.session.observations import Observations
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import build_problem
 from refit_mv.workshop.synthetic.detector_noise import DetectorNoise, detector_noise
+from refit_mv.workshop.synthetic.pose_bank import PoseBank, PoseMix, draw_poses
 from refit_mv.workshop.synthetic.rigs import random_rig
 from refit_mv.workshop.synthetic.session import STANDING_RADIUS, SyntheticSession, motion_params, observe
-from refit_mv.workshop.training.pose_bank import PoseBank, PoseMix, draw_poses
 
 Choice = TypeVar("Choice")
 

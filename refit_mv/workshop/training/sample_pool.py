@@ -24,7 +24,7 @@ from refit_mv.workshop.synthetic.detector_noise import (
     PRESETS,
     DetectorNoise,
 )
-from refit_mv.workshop.training.pose_bank import PoseBank, PoseMix, draw_poses
+from refit_mv.workshop.synthetic.pose_bank import PoseBank, PoseMix, draw_poses
 from refit_mv.workshop.training.sample_blocks import SampleBlock
 
 NOISE_KINDS = ("standard", "clean", "strong", "mixed")

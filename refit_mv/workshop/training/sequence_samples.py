@@ -24,9 +24,9 @@ from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import build_problem
 from refit_mv.workshop.synthetic.detector_noise import APPARENT_STATURE, detector_noise
 from refit_mv.workshop.synthetic.plausibility import plausible_frames
+from refit_mv.workshop.synthetic.pose_bank import below
 from refit_mv.workshop.synthetic.rigs import random_rig
 from refit_mv.workshop.synthetic.session import motion_params, observe
-from refit_mv.workshop.training.pose_bank import below
 from refit_mv.workshop.training.sample_blocks import mixed_noise, pick
 
 # How far from the truth the given shape is at most, in standard deviations of people: from measured people to what a

@@ -17,11 +17,11 @@ from refit_mv.errors import InputError
 from refit_mv.geometry import rotations
 from refit_mv.motion.motion import Motion
 from refit_mv.networks.evidence import Evidence
+from refit_mv.workshop.synthetic.body_variants import body_variant
 from refit_mv.workshop.synthetic.detector_noise import DetectorNoise
 from refit_mv.workshop.synthetic.motions import sampled_motion
+from refit_mv.workshop.synthetic.pose_bank import PoseBank, PoseMix, draw_poses, pose_bank
 from refit_mv.workshop.training.block_store import BlockStore
-from refit_mv.workshop.training.body_variants import body_variant
-from refit_mv.workshop.training.pose_bank import PoseBank, PoseMix, draw_poses, pose_bank
 from refit_mv.workshop.training.sample_blocks import EvidenceMix, SampleBlock, draw_block
 from refit_mv.workshop.training.sample_pool import SamplePool, fresh_noise
 

@@ -10,7 +10,7 @@ from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import prior_for, sample
 from refit_mv.body.skin import LandmarkSkin, landmark_skin
 from refit_mv.geometry.rotations import exp
-from refit_mv.workshop.bench.pose_errors import PoseErrors, pose_errors, procrustes
+from refit_mv.workshop.bench.errors import PoseErrors, pose_errors, procrustes
 
 # Float64 throughout: what should be zero is, to a nanometre and a nanoradian (the angle of two equal matrices is good
 # to 1e-8).

@@ -46,6 +46,9 @@ class Processes:
         return float(told)
 
 
+ALONE = Processes(0, 1, torch.device("cpu"))
+
+
 def join_processes(device: str) -> Processes:
     """Join the others that ``torchrun`` started, if it did. ``device``: cpu, cuda, or auto.
 

@@ -1,14 +1,16 @@
-"""A peer from outside: smplfitter (István Sárándi, MIT) on robustly triangulated points.
+"""What others do. With time: fit every frame alone, then filter the result. And a peer from outside: smplfitter (István
+Sárándi, MIT) on robustly triangulated points.
 
-It fits bodies of the SMPL family to dense 3D points by alternating closed-form rotations and linear shape. Sparse
-keypoints do not determine that for every body part, so here the points that nobody saw, the joints that no keypoint
-marks, and three points rigidly about every joint come from the start, with little weight, and in further rounds from
-the last fit.
+smplfitter fits bodies of the SMPL family to dense 3D points by alternating closed-form rotations and linear shape.
+Sparse keypoints do not determine that for every body part, so here the points that nobody saw, the joints that no
+keypoint marks, and three points rigidly about every joint come from the start, with little weight, and in further
+rounds from the last fit.
 """
 
 import pickle
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,17 +18,23 @@ from types import ModuleType
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from scipy.signal import butter, sosfiltfilt
 from torch import Tensor
 
 from refit_mv.body.model import BodyModel, posed_joints, rest_joints
 from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import LandmarkSkin, pose_landmarks
 from refit_mv.errors import InputError
+from refit_mv.geometry.rotations import nearest_rotation
 from refit_mv.geometry.triangulation import triangulate
+from refit_mv.solve.gaps import interpolated, seen_frames
 from refit_mv.solve.normal_equations import frame_cost
 from refit_mv.solve.problem import FitProblem
-from refit_mv.solve.result import FitResult, explained_share, judge
+from refit_mv.solve.result import FitResult, Optimizer, explained_share, judge
 from refit_mv.solve.uncertainty import joint_covariance
+from refit_mv.status import FrameStatus
+from refit_mv.workshop.bench.run import Contender
 
 PACKAGE = "smplfitter"
 # How much a filled-in point counts against a triangulated one.
@@ -35,6 +43,74 @@ FILLER_WEIGHT = 0.02
 LEVER = 0.05
 # Rays that cross at less than this sine (6 degrees) give no point.
 ENOUGH_PARALLAX = 0.1
+# Winter, "Biomechanics and Motor Control of Human Movement": a Butterworth filter forwards and backwards at 6 Hz;
+# Pose2Sim's default too.
+CUTOFF_HZ = 6.0
+# Optimizers that take a tenth of a second a frame are not asked the same questions three times over.
+UNREPEATED = ("scipy",)
+
+
+@dataclass(frozen=True)
+class PerFrame:
+    """An optimizer that is not told that frames are neighbours in time."""
+
+    optimizer: Optimizer
+
+    @property
+    def name(self) -> str:
+        return f"{self.optimizer.name} per frame"
+
+    def solve(self, problem: FitProblem, initial: BodyParams) -> FitResult:
+        """The optimizer's answer to the same frames as if they had nothing to do with one another."""
+        return self.optimizer.solve(replace(problem, time_step=None), initial)
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """Frames fitted alone, then filtered: a fourth-order Butterworth low-pass without phase shift on the pelvis and on
+    the rotations' matrices, which are made rotations again.
+    """
+
+    optimizer: Optimizer
+    cutoff: float = CUTOFF_HZ
+
+    @property
+    def name(self) -> str:
+        return f"{self.optimizer.name} filtered"
+
+    def solve(self, problem: FitProblem, initial: BodyParams) -> FitResult:
+        """Frames without evidence or without a fit are interpolated first, as filters need a value everywhere."""
+        result = PerFrame(self.optimizer).solve(problem, initial)
+        step = problem.time_step
+        if step is None or self.cutoff * 2 * step >= 1:
+            return result
+        good = torch.tensor([status is not FrameStatus.FAILED for status in result.status])
+        params = interpolated(result.params, seen_frames(problem.confidence) & good)
+
+        def low_passed(values: Float[Tensor, "frame *axes"]) -> Float[Tensor, "frame *axes"]:
+            # Order 2, run twice, is order 4 with half the power at a cutoff that moves by this factor (Winter).
+            sections = butter(2, self.cutoff / 0.802, fs=1 / step, output="sos")
+            padding = min(3 * int(1 / (self.cutoff * step)), len(values) - 1)
+            smooth = sosfiltfilt(sections, values.detach().cpu().numpy(), axis=0, padlen=padding)
+            return torch.from_numpy(smooth.copy()).to(values)
+
+        smooth = replace(
+            params,
+            pelvis=low_passed(params.pelvis),
+            rotations=nearest_rotation(low_passed(params.rotations)),
+        )
+        return replace(result, params=smooth)
+
+
+def with_and_without_time(optimizers: Mapping[str, Optimizer]) -> list[Contender]:
+    """Each optimizer with its time terms, per frame and filtered."""
+    found = []
+    for name, optimizer in optimizers.items():
+        found.append(Contender(name, optimizer))
+        if name not in UNREPEATED:
+            found.append(Contender(f"{name} per frame", PerFrame(optimizer)))
+            found.append(Contender(f"{name} filtered", Filtered(optimizer)))
+    return found
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,10 @@
 graphics cards.
 """
 
-import copy
-import math
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,13 +18,7 @@ from refit_mv.image.options import ImageNetworkOptions
 from refit_mv.image.points import feedback_body
 from refit_mv.image.posed import PosedReFit, held_at
 from refit_mv.image.weights import load_image_network, save_image_network
-from refit_mv.networks.weights_file import (
-    load_state,
-    optimizer_tensors,
-    restore_networks,
-    restore_optimizer,
-    save_state,
-)
+from refit_mv.progress import Report, quiet
 from refit_mv.ranges import require_not_negative, require_positive
 from refit_mv.workshop.builders.prior_builder import HELD_OUT_SUBJECTS
 from refit_mv.workshop.pictures.augment import AugmentOptions
@@ -39,36 +30,15 @@ from refit_mv.workshop.pictures.half_precision import Precision, compute_in
 from refit_mv.workshop.pictures.losses import ImageLossOptions, Losses
 from refit_mv.workshop.pictures.made_up_detections import DetectionOptions, made_up_detections
 from refit_mv.workshop.pictures.people import PeopleOptions, RenderedPeople, render_people
-from refit_mv.workshop.pictures.processes import Processes, join_processes
-from refit_mv.workshop.pictures.training_log import TrainingLog
-from refit_mv.workshop.training.pose_bank import PoseMix, pose_bank
-from refit_mv.workshop.training.training import read_people
-from refit_mv.workshop.training.training_loop import STATE, Report, begin_run, quiet
+from refit_mv.workshop.synthetic.pose_bank import PoseMix, pose_bank
+from refit_mv.workshop.training.averaged_adam import AveragedAdam, ImageOptimizerOptions
+from refit_mv.workshop.training.keypoints import read_people
+from refit_mv.workshop.training.loop import Run, Schedule, Verdict, claim
+from refit_mv.workshop.training.processes import ALONE, Processes, join_processes
 
 WEIGHTS = "image.safetensors"
 PEOPLE, VALIDATION = "people", "validation"
-# Losses are logged as means over so many steps.
-LOG_STEPS = 10
 RECORDED_ONLY = PoseMix(recombined=0.0, exchanged=0.0, disturbed=0.0, sampled=0.0, extreme=0.0, tumbled=0.0)
-
-
-@dataclass(frozen=True)
-class ImageOptimiserOptions:
-    """Adam, as in the paper with a constant rate; ``cosine`` lets it fall to nothing over the run. ``average`` is the
-    decay of a moving average of the weights, which is what is kept (0: the weights as they are). ``clip`` is the
-    largest norm of the gradient.
-    """
-
-    learning_rate: float = 1e-4
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup_steps: int = 0
-    clip: float = 4.0
-    weight_decay: float = 0.0
-    average: float = 0.0
-
-    def __post_init__(self) -> None:
-        require_positive(self, "learning_rate", "clip")
-        require_not_negative(self, "warmup_steps", "weight_decay", "average")
 
 
 @dataclass(frozen=True)
@@ -114,7 +84,7 @@ class ImageTrainRecipe:
     workers: int = 0
     precision: Precision = "float32"
     network: ImageNetworkOptions = field(default_factory=ImageNetworkOptions)
-    optimiser: ImageOptimiserOptions = field(default_factory=ImageOptimiserOptions)
+    optimizer: ImageOptimizerOptions = field(default_factory=ImageOptimizerOptions)
     loss: ImageLossOptions = field(default_factory=ImageLossOptions)
     augment: AugmentOptions = field(default_factory=AugmentOptions)
     detections: DetectionOptions = field(default_factory=DetectionOptions)
@@ -126,52 +96,69 @@ class ImageTrainRecipe:
         if not (self.steps or self.minutes):
             raise InputError("steps and minutes are both 0: say how long to train")
 
+    @property
+    def schedule(self) -> Schedule:
+        return Schedule(self.steps, self.minutes, self.checkpoint_minutes, validation_steps=self.evaluation_steps)
+
 
 class ImageTrainer:
-    """The mutable part of a run: network, moving average, optimiser and log."""
+    """Network, moving average and optimizer, what is learned from, and the people ``judged`` on, if any."""
 
-    def __init__(self, recipe: ImageTrainRecipe, body: BodyModel, out_dir: Path, processes: Processes) -> None:
+    weights = WEIGHTS
+
+    def __init__(
+        self,
+        recipe: ImageTrainRecipe,
+        body: BodyModel,
+        sources: Sequence[WeightedSource] = (),
+        judged: RenderedPeople | None = None,
+        processes: Processes = ALONE,
+    ) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.body, self.out_dir, self.processes = recipe, body, out_dir, processes
-        o, device = recipe.optimiser, processes.device
+        self.recipe, self.body, self.sources, self.judged, self.processes = recipe, body, sources, judged, processes
+        device = processes.device
         # Channels last is how convolutions like their numbers, on processors and graphics cards alike: a sixth faster.
         self.network = PosedReFit(recipe.network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.begin_with:
             begin(self.network, Path(recipe.begin_with))
         else:
             begin_at_mean(self.network)
-        self.average: ImageReFit = copy.deepcopy(self.network).requires_grad_(False).eval()
+        scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
+        self.adam: AveragedAdam[PosedReFit] = AveragedAdam(self.network, recipe.optimizer, scaler)
         compute_in(recipe.precision, [self.network.backbone, self.network.maps])
         self.feedback = feedback_body(body, recipe.network).to(torch.float32, device)
         self.losses = Losses(body, self.feedback, recipe.loss)
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=o.learning_rate, weight_decay=o.weight_decay)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
         self.shared = processes.share(self.network)
-        self.step, self.seconds = 0, 0.0
-        self.log = TrainingLog(out_dir) if processes.leads else None
+        self._batches: Iterator[Batch] = iter(())
         self._maps: list[Tensor] = []
         if recipe.loss.maps > 0:
             self.network.maps.register_forward_hook(self._keep_maps)
-        self._recent: list[dict[str, float]] = []
 
     def _keep_maps(self, _module: torch.nn.Module, _inputs: object, maps: Tensor) -> None:
         self._maps.append(maps)
 
-    def rate(self, share: float) -> float:
-        """The learning rate at a share of the run."""
-        o = self.recipe.optimiser
-        warm = min(1.0, (self.step + 1) / max(o.warmup_steps, 1))
-        fall = 0.5 * (1 + math.cos(math.pi * min(share, 1.0))) if o.schedule == "cosine" else 1.0
-        return o.learning_rate * warm * max(fall, 1e-3)
+    def prepare(self, step: int, report: Report) -> None:
+        """Begin to make batches."""
+        recipe = self.recipe
+        stream = BatchStream(
+            self.sources,
+            recipe.crops,
+            recipe.network.crop_size,
+            recipe.augment,
+            recipe.data.together,
+            recipe.seed,
+            self.processes.index,
+        )
+        self._batches = batches_from(stream, step, recipe.workers)
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """The loss of a batch, and its terms."""
+    def loss(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a step's batch, and its terms."""
         self._maps.clear()
         seen = None
         if self.recipe.network.keypoints:
-            seed = [self.recipe.seed, 3, self.processes.index, self.step]
+            seed = [self.recipe.seed, 3, self.processes.index, step]
             seen = made_up_detections(batch, self.feedback, self.recipe.network.crop_size, self.recipe.detections, seed)
-        rng = np.random.default_rng([self.recipe.seed, 4, self.processes.index, self.step])
+        rng = np.random.default_rng([self.recipe.seed, 4, self.processes.index, step])
         known = batch.truth.has_pose & batch.truth.has_position
         posed = batch.views is None and rng.uniform() < self.recipe.data.posed and bool(known.all())
         self.network.hold = held_at(batch.truth.params, batch.crops, self.feedback) if posed else None
@@ -186,75 +173,42 @@ class ImageTrainer:
             loss, terms["maps"] = loss + self.recipe.loss.scale * of_maps, float(of_maps.detach())
         return loss, terms
 
-    def advance(self, batch: Batch, share: float) -> float:
-        """One step of the optimiser at ``share`` of the run. Returns the loss."""
+    def advance(self, step: int, share: float) -> tuple[float, dict[str, float]]:
+        """One step of the optimizer on the next batch; its loss, and the terms as the recipe weighs them."""
+        return self.learn(next(self._batches), step, share)
+
+    def learn(self, batch: Batch, step: int, share: float) -> tuple[float, dict[str, float]]:
+        """One step of the optimizer on a batch."""
         self.network.train()
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate(share)
-        loss, terms = self.loss(batch.to(self.processes.device))
-        self.optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimiser)
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimiser.clip)
-        # The scaler leaves out steps with infinite gradients by itself; in full precision nothing else would.
-        if self.scaler.is_enabled() or bool(torch.isfinite(norm)):
-            self.scaler.step(self.optimiser)
-        self.scaler.update()
-        self._follow()
-        self.step += 1
-        self._recent.append({"total": float(loss.detach()) / self.recipe.loss.scale, **terms})
-        if len(self._recent) == LOG_STEPS and self.log is not None:
-            names = {name for row in self._recent for name in row}
-            self.log.add_losses(
-                self.step, {name: sum(row.get(name, 0.0) for row in self._recent) / LOG_STEPS for name in names}
-            )
-        self._recent = [] if len(self._recent) >= LOG_STEPS else self._recent
-        return float(loss.detach())
+        loss, terms = self.loss(batch.to(self.processes.device), step)
+        self.adam.advance(loss, step, share)
+        value = float(loss.detach())
+        return value, {"total": value / self.recipe.loss.scale, **terms}
 
-    @torch.no_grad()
-    def _follow(self) -> None:
-        keep = min(self.recipe.optimiser.average, 1 - 3 / (10 + self.step))
-        for slow, fast in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
-            if slow.is_floating_point():
-                slow.lerp_(fast, 1 - keep)
-            else:
-                slow.copy_(fast)
+    def judge(self) -> Verdict:
+        if self.judged is None:
+            return Verdict({}, ())
+        named, lines = {}, []
+        views = self.recipe.data.validation_views
+        for count, found in evaluate(self.adam.average, self.feedback, self.judged, self.body, views).items():
+            which = f"{count} view" if count == 1 else f"{count} views"
+            named |= {f"MPJPE, {which}": found.mpjpe, f"PA-MPJPE, {which}": found.pa_mpjpe, f"PVE, {which}": found.pve}
+            lines.append(f"validation, {which}: {found}")
+        return Verdict(named, tuple(lines))
 
-    def save(self) -> None:
-        """The averaged weights, the full state, the log and its picture."""
-        if self.log is None:
-            return
-        facts: dict[str, object] = {
-            "steps": self.step,
-            "minutes": self.seconds / 60,
-            "body": self.body.name,
-            "recipe": asdict(self.recipe),
-        }
-        last = self.log.evaluations[-1] if self.log.evaluations else {}
-        save_image_network(self.out_dir / WEIGHTS, self.average, {**facts, "validation_mm": last})
-        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
-        tensors |= optimizer_tensors(self.optimiser)
-        plain = {"step": self.step, "seconds": self.seconds, "scaler": self.scaler.state_dict()}
-        logged = {"losses": self.log.losses, "evaluations": self.log.evaluations}
-        save_state(self.out_dir / STATE, tensors, {**plain, **logged})
-        self.log.write(facts)
+    def finish(self) -> dict[str, object]:
+        """Nothing: the network states no uncertainty."""
+        return {}
 
-    def resume(self) -> None:
-        """Continue from the last checkpoint of ``out_dir``.
+    def write(self, path: Path, facts: dict[str, object]) -> None:
+        save_image_network(path, self.adam.average, {**facts, "body": self.body.name, "recipe": asdict(self.recipe)})
 
-        Raises:
-            InputError: there is none, or it is of another network.
-        """
-        path = self.out_dir / STATE
-        tensors, plain = load_state(path)
-        restore_networks({"network": self.network, "average": self.average}, tensors, str(path))
-        restore_optimizer(self.optimiser, tensors)
-        self.step, self.seconds = int(plain["step"]), float(plain["seconds"])
-        if self.scaler.is_enabled():
-            self.scaler.load_state_dict(plain["scaler"])
-        if self.log is not None:
-            self.log.losses, self.log.evaluations = list(plain["losses"]), list(plain["evaluations"])
+    def state(self) -> dict[str, object]:
+        return {"scaler": self.adam.scaler.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        if self.adam.scaler.is_enabled():
+            self.adam.scaler.load_state_dict(state["scaler"])
 
 
 def begin(network: ImageReFit, path: Path) -> None:
@@ -332,51 +286,10 @@ def train_image(
     Raises:
         InputError: unusable motions or datasets, an ``out_dir`` that holds another run, nothing to resume.
     """
-    begin_run(out_dir, resume)
+    claim(out_dir, resume)
     processes = join_processes(device)
     sources, judged = _sources(recipe, body, motion_folders, people_dir or out_dir, processes, report)
-    trainer = ImageTrainer(recipe, body, out_dir, processes)
+    run = Run(ImageTrainer(recipe, body, sources, judged, processes), recipe.schedule, out_dir, report, processes)
     if resume:
-        trainer.resume()
-    _run(trainer, sources, judged, report)
-    return out_dir / WEIGHTS
-
-
-def _run(
-    trainer: ImageTrainer, sources: Sequence[WeightedSource], judged: RenderedPeople | None, report: Report
-) -> None:
-    recipe, processes = trainer.recipe, trainer.processes
-    size, together = recipe.network.crop_size, recipe.data.together
-    stream = BatchStream(sources, recipe.crops, size, recipe.augment, together, recipe.seed, processes.index)
-    began = time.monotonic() - trainer.seconds
-    saved = time.monotonic()
-    for batch in batches_from(stream, trainer.step, recipe.workers):
-        seconds = time.monotonic() - began
-        share = processes.agreed(trainer.step / recipe.steps if recipe.steps else seconds / (60 * recipe.minutes))
-        if share >= 1:
-            break
-        loss = trainer.advance(batch, share)
-        trainer.seconds = time.monotonic() - began
-        if trainer.step % (5 * LOG_STEPS) == 0:
-            report(f"step {trainer.step}: loss {loss:.3f}, {trainer.step / trainer.seconds:.2f} steps a second", share)
-        if trainer.step % recipe.evaluation_steps == 0:
-            _judge(trainer, judged, report, share)
-        if time.monotonic() - saved > 60 * recipe.checkpoint_minutes:
-            trainer.save()
-            saved = time.monotonic()
-    _judge(trainer, judged, report, 1.0)
-    trainer.save()
-    processes.wait()
-
-
-def _judge(trainer: ImageTrainer, judged: RenderedPeople | None, report: Report, share: float) -> None:
-    if trainer.log is None or judged is None:
-        return
-    views = trainer.recipe.data.validation_views
-    errors = evaluate(trainer.average, trainer.feedback, judged, trainer.body, views)
-    named = {}
-    for count, found in errors.items():
-        which = f"{count} view" if count == 1 else f"{count} views"
-        named |= {f"MPJPE, {which}": found.mpjpe, f"PA-MPJPE, {which}": found.pa_mpjpe, f"PVE, {which}": found.pve}
-        report(f"validation, {which}: {found}", share)
-    trainer.log.add_evaluation(trainer.step, named)
+        run.resume()
+    return run.complete()

@@ -1,4 +1,4 @@
-"""The training command's machinery on a run of seconds."""
+"""Training of the keypoint network on a run of a few steps."""
 
 import json
 import math
@@ -17,27 +17,23 @@ from refit_mv.networks.scene import Scene
 from refit_mv.networks.uncertainty import CORRECTION_FEATURES, SigmaCorrection
 from refit_mv.networks.unroll import unroll
 from refit_mv.networks.weights_file import load_network
+from refit_mv.progress import quiet
 from refit_mv.workshop.synthetic.motions import sampled_motion
+from refit_mv.workshop.training import keypoints
+from refit_mv.workshop.training.averaged_adam import OptimizerOptions
+from refit_mv.workshop.training.keypoints import WEIGHTS, DataOptions, KeypointTrainer, TrainRecipe, train
 from refit_mv.workshop.training.losses import LossOptions, discounted, joint_losses
+from refit_mv.workshop.training.run_log import LOG, PICTURE
 from refit_mv.workshop.training.sample_blocks import EvidenceMix
-from refit_mv.workshop.training.training import (
-    LOG,
-    PICTURE,
-    WEIGHTS,
-    DataOptions,
-    OptimiserOptions,
-    Trainer,
-    TrainRecipe,
-    train,
-)
 from refit_mv.workshop.training.validation import calibrate, coverage, draw_validation, validate
 from tests.known import Known, lively_network
+from tests.workshop.training.test_loop import StoppedError, stops_at
 
 TINY = TrainRecipe(
-    minutes=0.02,
+    steps=12,
     batch_frames=16,
     network=NetworkOptions(iterations=1, layers=1, hidden=8, context=8, context_hidden=16, observation_hidden=8),
-    optimiser=OptimiserOptions(learning_rate=3e-3, warmup_steps=2),
+    optimizer=OptimizerOptions(learning_rate=3e-3, warmup_steps=2),
     data=DataOptions(
         blocks=2,
         block_frames=16,
@@ -74,24 +70,39 @@ def test_a_run_leaves_weights_state_log_and_picture_and_can_be_continued(motion_
     assert path == out / WEIGHTS
     network, facts = load_network(path)
     assert network.options == TINY.network
-    assert isinstance(facts["steps"], int) and facts["steps"] > 0
+    assert facts["steps"] == 12
     SigmaCorrection.of(facts)
     assert (out / PICTURE).read_bytes().startswith(b"\x89PNG")
     log = json.loads((out / LOG).read_text())
-    assert all(math.isfinite(loss) for _, loss in log["history"])
+    assert [row["step"] for row in log["losses"]] == [10]
+    assert math.isfinite(log["losses"][0]["total"])
     assert any(line.startswith("validation") for line in lines)
-    assert not list(out.glob("*.part"))
+    assert not list(out.glob(".*"))
 
     with pytest.raises(InputError, match="already holds a training run"):
         train(TINY, [motion_folder], out)
-    longer = replace(TINY, minutes=0.06)
+    longer = replace(TINY, steps=15)
     train(longer, [motion_folder], out, resume=True)
     _, later = load_network(path)
-    assert later["steps"] > facts["steps"]
+    assert later["steps"] == 15
     with pytest.raises(InputError, match="other sizes"):
         train(replace(longer, network=replace(TINY.network, hidden=12)), [motion_folder], out, resume=True)
     with pytest.raises(InputError, match="cannot resume"):
         train(TINY, [motion_folder], tmp_path / "elsewhere", resume=True)
+
+
+def test_a_run_that_stopped_goes_on_to_the_same_weights(
+    motion_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasty = replace(TINY, steps=5, checkpoint_minutes=0.0)
+    whole = train(hasty, [motion_folder], tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr(keypoints, "KeypointTrainer", stops_at(KeypointTrainer, 3))
+        with pytest.raises(StoppedError):
+            train(hasty, [motion_folder], tmp_path / "parts")
+    parts = train(hasty, [motion_folder], tmp_path / "parts", resume=True)
+    first, second = (load_network(path)[0].state_dict() for path in (whole, parts))
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_benchmark_subjects_are_never_read(motion_folder: Path, tmp_path: Path) -> None:
@@ -104,20 +115,17 @@ def test_benchmark_subjects_are_never_read(motion_folder: Path, tmp_path: Path) 
 
 def test_steps_lower_the_loss(motion_folder: Path, tmp_path: Path) -> None:
     from refit_mv.workshop.synthetic.motions import read_motion
-    from refit_mv.workshop.training.pose_bank import pose_bank
+    from refit_mv.workshop.synthetic.pose_bank import pose_bank
 
     recipe = replace(TINY, data=replace(TINY.data, fresh=0.0, dropout=0.0, locked=0.0))
-    trainer = Trainer(recipe, pose_bank([read_motion(motion_folder / "01_01.npz")]), tmp_path / "t")
-    (tmp_path / "t").mkdir(exist_ok=True)
-    trainer.draw_blocks(lambda line, share: None)
-    batches = [trainer.batch()]
-    for trainer.step in range(1, 6):
-        batches.append(trainer.batch())
-    trainer.step = 0
+    motion = read_motion(motion_folder / "01_01.npz")
+    trainer = KeypointTrainer(recipe, pose_bank([motion]), [motion], tmp_path / "blocks")
+    trainer.prepare(0, quiet)
+    batches = [trainer.batch(step) for step in range(6)]
 
     def loss() -> float:
         with torch.no_grad():
-            finals = [unroll(trainer.network, b.scene, b.evidence, b.start).final for b in batches]
+            finals = [unroll(trainer.adam.network, b.scene, b.evidence, b.start).final for b in batches]
         each = [
             joint_losses(b.scene, [final], b.truth, recipe.loss, one_view=False).mean()
             for b, final in zip(batches, finals, strict=True)
@@ -125,8 +133,8 @@ def test_steps_lower_the_loss(motion_folder: Path, tmp_path: Path) -> None:
         return float(torch.stack(each).mean())
 
     before = loss()
-    for _ in range(30):
-        trainer.advance(0.3)
+    for step in range(30):
+        trainer.advance(step, 0.3)
     # Clean evidence and an untrained network that trusts it too little: a tenth is won in a few steps, on the very
     # people trained on.
     assert loss() < 0.95 * before

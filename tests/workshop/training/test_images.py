@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-import refit_mv.workshop.pictures.training as training
+import refit_mv.workshop.training.images as training
 from refit_mv.body.open_body import open_body
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.errors import InputError
@@ -27,19 +27,19 @@ from refit_mv.workshop.pictures.held_out import main as held_out
 from refit_mv.workshop.pictures.losses import ImageLossOptions
 from refit_mv.workshop.pictures.made_up_detections import DetectionOptions, made_up_detections
 from refit_mv.workshop.pictures.people import PeopleOptions, RenderedPeople, open_people
-from refit_mv.workshop.pictures.processes import Processes, join_processes
-from refit_mv.workshop.pictures.training import (
+from refit_mv.workshop.synthetic.motions import sampled_motion
+from refit_mv.workshop.training.averaged_adam import ImageOptimizerOptions
+from refit_mv.workshop.training.images import (
     PEOPLE,
-    STATE,
     WEIGHTS,
     ImageDataOptions,
-    ImageOptimiserOptions,
     ImageTrainer,
     ImageTrainRecipe,
     train_image,
 )
-from refit_mv.workshop.pictures.training_log import LOG, PICTURE
-from refit_mv.workshop.synthetic.motions import sampled_motion
+from refit_mv.workshop.training.loop import STATE
+from refit_mv.workshop.training.processes import join_processes
+from refit_mv.workshop.training.run_log import LOG, PICTURE
 from tests.conftest import run_cli
 
 SMALL = ImageNetworkOptions(
@@ -57,7 +57,7 @@ TINY = ImageTrainRecipe(
     crops=6,
     evaluation_steps=3,
     network=SMALL,
-    optimiser=ImageOptimiserOptions(learning_rate=1e-3, schedule="cosine", warmup_steps=2, average=0.9),
+    optimizer=ImageOptimizerOptions(learning_rate=1e-3, schedule="cosine", warmup_steps=2, average=0.9),
     loss=ImageLossOptions(maps=0.02, position=1.0),
     data=ImageDataOptions(
         people=PeopleOptions(count=6, views=2, side=44),
@@ -97,11 +97,11 @@ def test_a_run_leaves_weights_state_log_and_picture(run: Path, motions: Path) ->
     network, facts = load_image_network(run / WEIGHTS)
     assert network.options == SMALL
     assert facts["steps"] == 4 and facts["body"] == "open"
-    assert set(facts["validation_mm"]) >= {"MPJPE, 1 view", "PA-MPJPE, 2 views", "PVE, 2 views"}
+    assert set(facts["validation"]["errors_mm"]) >= {"MPJPE, 1 view", "PA-MPJPE, 2 views", "PVE, 2 views"}
     kept = json.loads((run / LOG).read_text())
     assert [row["step"] for row in kept["evaluations"]] == [3, 4]
     assert (run / PICTURE).read_bytes().startswith(b"\x89PNG")
-    assert not list(run.glob("*.part"))
+    assert not list(run.glob(".*"))
     with pytest.raises(InputError, match="already holds a training run"):
         train_image(TINY, open_body(), [motions], run)
 
@@ -110,7 +110,7 @@ def test_a_run_that_stopped_goes_on_to_the_same_weights(run: Path, motions: Path
     """The rate of a cosine depends on the planned length, so the first part must know of it: it is cut, not planned
     shorter.
     """
-    constant = replace(TINY, optimiser=replace(TINY.optimiser, schedule="constant"))
+    constant = replace(TINY, optimizer=replace(TINY.optimizer, schedule="constant"))
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     train_image(constant, open_body(), [motions], whole, people_dir=run)
     train_image(replace(constant, steps=2), open_body(), [motions], halves, people_dir=run)
@@ -124,36 +124,34 @@ def test_a_run_that_stopped_goes_on_to_the_same_weights(run: Path, motions: Path
         train_image(constant, open_body(), [motions], tmp_path / "none", resume=True, people_dir=run)
 
 
-def trainer(tmp_path: Path, **changes: object) -> ImageTrainer:
-    (tmp_path / "t").mkdir(exist_ok=True)
-    recipe = replace(TINY, **changes)  # type: ignore[arg-type]
-    return ImageTrainer(recipe, open_body(), tmp_path / "t", Processes(0, 1, torch.device("cpu")))
+def trainer(**changes: object) -> ImageTrainer:
+    return ImageTrainer(replace(TINY, **changes), open_body())  # type: ignore[arg-type]
 
 
-def test_steps_lower_the_loss(people: RenderedPeople, tmp_path: Path) -> None:
-    made = trainer(tmp_path, data=replace(TINY.data, posed=0.0))
+def test_steps_lower_the_loss(people: RenderedPeople) -> None:
+    made = trainer(data=replace(TINY.data, posed=0.0))
     batch = make_batch(people, np.arange(8), 32, NONE, np.random.default_rng(0))
     made.network.train()
-    before = float(made.loss(batch)[0].detach())
-    for _ in range(25):
-        made.advance(batch, 0.3)
+    before = float(made.loss(batch, 0)[0].detach())
+    for step in range(25):
+        made.learn(batch, step, 0.3)
     # Eight pictures, learned by heart.
-    assert float(made.loss(batch)[0].detach()) < 0.8 * before
+    assert float(made.loss(batch, 0)[0].detach()) < 0.8 * before
 
 
-def test_half_precision_learns_the_same(people: RenderedPeople, tmp_path: Path) -> None:
+def test_half_precision_learns_the_same(people: RenderedPeople) -> None:
     batch = make_batch(people, np.arange(6), 32, NONE, np.random.default_rng(0))
     losses = []
     for precision in ("float32", "bfloat16"):
-        made = trainer(tmp_path, precision=precision, data=replace(TINY.data, posed=0.0))
+        made = trainer(precision=precision, data=replace(TINY.data, posed=0.0))
         assert all(each.dtype == torch.float32 for each in made.network.parameters())
-        losses.append(float(made.loss(batch)[0].detach()))
+        losses.append(float(made.loss(batch, 0)[0].detach()))
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
-def test_a_posed_network_changes_shape_alone(people: RenderedPeople, tmp_path: Path) -> None:
-    made = trainer(tmp_path)
+def test_a_posed_network_changes_shape_alone(people: RenderedPeople) -> None:
+    made = trainer()
     batch = make_batch(people, np.arange(6), 32, NONE, np.random.default_rng(0))
     made.network.hold = held_at(batch.truth.params, batch.crops, made.feedback)
     estimates = made.network(batch.images, batch.crops, made.feedback)
@@ -181,8 +179,8 @@ def test_batches_are_a_matter_of_seed_process_and_step(people: RenderedPeople) -
     assert len(twice[0]) == 6
 
 
-def test_made_up_detections_are_near_the_truth_or_unsure(people: RenderedPeople, tmp_path: Path) -> None:
-    made = trainer(tmp_path, network=replace(SMALL, keypoints=True))
+def test_made_up_detections_are_near_the_truth_or_unsure(people: RenderedPeople) -> None:
+    made = trainer(network=replace(SMALL, keypoints=True))
     batch = make_batch(people, np.tile(np.arange(12), 20), 32, NONE, np.random.default_rng(0))
     options = DetectionOptions()
     seen = made_up_detections(batch, made.feedback, 32, options, [1])
@@ -192,7 +190,7 @@ def test_made_up_detections_are_near_the_truth_or_unsure(people: RenderedPeople,
     assert 0.55 < float(sure.float().mean()) < 0.65
     assert float(gap[sure].max()) < 0.06
     assert float((seen.confidence.amax(1) == 0).float().mean()) == pytest.approx(0.3, abs=0.08)
-    loss, _ = made.loss(batch)
+    loss, _ = made.loss(batch, 0)
     loss.backward()
     assert made.network.keypoints is not None
     assert float(made.network.keypoints.gather.weight.grad.abs().max()) > 0  # type: ignore[union-attr]

@@ -22,12 +22,20 @@ from refit_mv.solve.result import FitResult
 from refit_mv.solve.sequence_fit import SequenceOptions
 from refit_mv.solve.sequence_options import TimeOptions
 from refit_mv.status import FrameStatus
-from refit_mv.workshop.bench.filtered import Filtered
-from refit_mv.workshop.bench.sequence_cell import SCENARIOS, middle, plausible_clips, scenario, take_of
-from refit_mv.workshop.bench.sequence_errors import accelerations, kept_peaks, peak_places, sequence_errors, wrong_sides
-from refit_mv.workshop.bench.sequence_row import COLUMNS, sequence_table, write_sequence_csv
-from refit_mv.workshop.bench.sequence_run import SequenceRequest, run_sequence_bench, variants
-from refit_mv.workshop.bench.sequence_tuning import TimeGrid, tune_time
+from refit_mv.workshop.bench.columns import table, write_csv
+from refit_mv.workshop.bench.errors import accelerations, kept_peaks, motion_errors, peak_places, wrong_sides
+from refit_mv.workshop.bench.peers import Filtered, with_and_without_time
+from refit_mv.workshop.bench.run import run_bench
+from refit_mv.workshop.bench.sequences import (
+    LAYOUT,
+    SCENARIOS,
+    SequenceBench,
+    middle,
+    plausible_clips,
+    scenario,
+    sequence_block,
+)
+from refit_mv.workshop.bench.tuning import TIME_FIGURES, TimeGrid, tune_time, tuning_table
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
 from refit_mv.workshop.synthetic.motions import sampled_motion
 from refit_mv.workshop.synthetic.rigs import ring_rig
@@ -93,7 +101,7 @@ def test_coverage_counts_axes_within_one_and_two_sigma(body: BodyModel) -> None:
     )
     off = replace(truth, pelvis=truth.pelvis + torch.tensor([0.005, 0.015, 0.025], dtype=torch.float64))
     sigma = (0.01**2 * torch.eye(3).double()).expand(frames, 24, 3, 3)
-    found = sequence_errors(body, off, sigma, truth, FPS, slice(2, 4))
+    found = motion_errors(body, off, sigma, truth, FPS, slice(2, 4))
     assert found.within.double().mean((0, 1)).tolist() == [[1, 1], [0, 1], [0, 0]]
     assert (len(found.joint), len(found.lost)) == (4, 2)
     assert float(found.acceleration.max()) < 1e-9
@@ -125,7 +133,7 @@ def test_the_filter_keeps_slow_motion_and_removes_jitter(body: BodyModel) -> Non
     motion = sampled_motion(load_pose_prior(), seed=3, frames=120, fps=FPS)
     session = synthesise(body, "coco23", motion, ring_rig(2), detector_noise("none"), seed=4)
     offset = torch.zeros(len(body.landmark_names), 3).double()
-    take = take_of(body, session, CostOptions(), 0.0, Subject(session.truth.shape[0], offset[:23]))
+    take = sequence_block(body, session, CostOptions(), 0.0, Subject(session.truth.shape[0], offset[:23]))
     time = torch.arange(120).double() / FPS
     slow, quick = (torch.sin(2 * torch.pi * hertz * time)[:, None] * torch.ones(3).double() for hertz in (1.0, 20.0))
     rotations = exp((0.5 * slow + 0.1 * quick)[:, None].expand(120, 24, 3))
@@ -154,9 +162,9 @@ def test_scenarios() -> None:
     assert scenario("swaps").noise.swap_share == 0.05
     assert set(SCENARIOS) >= {"none", "clean", "standard", "strong", "steady"}
     with pytest.raises(InputError, match="unknown noise 'loud'"):
-        SequenceRequest(noise=("loud",))
+        SequenceBench(noise=("loud",))
     with pytest.raises(InputError, match="sequences"):
-        SequenceRequest(sequences=0)
+        SequenceBench(sequences=0)
     assert middle(100, 18) == slice(41, 59)
 
 
@@ -174,29 +182,31 @@ def test_a_small_run_ties_frames_for_one_and_not_for_the_others(tmp_path: Path) 
             seen.append(problem.time_step)
             return Given(initial).solve(problem, initial)
 
-    request = SequenceRequest(views=(2,), noise=("gap",), sequences=1, frames=66)
-    rows = run_sequence_bench(request, {"still": Still()})
-    assert [row.optimizer for row in rows] == ["still", "still per frame", "still filtered"]
+    request = SequenceBench(views=(2,), noise=("gap",), sequences=1, frames=66)
+    rows = run_bench(request, {"still": Still()})
+    assert [row["optimizer"] for row in rows] == ["still", "still per frame", "still filtered"]
     assert seen == [1 / 60, None, None]
-    assert rows[0].gap_mm is not None
-    assert rows[0].gap_mm > rows[0].mpjpe_mm
-    assert rows[2].within_1 is None
-    assert rows[2].accel_mm_s2 < rows[0].accel_mm_s2
-    assert "gap noise, 2 views, 1 sequences" in sequence_table(rows)
-    write_sequence_csv(rows, tmp_path / "rows.csv")
-    assert (tmp_path / "rows.csv").read_text().splitlines()[0].split(",") == list(COLUMNS)
-    assert list(variants({"scipy": Still()})) == ["scipy"]
+    assert rows[0]["gap_mm"] is not None
+    assert rows[0]["gap_mm"] > rows[0]["mpjpe_mm"]
+    assert rows[2]["within_1"] is None
+    assert rows[2]["accel_mm_s2"] < rows[0]["accel_mm_s2"]
+    assert "gap noise, 2 views, 1 sequences" in table(LAYOUT, rows)
+    write_csv(LAYOUT, rows, tmp_path / "rows.csv")
+    assert (tmp_path / "rows.csv").read_text().splitlines()[0].split(",") == list(LAYOUT.csv)
+    assert [each.name for each in with_and_without_time({"scipy": Still()})] == ["scipy"]
 
 
 def test_tuning_starts_at_the_default_and_tries_the_grid(body: BodyModel) -> None:
     motion = sampled_motion(load_pose_prior(), seed=3, frames=10, fps=FPS)
     session = synthesise(body, "coco23", motion, ring_rig(2), detector_noise("standard"), seed=4)
     subject = Subject(session.truth.shape[0], torch.zeros(23, 3).double())
-    take = take_of(body, session, CostOptions(), 0.0, subject)
+    take = sequence_block(body, session, CostOptions(), 0.0, subject)
     grid = TimeGrid((0.5,), (1.0,), (0.1,), (1.0,))
-    trials = tune_time(body, {"standard 2": [take]}, grid, SequenceOptions(iterations=4), TimeOptions())
-    assert [trial.options.pose_prior for trial in trials][2] == 0.1
-    assert trials[0].options == TimeOptions()
+    tuning = tune_time({"standard 2": [take]}, grid, SequenceOptions(iterations=4), TimeOptions())
+    trials = tuning.trials
+    assert [trial.setting.pose_prior for trial in trials][2] == 0.1
+    assert trials[0].setting == TimeOptions()
     assert trials[0].score == pytest.approx(1.0)
-    assert trials[1].options.joint_acceleration == pytest.approx(0.5 * TimeOptions().joint_acceleration)
+    assert trials[1].setting.joint_acceleration == pytest.approx(0.5 * TimeOptions().joint_acceleration)
     assert len(trials) == 4
+    assert len(tuning_table(tuning, TIME_FIGURES).splitlines()) == 5

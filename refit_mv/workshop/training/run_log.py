@@ -4,36 +4,51 @@ installed.
 
 import importlib.util
 import json
-import os
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from refit_mv.files import complete_or_absent
+
 LOG, PICTURE, BOARD = "log.json", "loss.png", "tensorboard"
+# Losses are logged as means over so many steps.
+LOG_STEPS = 10
 # Points that a curve is thinned to.
 FINEST = 2000
 
 
 @dataclass
-class TrainingLog:
-    """Loss terms by step (each the mean since the last entry) and evaluations by step, in millimetres."""
+class RunLog:
+    """Loss terms by step (each the mean since the last entry) and evaluations by step, in millimetres where their names
+    say nothing else. ``board``: whether TensorBoard is told.
+    """
 
     folder: Path
+    board: bool = True
     losses: list[dict[str, float]] = field(default_factory=list)
     evaluations: list[dict[str, float]] = field(default_factory=list)
+    _recent: list[dict[str, float]] = field(default_factory=list)
     _board: Any = None
 
     def __post_init__(self) -> None:
-        if importlib.util.find_spec("tensorboard") is not None:
+        if self.board and importlib.util.find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
             self._board = SummaryWriter(str(self.folder / BOARD))
 
     def add_losses(self, step: int, terms: dict[str, float]) -> None:
-        self.losses.append({"step": float(step), **terms})
-        self._tell("loss", step, terms)
+        """The terms of one step; those that a step lacks count as nothing, those that are no numbers are left out."""
+        self._recent.append(terms)
+        if len(self._recent) < LOG_STEPS:
+            return
+        names = dict.fromkeys(name for row in self._recent for name in row)
+        means = {name: _mean([row.get(name, 0.0) for row in self._recent]) for name in names}
+        self._recent.clear()
+        self.losses.append({"step": float(step), **means})
+        self._tell("loss", step, means)
 
     def add_evaluation(self, step: int, errors: dict[str, float]) -> None:
         self.evaluations.append({"step": float(step), **errors})
@@ -46,11 +61,16 @@ class TrainingLog:
 
     def write(self, facts: dict[str, object]) -> None:
         """Both files, each replaced whole."""
-        part = self.folder / (LOG + ".part")
         content = {**facts, "losses": self.losses, "evaluations": self.evaluations}
-        part.write_text(json.dumps(content), encoding="utf-8")
-        os.replace(part, self.folder / LOG)
-        write_training_picture(self.folder / PICTURE, self.losses, self.evaluations)
+        with complete_or_absent(self.folder / LOG) as temporary:
+            temporary.write_text(json.dumps(content), encoding="utf-8")
+        with complete_or_absent(self.folder / PICTURE) as temporary:
+            _draw(temporary, self.losses, self.evaluations)
+
+
+def _mean(values: list[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else math.nan
 
 
 def _curves(rows: list[dict[str, float]]) -> dict[str, tuple[list[float], list[float]]]:
@@ -64,8 +84,8 @@ def _curves(rows: list[dict[str, float]]) -> dict[str, tuple[list[float], list[f
     return curves
 
 
-def write_training_picture(path: Path, losses: list[dict[str, float]], evaluations: list[dict[str, float]]) -> None:
-    """A PNG: the last prediction's loss terms, smoothed, above; evaluation errors below."""
+def _draw(path: Path, losses: list[dict[str, float]], evaluations: list[dict[str, float]]) -> None:
+    """A PNG: the last prediction's loss terms, smoothed, above; evaluations below."""
     # Imported here: matplotlib takes half a second, and only training draws.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -85,6 +105,4 @@ def write_training_picture(path: Path, losses: list[dict[str, float]], evaluatio
         if axes.lines:
             axes.legend(fontsize=8, ncols=3)
     lower.set_xlabel("step")
-    part = path.with_name(path.name + ".part")
-    FigureCanvasAgg(figure).print_png(str(part))
-    os.replace(part, path)
+    FigureCanvasAgg(figure).print_png(str(path))

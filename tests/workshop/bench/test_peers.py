@@ -6,11 +6,10 @@ from importlib.util import find_spec
 import pytest
 
 from refit_mv.errors import InputError
-from refit_mv.workshop.bench.cell import draw_cell
+from refit_mv.workshop.bench.errors import pose_errors
+from refit_mv.workshop.bench.frames import FrameBench, draw_cell
 from refit_mv.workshop.bench.motions import bench_motions
-from refit_mv.workshop.bench.peer import PACKAGE, SmplFitter
-from refit_mv.workshop.bench.pose_errors import pose_errors
-from refit_mv.workshop.bench.request import BenchRequest
+from refit_mv.workshop.bench.peers import PACKAGE, SmplFitter
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
 
 
@@ -21,7 +20,7 @@ def test_a_missing_peer_says_how_to_get_it() -> None:
 
 
 @pytest.mark.skipif(find_spec(PACKAGE) is None, reason="smplfitter is not installed")
-def test_the_peer_gets_our_body_right(small: BenchRequest) -> None:
+def test_the_peer_gets_our_body_right(small: FrameBench) -> None:
     """Exact markers and everything else filled in from the truth: then its fit must be the truth, or the adapter is
     wrong.
     """

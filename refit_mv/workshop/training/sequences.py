@@ -2,10 +2,10 @@
 is.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,18 +20,30 @@ from refit_mv.networks.time_network import SequenceNetwork, SequenceOptions
 from refit_mv.networks.time_unroll import Timeline, unroll_sequence
 from refit_mv.networks.time_weights import load_sequence_network, save_sequence_network
 from refit_mv.networks.unroll import Recurrence
-from refit_mv.networks.weights_file import SHIPPED_WEIGHTS, load_network, load_state, save_state
+from refit_mv.networks.weights_file import SHIPPED_WEIGHTS, load_network
+from refit_mv.progress import Report, quiet
 from refit_mv.workshop.builders.prior_builder import HELD_OUT_SUBJECTS
+from refit_mv.workshop.synthetic.body_variants import with_variants
 from refit_mv.workshop.synthetic.impacts import IMPACT_INDEX, impact_peaks
-from refit_mv.workshop.training.averaged_adam import AveragedAdam, OptimiserOptions
-from refit_mv.workshop.training.body_variants import body_variant
-from refit_mv.workshop.training.loss_picture import write_loss_picture
-from refit_mv.workshop.training.losses import LossOptions, discounted, joint_losses, scene_joints, smooth_length
+from refit_mv.workshop.training.averaged_adam import AveragedAdam, OptimizerOptions
+from refit_mv.workshop.training.keypoints import read_people
+from refit_mv.workshop.training.loop import Run, Schedule, Verdict, claim
+from refit_mv.workshop.training.losses import (
+    LossOptions,
+    UsualLoss,
+    discounted,
+    joint_losses,
+    scene_joints,
+    smooth_length,
+)
 from refit_mv.workshop.training.sequence_batch import WindowBatch, recurrence_of, window_batch
 from refit_mv.workshop.training.sequence_samples import SampleWindow, Takes, WindowMix, draw_window
-from refit_mv.workshop.training.sequence_validation import calibrate_sequences, draw_checks, validate_sequences
-from refit_mv.workshop.training.training import LOG, PICTURE, read_people
-from refit_mv.workshop.training.training_loop import STATE, Report, begin_run, quiet, run_steps
+from refit_mv.workshop.training.sequence_validation import (
+    SequenceCheck,
+    calibrate_sequences,
+    draw_checks,
+    validate_sequences,
+)
 
 WEIGHTS = "sequences.safetensors"
 
@@ -39,7 +51,7 @@ WEIGHTS = "sequences.safetensors"
 @dataclass(frozen=True)
 class SequenceDataOptions:
     """``windows`` are drawn before training begins, one more every ``steps_per_window`` steps. The rest as in
-    ``training.DataOptions``.
+    ``keypoints.DataOptions``.
     """
 
     windows: int = 320
@@ -71,9 +83,13 @@ class SequenceRecipe:
     acceleration: float = 0.5
     impact: float = 1.0
     network: SequenceOptions = field(default_factory=SequenceOptions)
-    optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     data: SequenceDataOptions = field(default_factory=SequenceDataOptions)
+
+    @property
+    def schedule(self) -> Schedule:
+        return Schedule(self.steps, self.minutes, self.checkpoint_minutes, validation_minutes=self.validation_minutes)
 
 
 def missing_peaks(
@@ -124,27 +140,34 @@ def sequence_losses(
 
 
 class SequenceTrainer:
-    """The mutable part of a run."""
+    """The time network, its moving average and optimizer, and the windows at hand. ``held_out`` are judged on."""
 
-    def __init__(self, recipe: SequenceRecipe, takes: Takes) -> None:
+    weights = WEIGHTS
+
+    def __init__(self, recipe: SequenceRecipe, takes: Takes, held_out: Takes) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.takes = recipe, takes
+        self.recipe, self.takes, self.held_out = recipe, takes, held_out
         self.frame_network, _ = load_network(Path(recipe.frame_weights) if recipe.frame_weights else SHIPPED_WEIGHTS)
         network = SequenceNetwork(recipe.network, self.frame_network.options)
         if recipe.begin_with:
             network.load_state_dict(load_sequence_network(Path(recipe.begin_with))[0].state_dict())
-        self.adam = AveragedAdam(network, recipe.optimiser)
-        rng = np.random.default_rng([recipe.seed, 0])
-        first, spread = open_body(), recipe.data.variant_spread
-        self.bodies = [first, *(body_variant(first, spread, rng) for _ in range(recipe.data.variants))]
+        self.adam = AveragedAdam(network, recipe.optimizer)
+        data, rng = recipe.data, np.random.default_rng([recipe.seed, 0])
+        self.bodies = with_variants(open_body(), data.variants, data.variant_spread, rng)
         # Windows at hand, each with its recurrent iterations: the network for single frames never changes.
         self.windows: list[tuple[SampleWindow, Recurrence]] = []
         self.drawn = 0
-        self.step = 0
-        self.seconds = 0.0
-        self.scale: dict[str, float] = {}
-        self.history: list[tuple[int, float]] = []
-        self.validations: list[dict[str, object]] = []
+        self.usual = UsualLoss()
+        self.checks: tuple[SequenceCheck, ...] = ()
+
+    def prepare(self, step: int, report: Report) -> None:
+        """Draw the first windows, and what is judged on."""
+        data = self.recipe.data
+        while len(self.windows) < data.windows:
+            self.draw()
+            if len(self.windows) % 40 == 0:
+                report(f"drew {len(self.windows)} of {data.windows} windows", 0.0)
+        self.checks = draw_checks(self.held_out, self.bodies[:1], data.mix, data.validation_windows, self.recipe.seed)
 
     def draw(self) -> None:
         """One more window; beyond the number kept the oldest goes."""
@@ -154,9 +177,9 @@ class SequenceTrainer:
         self.drawn += 1
         del self.windows[: -self.recipe.data.windows]
 
-    def batch(self) -> tuple[WindowBatch, Recurrence]:
+    def batch(self, step: int) -> tuple[WindowBatch, Recurrence]:
         """Some of the windows at hand that agree in views and keypoints."""
-        rng = np.random.default_rng([self.recipe.seed, 2, self.step])
+        rng = np.random.default_rng([self.recipe.seed, 2, step])
 
         def kind(window: SampleWindow) -> tuple[int, tuple[str, ...]]:
             return window.views, window.landmark_names
@@ -170,11 +193,11 @@ class SequenceTrainer:
         batch = window_batch([window for window, _ in chosen], self.bodies)
         return batch, Recurrence.concatenate([recurrence for _, recurrence in chosen])
 
-    def advance(self, share: float) -> float:
-        """One step of the optimiser at ``share`` of the run. Returns the loss."""
-        if self.step % self.recipe.data.steps_per_window == 0:
+    def advance(self, step: int, share: float) -> tuple[float, dict[str, float]]:
+        """One step of the optimizer at ``share`` of the run; its loss, and the last prediction's in metres."""
+        if step % self.recipe.data.steps_per_window == 0:
             self.draw()
-        (batch, recurrence), recipe = self.batch(), self.recipe
+        (batch, recurrence), recipe = self.batch(step), self.recipe
         unrolled = unroll_sequence(
             self.frame_network, self.adam.network, batch.scene, batch.evidence, batch.start, batch.time, recurrence
         )
@@ -187,48 +210,34 @@ class SequenceTrainer:
             batch.views == 1,
         )
         final = losses[-1].detach()
-        weight = torch.stack(
-            [self._relative(f"{batch.views} {noise}", value) for noise, value in zip(batch.noise, final, strict=True)]
+        weight = torch.tensor(
+            [
+                self.usual.weight(f"{batch.views} {noise}", float(value))
+                for noise, value in zip(batch.noise, final, strict=True)
+            ]
         )
         loss = (discounted(losses, recipe.loss) * weight).mean()
-        self.adam.advance(loss, self.step, share)
-        self.step += 1
-        self.history.append((self.step, float(final.mean())))
-        return float(loss.detach())
+        self.adam.advance(loss, step, share)
+        return float(loss.detach()), {"total": float(final.mean())}
 
-    def _relative(self, kind: str, loss: Tensor) -> Tensor:
-        """One over the running mean loss of this kind of window."""
-        usual = self.scale.get(kind, float(loss))
-        self.scale[kind] = 0.97 * usual + 0.03 * min(float(loss), 3 * usual)
-        return torch.tensor(1 / self.scale[kind])
+    def judge(self) -> Verdict:
+        return Verdict.of(validate_sequences(self.frame_network, self.adam.average, self.checks, self.bodies))
 
-    def save(self, out_dir: Path, extra: dict[str, object]) -> None:
-        """Checkpoint: averaged weights, full state, log and its picture."""
-        facts = {
-            "steps": self.step,
-            "minutes": self.seconds / 60,
-            "seed": self.recipe.seed,
-            "validation": self.validations[-1:],
-            **extra,
-        }
-        save_sequence_network(out_dir / WEIGHTS, self.adam.average, facts)
-        plain: dict[str, object] = {
-            "step": self.step, "seconds": self.seconds, "scale": self.scale, "history": self.history,
-            "validations": self.validations, "recipe": asdict(self.recipe), "drawn": self.drawn,
-        }  # fmt: skip
-        save_state(out_dir / STATE, self.adam.tensors(), plain)
-        (out_dir / LOG).write_text(json.dumps(plain), encoding="utf-8")
-        write_loss_picture(out_dir / PICTURE, self.history, self.validations)
+    def finish(self) -> dict[str, object]:
+        """The calibration of the uncertainty."""
+        correction = calibrate_sequences(self.frame_network, self.adam.average, self.checks, self.bodies)
+        return {"sigma_correction": correction.coefficients.tolist()}
 
-    def resume(self, path: Path) -> None:
-        """Continue from a checkpoint; the windows at hand are drawn again."""
-        tensors, plain = load_state(path)
-        self.adam.restore(tensors, str(path))
-        self.step, self.seconds = int(plain["step"]), float(plain["seconds"])
-        self.scale = dict(plain["scale"])
-        self.history = [(int(step), float(value)) for step, value in plain["history"]]
-        self.validations = list(plain["validations"])
-        self.drawn = max(0, int(plain["drawn"]) - self.recipe.data.windows)
+    def write(self, path: Path, facts: dict[str, object]) -> None:
+        save_sequence_network(path, self.adam.average, {**facts, "seed": self.recipe.seed})
+
+    def state(self) -> dict[str, object]:
+        return {"scale": self.usual.by_kind, "drawn": self.drawn}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The windows at hand are drawn again."""
+        self.usual.by_kind = dict(state["scale"])
+        self.drawn = max(0, int(state["drawn"]) - self.recipe.data.windows)
 
 
 def train_sequences(
@@ -240,26 +249,11 @@ def train_sequences(
         InputError: unusable motions, an ``out_dir`` that holds another run, nothing to resume, frame weights of another
         design.
     """
-    begin_run(out_dir, resume)
+    claim(out_dir, resume)
     data = recipe.data
     training, held_out = read_people(motion_folders, data.validation_subjects, data.excluded_subjects)
-    trainer = SequenceTrainer(recipe, Takes.of(training, data.mix.frames))
+    trainer = SequenceTrainer(recipe, Takes.of(training, data.mix.frames), Takes.of(held_out, data.mix.frames))
+    run = Run(trainer, recipe.schedule, out_dir, report)
     if resume:
-        trainer.resume(out_dir / STATE)
-    while len(trainer.windows) < data.windows:
-        trainer.draw()
-        if len(trainer.windows) % 40 == 0:
-            report(f"drew {len(trainer.windows)} of {data.windows} windows", 0.0)
-    checks = draw_checks(
-        Takes.of(held_out, data.mix.frames), trainer.bodies[:1], data.mix, data.validation_windows, recipe.seed
-    )
-    run_steps(
-        trainer,
-        recipe,
-        lambda: validate_sequences(trainer.frame_network, trainer.adam.average, checks, trainer.bodies),
-        lambda: trainer.save(out_dir, {}),
-        report,
-    )
-    correction = calibrate_sequences(trainer.frame_network, trainer.adam.average, checks, trainer.bodies)
-    trainer.save(out_dir, {"sigma_correction": correction.coefficients.tolist()})
-    return out_dir / WEIGHTS
+        run.resume()
+    return run.complete()

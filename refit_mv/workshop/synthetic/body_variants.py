@@ -40,3 +40,8 @@ def body_variant(body: BodyModel, spread: float, rng: np.random.Generator) -> Bo
     local = body.template[:, None] - rest
     template = (body.skin_weights[..., None] * (shift + along * local)).sum(1)
     return replace(body, name=f"{body.name} variant", template=template)
+
+
+def with_variants(body: BodyModel, count: int, spread: float, rng: np.random.Generator) -> list[BodyModel]:
+    """The body and so many variants of it."""
+    return [body, *(body_variant(body, spread, rng) for _ in range(count))]
