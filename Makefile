@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 
-.PHONY: demo test install lint clean
+.PHONY: demo test install lint tables clean
 
 $(VENV)/installed: setup.py constraints.txt refit_mv/__init__.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1); use: make PYTHON=python3.11"; exit 2; }
@@ -29,6 +29,10 @@ lint: install
 
 test: lint
 	$(BIN)/python -m pytest -n auto
+
+# The measured tables on the pages, from the CSV files in docs/tables.
+tables: install
+	$(BIN)/python docs/tables.py
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info

@@ -67,5 +67,5 @@ setup(
             "pyright==1.1.414",
         ],
     },
-    entry_points={"console_scripts": ["refit-mv = refit_mv.cli.main:main"]},
+    entry_points={"console_scripts": ["refit-mv = refit_mv.cli:main"]},
 )

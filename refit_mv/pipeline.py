@@ -1,11 +1,10 @@
 """From a session folder to a motion, in one straight line."""
 
-import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
@@ -19,18 +18,21 @@ from refit_mv.detect.run_detection import run_detection
 from refit_mv.errors import InputError
 from refit_mv.image.crop_reading import crop_reader
 from refit_mv.optimizers.image import picture_start
-from refit_mv.people.association import Chosen, choose_person
-from refit_mv.people.evidence import Evidence, check_stature, evidence_on
+from refit_mv.people.person import Person, people_of
+from refit_mv.people.reprojection import left_out_error, pixel_error
+from refit_mv.people.stature import check_stature
 from refit_mv.people.subject import Start, meet
-from refit_mv.people.visible_error import pixel_error
+from refit_mv.people.tracks import Track, about_tracks, follow
 from refit_mv.progress import Progress, quiet
 from refit_mv.recipe import FitRecipe
-from refit_mv.session.observation_reading import LoadedObservations, read_observations
+from refit_mv.session.recording import Recording, read_recording
 from refit_mv.session.session import Session, open_session, with_keypoints
 from refit_mv.solve.gaps import bridged_frames, seen_frames
 from refit_mv.solve.initialise import initialise
-from refit_mv.take.layout import describe, fields, read_params, read_subject, row_block
-from refit_mv.take.store import ResultStore
+from refit_mv.take.fingerprint import as_plain, fingerprint
+from refit_mv.take.fitted_person import FittedPerson
+from refit_mv.take.take import FILE as TAKE_FILE
+from refit_mv.take.take import Take, package_versions, write_take
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class FitRequest:
 
 
 def fit(request: FitRequest, progress: Progress = quiet) -> Delivery:
-    """Fit one person to a session and write everything a studio needs.
+    """Fit the people of a session and write everything a studio needs.
 
     Raises:
         InputError: the session, the calibration or an option cannot be used; the message says which and what to do.
@@ -68,34 +70,58 @@ def fit(request: FitRequest, progress: Progress = quiet) -> Delivery:
     # Before anything is read: a recipe that cannot be obeyed.
     request.recipe.build_optimizer()
     session = open_session(request.session, request.calib, request.units)
-    out = _prepare(request.out_folder)
-    session = _with_detections(session, request, out, progress)
-    loaded = read_observations(session, request.keypoints, request.frames, request.fps)
-    session = replace(session, rig=session.rig.subset(loaded.observations.view_names))
+    session = _with_detections(session, request, _prepare(request.out_folder), progress)
+    recording = read_recording(session, request.keypoints, request.frames, request.fps)
     body = load_body(request.body)
-    check_stature(body, loaded.observations, session.rig)
-    chosen = choose_person(loaded.observations, session.rig)
-    evidence = evidence_on(body, chosen.observations)
-    start = None
-    if request.recipe.optimizer == "image":
-        reader = crop_reader(session, loaded.source_numbers, chosen.observations)
-        start = picture_start(body, reader, request.recipe.image, _device(request.device))
-    store = _open_store(request, session, body, chosen, evidence, start, out / "fit.h5", progress)
-    _solve(request, session, body, chosen, evidence, start, store, progress)
-    return deliver(
-        session=session,
-        source_numbers=loaded.source_numbers,
-        warnings=(*session.warnings, *loaded.warnings, *_about_choice(loaded, chosen)),
+    check_stature(body, recording.observations, recording.rig)
+    tracks = follow(recording.observations, recording.rig)
+    return fit_tracks(request, recording, body, tracks, progress, began)
+
+
+def fit_tracks(
+    request: FitRequest,
+    recording: Recording,
+    body: BodyModel,
+    tracks: Sequence[Track],
+    progress: Progress = quiet,
+    began: float | None = None,
+) -> Delivery:
+    """:func:`fit` once it is known who is who. ``began``: since when to count the seconds (``time.perf_counter``).
+
+    Raises:
+        InputError: no tracks, body and keypoints that do not fit together, or an option that cannot be used.
+    """
+    if not tracks:
+        raise InputError(f"{request.session}: nobody to fit")
+    began = time.perf_counter() if began is None else began
+    job = _Job(recording, body, request.recipe, _device(request.device), _prepare(request.out_folder))
+    people = people_of(recording.observations, tracks, body)
+    count = len(people)
+    fitted = [job.fit(person, request.resume, _of(progress, place, count)) for place, person in enumerate(people)]
+    seconds = time.perf_counter() - began
+    warnings = (*recording.warnings, *about_tracks(recording.observations, tracks))
+    take = Take(
+        folder=job.out,
+        session=replace(recording.session, warnings=warnings),
+        source_numbers=recording.source_numbers,
+        frame_numbers=recording.observations.frame_numbers,
+        fps=recording.observations.fps,
+        keypoint_set=recording.observations.keypoints.name,
         body=body,
-        evidence=evidence,
-        observations=chosen.observations,
-        store=store,
-        recipe=request.recipe,
-        device=_device(request.device),
-        out=out,
-        seconds=time.perf_counter() - began,
-        progress=progress,
+        body_source=request.body if request.body == "open" else str(Path(request.body).expanduser().resolve()),
+        optimizer=request.recipe.optimizer,
+        recipe=as_plain(request.recipe),
+        versions=package_versions(),
+        seconds=seconds,
+        people=tuple(job.judged(*each) for each in zip(people, fitted, strict=True)),
     )
+    write_take(take)
+    return deliver(take, request.recipe.overlay, progress)
+
+
+def _of(progress: Progress, place: int, count: int) -> Progress:
+    """What one of several people tells."""
+    return lambda what, done, total: progress(what, place * total + done, count * total)
 
 
 def _prepare(out: Path) -> Path:
@@ -127,135 +153,104 @@ def _with_detections(session: Session, request: FitRequest, out: Path, progress:
     return with_keypoints(session, folder)
 
 
-def _about_choice(loaded: LoadedObservations, chosen: Chosen) -> tuple[str, ...]:
-    """What a person should know about who was followed."""
-    notes = []
-    crowd = int((loaded.observations.confidence.max(-1) > 0).sum(-1).max())
-    if crowd > 1:
-        notes.append(f"up to {crowd} people are in a picture; the one that the views agree on was fitted")
-    if len(chosen.observations.view_names) > 1:
-        lonely = int((chosen.agreeing_views < 2).sum())
-        if lonely:
-            notes.append(f"in {lonely} of {len(chosen.agreeing_views)} frames no two views agree on a person")
-    return tuple(notes)
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What is done for one person after the other, and what they all share."""
 
+    recording: Recording
+    body: BodyModel
+    recipe: FitRecipe
+    device: str
+    out: Path
 
-def _fingerprint(request: FitRequest, session: Session, body: BodyModel, chosen: Chosen) -> str:
-    """Identifies everything that the result depends on, so that a resumed run cannot mix two fits."""
-    digest = hashlib.sha256()
-    for camera in session.rig:
-        motion = camera.cam_from_world
-        for array in (camera.matrix, camera.distortion, motion.rotation.numpy(), motion.translation.numpy()):
-            digest.update(np.ascontiguousarray(array).tobytes())
-    for array in (chosen.observations.pixels, chosen.observations.confidence, chosen.observations.frame_numbers):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    for tensor in (body.template, body.shape_directions, body.landmark_regressor):
-        digest.update(tensor.numpy().tobytes())
-    digest.update(
-        repr((replace(request.recipe, overlay=True), session.rig.names, body.name, chosen.observations.fps)).encode()
-    )
-    return digest.hexdigest()
+    def fit(self, person: Person, resume: bool, progress: Progress) -> FittedPerson:
+        """A person's results, all of them on disk."""
+        start = self._start(person)
+        fitted = self._meet(person, start, resume, progress)
+        self._solve(person, start, fitted, progress)
+        return fitted
 
+    def _start(self, person: Person) -> Start | None:
+        """Where the person's frames begin, None: where the keypoints say."""
+        if self.recipe.optimizer != "image":
+            return None
+        reader = crop_reader(self.recording.session, self.recording.source_numbers, person.observations)
+        return picture_start(self.body, reader, self.recipe.image, self.device)
 
-def _open_store(
-    request: FitRequest,
-    session: Session,
-    body: BodyModel,
-    chosen: Chosen,
-    evidence: Evidence,
-    start: Start | None,
-    path: Path,
-    progress: Progress,
-) -> ResultStore:
-    """The store of an earlier, interrupted run, or a new one: then the subject is met first."""
-    fingerprint = _fingerprint(request, session, body, chosen)
-    if request.resume and path.exists():
-        return ResultStore.open(path, fingerprint)
-    progress("person", 0, 1)
-    recipe = request.recipe
-    subject = meet(
-        body,
-        session.rig,
-        evidence,
-        recipe.build_optimizer(),
-        recipe.cost,
-        recipe.subject_frames,
-        _device(request.device),
-        start,
-    )
-    progress("person", 1, 1)
-    static = {
-        "shape": subject.shape,
-        "landmark_offset": subject.landmark_offset,
-        "landmark_names": "\n".join(evidence.landmark_names),
-        "joint_names": "\n".join(body.joint_names),
-        "view_names": "\n".join(session.rig.names),
-        "keypoint_set": chosen.observations.keypoints.name,
-        "body": body.name,
-        "optimizer": recipe.optimizer,
-        "recipe": repr(recipe),
-        "fps": chosen.observations.fps,
-    }
-    layout = fields(body.joint_count, len(session.rig), len(evidence.landmark_names))
-    return ResultStore.create(path, len(evidence), layout, describe(static), recipe.chunk_frames, fingerprint)
-
-
-def _solve(
-    request: FitRequest,
-    session: Session,
-    body: BodyModel,
-    chosen: Chosen,
-    evidence: Evidence,
-    start: Start | None,
-    store: ResultStore,
-    progress: Progress,
-) -> None:
-    """Fit chunk after chunk. A chunk depends on nothing but the evidence, the subject and the last frames of the chunk
-    before, all read from the store.
-    """
-    recipe, device = request.recipe, _device(request.device)
-    optimizer = recipe.build_optimizer()
-    subject = read_subject(store)
-    projector = session.rig.stacked()
-    step = 1 / chosen.observations.fps
-    seen = seen_frames(evidence.confidence)
-    bridged = bridged_frames(seen, step, recipe.cost.time.longest_gap)
-    present = seen | bridged
-    for index in store.unfinished():
-        chunk = store.chunk_rows(index)
-        # Frames beyond the chunk are there to be looked at; their own results come with the next chunk.
-        wanted = slice(chunk.start, min(chunk.stop + recipe.lookahead, len(evidence)))
-        problem = evidence.frames(wanted).problem(body, session.rig, recipe.problem_cost, "locked", device=device)
-        problem = subject.lock(problem)
-        if recipe.smooth != "off":
-            before = _preceding(store, chunk.start, present)
-            problem = replace(
-                problem,
-                time_step=step,
-                bridged=bridged[wanted].to(device),
-                preceding=None if before is None else before.to(torch.float64, device),
-            )
-        initial = initialise(problem) if start is None else start(problem, torch.arange(wanted.start, wanted.stop))
-        result = optimizer.solve(problem, subject.dress(initial))[: chunk.stop - chunk.start]
-        part = evidence.frames(chunk)
-        if result.swapped is not None:
-            part = part.with_sides_exchanged(result.swapped.cpu())
-        error = pixel_error(problem.skin.to(torch.float64, "cpu"), projector, result.params.to(torch.float64), part)
-        rows = row_block(
-            result,
-            part.pixels,
-            part.confidence,
-            error,
-            chosen.detection[chunk],
-            chosen.observations.frame_numbers[chunk],
+    def _meet(self, person: Person, start: Start | None, resume: bool, progress: Progress) -> FittedPerson:
+        """The results of an earlier, interrupted run, or room for new ones: then the subject is met first."""
+        # Whether pictures are drawn does not change the numbers.
+        recipe = replace(self.recipe, overlay=True)
+        made_from = fingerprint(self.recording.rig, person.observations, self.body, recipe, recipe.optimizer)
+        if resume and FittedPerson.place(self.out, person.id).exists():
+            return FittedPerson.open(self.out, person.id, made_from)
+        # What an earlier fit left here is no longer a whole.
+        (self.out / TAKE_FILE).unlink(missing_ok=True)
+        progress("person", 0, 1)
+        subject = meet(
+            self.body,
+            self.recording.rig,
+            person.evidence,
+            recipe.build_optimizer(),
+            recipe.cost,
+            recipe.subject_frames,
+            self.device,
+            start,
         )
-        store.write_chunk(index, rows)
-        progress("fit", chunk.stop, store.frame_count)
+        progress("person", 1, 1)
+        return FittedPerson.create(self.out, person, subject, self.body, recipe.chunk_frames, made_from)
+
+    def _solve(self, person: Person, start: Start | None, fitted: FittedPerson, progress: Progress) -> None:
+        """Fit chunk after chunk. A chunk depends on nothing but the evidence, the subject and the last frames of the
+        chunk before, all read from the store.
+        """
+        recipe, rig, evidence, store = self.recipe, self.recording.rig, person.evidence, fitted.store
+        optimizer, subject = recipe.build_optimizer(), fitted.subject
+        step = 1 / person.observations.fps
+        seen = seen_frames(evidence.confidence)
+        bridged = bridged_frames(seen, step, recipe.cost.time.longest_gap)
+        for index in store.unfinished():
+            chunk = store.chunk_rows(index)
+            # Frames beyond the chunk are there to be looked at; their own results come with the next chunk.
+            wanted = slice(chunk.start, min(chunk.stop + recipe.lookahead, len(evidence)))
+            problem = evidence.frames(wanted).problem(self.body, rig, recipe.problem_cost, "locked", device=self.device)
+            problem = subject.lock(problem)
+            if recipe.smooth != "off":
+                before = _preceding(fitted, chunk.start, seen | bridged)
+                problem = replace(
+                    problem,
+                    time_step=step,
+                    bridged=bridged[wanted].to(self.device),
+                    preceding=None if before is None else before.to(torch.float64, self.device),
+                )
+            initial = initialise(problem) if start is None else start(problem, torch.arange(wanted.start, wanted.stop))
+            result = optimizer.solve(problem, subject.dress(initial))[: chunk.stop - chunk.start]
+            part = evidence.frames(chunk)
+            if result.swapped is not None:
+                part = part.with_sides_exchanged(result.swapped.cpu())
+            skin = problem.skin.to(torch.float64, "cpu")
+            error = pixel_error(skin, rig.stacked(), result.params.to(torch.float64), part)
+            fitted.write_chunk(index, result, part, error, person)
+            progress("fit", chunk.stop, len(fitted))
+
+    def judged(self, person: Person, fitted: FittedPerson) -> FittedPerson:
+        """The results, with what the views say of each other."""
+        recipe = self.recipe
+        left_out = left_out_error(
+            self.body,
+            self.recording.rig,
+            person.evidence,
+            fitted.subject,
+            recipe.build_keypoint_optimizer(),
+            recipe.cost,
+            self.device,
+        )
+        return replace(fitted, left_out_px=left_out)
 
 
-def _preceding(store: ResultStore, first: int, present: Bool[Tensor, " frame"]) -> BodyParams | None:
+def _preceding(fitted: FittedPerson, first: int, present: Bool[Tensor, " frame"]) -> BodyParams | None:
     """The two frames before the ``first``, or the one, whose motion goes on in it."""
     count = 0
     while count < min(2, first) and bool(present[first - 1 - count]):
         count += 1
-    return read_params(store, slice(first - count, first)) if count else None
+    return fitted.params(slice(first - count, first)) if count else None

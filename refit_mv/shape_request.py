@@ -21,12 +21,14 @@ from refit_mv.image.posed import PosedReFit, fit_shapes
 from refit_mv.image.shape_fit import ShapeEvidence, ShapeOptions, fit_shape
 from refit_mv.image.weights import load_image_network
 from refit_mv.motion.amass import read_amass
-from refit_mv.people.association import choose_person
-from refit_mv.people.evidence import evidence_on, stature
+from refit_mv.people.evidence import evidence_on
+from refit_mv.people.stature import stature
+from refit_mv.people.tracks import follow
 from refit_mv.session.images import open_images
-from refit_mv.session.observation_reading import LoadedObservations, read_observations
-from refit_mv.session.observations import Observations
+from refit_mv.session.observations import PersonObservations
+from refit_mv.session.recording import Recording, read_recording
 from refit_mv.session.session import Session, open_session
+from refit_mv.status import FrameStatus
 
 # Of longer recordings so many frames, evenly spread: neighbours show the same.
 MOST_FRAMES = 32
@@ -77,16 +79,16 @@ def fit_session_shape(request: ShapeRequest) -> FoundShape:
     """
     session = open_session(request.session, request.calib, request.units)
     view = _view(session, request.view)
-    session = replace(session, rig=session.rig.subset([view]), views=tuple(v for v in session.views if v.name == view))
-    loaded = read_observations(session, request.keypoints)
-    person = choose_person(loaded.observations, session.rig).observations
+    recording = read_recording(session.of_views([view]), request.keypoints)
+    (track,) = follow(recording.observations, recording.rig)
+    person = recording.observations.person(track.detection)
     body = load_body(request.body)
     rows, held = _held(request.pose, body, person)
     if request.weights is None:
-        shape, sigma = _classic(request, body, session.rig[view], person.frames(rows), held)
+        shape, sigma = _classic(request, body, recording.rig[view], person.frames(rows), held)
         method = "keypoints" if request.masks is None else "keypoints and silhouettes"
     else:
-        shape, sigma = _learned(request.weights, body, session, loaded, person, rows, held)
+        shape, sigma = _learned(request.weights, body, recording, person, rows, held)
         method = "image network"
     path = request.out or request.session / "refit" / "shape.json"
     fitted = replace(held, shape=torch.from_numpy(shape).expand(len(held), -1))
@@ -115,7 +117,7 @@ def _view(session: Session, wanted: str | None) -> str:
     return next((view.name for view in session.views if view.keypoints is not None), session.view_names[0])
 
 
-def _held(path: Path, body: BodyModel, person: Observations) -> tuple[Int[np.ndarray, " row"], BodyParams]:
+def _held(path: Path, body: BodyModel, person: PersonObservations) -> tuple[Int[np.ndarray, " row"], BodyParams]:
     """Rows of the observations that the motion has a fitted pose for, evenly spread, and these poses on the mean
     body.
     """
@@ -123,9 +125,9 @@ def _held(path: Path, body: BodyModel, person: Observations) -> tuple[Int[np.nda
     place = {
         int(number): index
         for index, number in enumerate(motion.frame_numbers)
-        if motion.status[index] not in ("absent", "failed")
+        if motion.status[index] not in (FrameStatus.ABSENT, FrameStatus.FAILED)
     }
-    seen = np.any(person.confidence[:, 0, 0] > 0, axis=-1)
+    seen = np.any(person.confidence[:, 0] > 0, axis=-1)
     common = [row for row, number in enumerate(person.frame_numbers.tolist()) if number in place and seen[row]]
     if not common:
         raise InputError(f"{path}: no frame in which the motion has a pose and the view shows a person")
@@ -136,7 +138,7 @@ def _held(path: Path, body: BodyModel, person: Observations) -> tuple[Int[np.nda
 
 
 def _classic(
-    request: ShapeRequest, body: BodyModel, camera: Camera, person: Observations, held: BodyParams
+    request: ShapeRequest, body: BodyModel, camera: Camera, person: PersonObservations, held: BodyParams
 ) -> tuple[Float[np.ndarray, " shape"], Float[np.ndarray, " shape"]]:
     evidence = evidence_on(body, person)
     fit = fit_shape(
@@ -178,19 +180,19 @@ def _masks(
 def _learned(
     weights: Path,
     body: BodyModel,
-    session: Session,
-    loaded: LoadedObservations,
-    person: Observations,
+    recording: Recording,
+    person: PersonObservations,
     rows: Int[np.ndarray, " row"],
     held: BodyParams,
 ) -> tuple[Float[np.ndarray, " shape"], Float[np.ndarray, " shape"]]:
-    reader = crop_reader(session, loaded.source_numbers, person)
+    (view,) = recording.rig.names
+    reader = crop_reader(recording.session, recording.source_numbers, person)
     if reader.sources[0] is None:
-        raise InputError(f"--weights needs the pictures of view '{session.rig.names[0]}', and there are only keypoints")
+        raise InputError(f"--weights needs the pictures of view '{view}', and there are only keypoints")
     network = PosedReFit.of(load_image_network(weights)[0]).eval()
     feedback = feedback_body(body, network.options).to(torch.float32)
     crops = reader.read(rows.tolist(), network.options.crop_size)
-    seen_by = next(iter(session.rig)).cam_from_world
+    seen_by = next(iter(recording.rig)).cam_from_world
     rotations = held.rotations[:, :SMPL_JOINTS].clone()
     rotations[:, 0] = seen_by.rotation @ rotations[:, 0]
     in_camera = BodyParams(seen_by.apply(held.pelvis), rotations, held.shape).to(torch.float32)
@@ -198,6 +200,6 @@ def _learned(
     each = fit_shapes(network, images, cameras, feedback, in_camera).numpy().astype(np.float64)
     shown = crops.weight.numpy() > 0
     if not shown.any():
-        raise InputError(f"view '{session.rig.names[0]}': no picture of a frame that is fitted")
+        raise InputError(f"view '{view}': no picture of a frame that is fitted")
     each = each[shown]
     return each.mean(0), each.std(0)

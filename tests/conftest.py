@@ -26,7 +26,7 @@ from calib import write_rig
 from refit_mv.body.model import BodyModel
 from refit_mv.body.open_body import open_body
 from refit_mv.body.priors import load_pose_prior
-from refit_mv.cli.main import main
+from refit_mv.cli import main
 from refit_mv.errors import InputError
 from refit_mv.workshop.demo import DemoSession, fetch_recording
 from refit_mv.workshop.synthetic.detector_noise import detector_noise

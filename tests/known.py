@@ -54,8 +54,8 @@ def known(
         body,
         session.rig,
         tuple(names[place] for place in present),
-        torch.from_numpy(seen.pixels[:, :, 0][:, :, present]),
-        torch.from_numpy(seen.confidence[:, :, 0][:, :, present]),
+        torch.from_numpy(seen.person(0).pixels[:, :, present]),
+        torch.from_numpy(seen.person(0).confidence[:, :, present]),
     )
     return Known(problem, session.truth, initialise(problem))
 

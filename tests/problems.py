@@ -52,7 +52,7 @@ def problem_of(
     shape_mode: ShapeMode = "free",
     time_step: float | None = None,
 ) -> FitProblem:
-    evidence = evidence_on(body, session.observations)
+    evidence = evidence_on(body, session.observations.person(0))
     return evidence.problem(body, session.rig, options or CostOptions(), shape_mode, time_step)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from refit_mv.body.open_body import OPEN_BODY_FILE
+from refit_mv.take.fitted_person import FittedPerson
 
 # Longer lines are not read.
 LONGEST_LINE = 600
@@ -538,8 +539,9 @@ def resume_with_another_recipe(scene: Scene) -> list[object]:
 
 @mistake("not a readable HDF5 file")
 def resume_from_a_corrupt_store(scene: Scene) -> list[object]:
-    scene.out.mkdir()
-    (scene.out / "fit.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(500))
+    store = FittedPerson.place(scene.out, 0)
+    store.parent.mkdir(parents=True)
+    store.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(500))
     return scene.fit("--resume")
 
 
@@ -547,8 +549,9 @@ def resume_from_a_corrupt_store(scene: Scene) -> list[object]:
 def resume_from_somebody_elses_hdf5(scene: Scene) -> list[object]:
     import h5py
 
-    scene.out.mkdir()
-    with h5py.File(scene.out / "fit.h5", "w") as file:
+    store = FittedPerson.place(scene.out, 0)
+    store.parent.mkdir(parents=True)
+    with h5py.File(store, "w") as file:
         file["x"] = 1
     return scene.fit("--resume")
 

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import av
+import click
 import numpy as np
 import pytest
 
 from refit_mv import __version__
 from refit_mv.body.open_body import OPEN_BODY_FILE
+from refit_mv.cli import main
 from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
-from refit_mv.take.store import ResultStore
+from refit_mv.take.take import open_take
 from refit_mv.workshop.demo import DemoSession
 from refit_mv.workshop.synthetic.session import SyntheticSession
 
@@ -26,6 +28,7 @@ SUMMARY_KEYS = {
     "median_reprojection_px",
     "p95_reprojection_px",
     "per_view",
+    "per_person",
     "status",
     "seconds",
     "optimizer",
@@ -57,7 +60,18 @@ def test_a_fit_writes_what_is_promised_and_nothing_else(
     assert (snapshot(session_folder.parent), snapshot(isolated)) == before
 
     overlays = {f"overlay/cam{number:02d}.mp4" for number in range(1, 5)}
-    assert files_in(out) == {"fit.h5", "person_0.npz", "person_0.json", "report.html", "summary.json"} | overlays
+    assert (
+        files_in(out)
+        == {
+            "people/0/fit.h5",
+            "take.json",
+            "person_0.npz",
+            "person_0.json",
+            "report.html",
+            "summary.json",
+        }
+        | overlays
+    )
     # The last line says where to look.
     last = done.out.rstrip().splitlines()[-1]
     assert last.startswith("look at ")
@@ -87,9 +101,9 @@ def test_a_fit_writes_what_is_promised_and_nothing_else(
         with av.open(str(out / name)) as video:
             assert video.streams.video[0].codec_context.name == "h264"
             assert sum(1 for _ in video.decode(video=0)) == 12
-    store = ResultStore.open(out / "fit.h5")
-    assert store.unfinished() == ()
-    assert store.frame_count == 12
+    take = open_take(out)
+    assert len(take) == 12
+    assert [person.store.unfinished() for person in take.people] == [()]
 
 
 def test_the_answer_is_near_the_truth(
@@ -182,7 +196,7 @@ def test_keypoints_tell_ambiguous_sets_apart(cli: Callable, session_copy: Callab
     assert cli("fit", session, "--out", tmp_path / "none", *QUICK).code == 2
     done = cli("fit", session, "--out", tmp_path / "out", *QUICK, "--keypoints", "body_25b")
     assert done.code == 0
-    assert ResultStore.open(tmp_path / "out" / "fit.h5").read_static("keypoint_set") == "body25b"
+    assert open_take(tmp_path / "out").keypoint_set == "body25b"
 
 
 def test_frame_rate_is_taken_and_kept(cli: Callable, session_copy: Callable, tmp_path: Path) -> None:
@@ -214,26 +228,29 @@ def test_a_made_up_session_can_be_fitted(cli: Callable, tmp_path: Path, isolated
 
 def test_version_and_help(cli: Callable) -> None:
     assert __version__ in cli("--version").out
-    for command in (
-        [],
-        ["fit"],
-        ["calib"],
-        ["calib", "show"],
-        ["calib", "convert"],
-        ["detect"],
-        ["demo"],
-        ["bench"],
-        ["train"],
-    ):
+    groups = {name: command.commands for name, command in main.commands.items() if isinstance(command, click.Group)}
+    inner = ([name, command] for name, commands in groups.items() for command in commands)
+    for command in ([], *([name] for name in main.commands), *inner):
         done = cli(*command, "--help")
         assert done.code == 0
         assert done.out.startswith("Usage: refit-mv")
 
 
+def test_the_program_starts_light_and_with_one_thread_in_openblas() -> None:
+    """OpenBLAS reads its variable when NumPy is imported, so it must stand before; and help waits for nothing heavy."""
+    check = (
+        "import os, sys; os.environ.pop('OPENBLAS_NUM_THREADS', None); import refit_mv.cli;"
+        "print(os.environ['OPENBLAS_NUM_THREADS'], sorted({'numpy', 'torch', 'numba'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, env=environment)
+    assert (done.stdout.strip(), done.stderr) == ("1 []", "")
+
+
 def test_installed_program_runs_as_a_process(session_copy: Callable, isolated: Path, tmp_path: Path) -> None:
     """Once for real: another process, another working directory, exit code and both streams."""
     session = session_copy()
-    command = [sys.executable, "-c", "from refit_mv.cli.main import main; main()", "fit", str(session), *QUICK]
+    command = [sys.executable, "-c", "from refit_mv.cli import main; main()", "fit", str(session), *QUICK]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "out")], capture_output=True, text=True, env=environment, cwd=isolated

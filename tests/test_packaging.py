@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from refit_mv import __version__
+from refit_mv.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 SKIPPED = ("tests", "build", "dist", "demo", "docs", "__pycache__", "*.egg-info", ".*")
@@ -78,6 +80,16 @@ def test_the_version_is_the_same_everywhere(wheel: Path) -> None:
         text = archive.read(metadata).decode()
     assert re.search(rf"^Version: {re.escape(__version__)}$", text, re.MULTILINE)
     assert "Requires-Python: >=3.11" in text
+
+
+def test_the_command_leads_to_the_program(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (entry_points,) = (name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt"))
+        text = archive.read(entry_points).decode()
+    found = re.search(r"^refit-mv = ([\w.]+):(\w+)$", text, re.MULTILINE)
+    assert found is not None
+    module, name = found.groups()
+    assert getattr(import_module(module), name) is main
 
 
 def test_the_installed_program_finds_its_recipes_and_body(wheel: Path, tmp_path: Path) -> None:

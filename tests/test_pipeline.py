@@ -17,9 +17,9 @@ from refit_mv.pipeline import FitRequest, fit
 from refit_mv.recipe import FitRecipe, with_smoothing
 from refit_mv.session.video import write_video
 from refit_mv.solve.terms.motion import MotionOptions
-from refit_mv.status import PRESENCE_CODES, Presence
-from refit_mv.take.layout import read_params, read_status
-from refit_mv.take.store import ResultStore
+from refit_mv.status import PRESENCE_CODES, FrameStatus, Presence
+from refit_mv.take.fitted_person import FittedPerson
+from refit_mv.take.take import open_take
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
 from refit_mv.workshop.synthetic.motions import sampled_motion
 from refit_mv.workshop.synthetic.rigs import ring_rig
@@ -29,6 +29,11 @@ from refit_mv.workshop.synthetic.session_files import write_session
 PLAIN = FitRecipe(overlay=False)
 ALONE = replace(PLAIN, smooth="off")
 TIED = replace(PLAIN, optimizer="gauss-newton")
+
+
+def person_in(out: Path) -> FittedPerson:
+    (person,) = open_take(out).people
+    return person
 
 
 def test_progress_is_told_from_nothing_to_everything(session_copy: Callable, tmp_path: Path) -> None:
@@ -72,7 +77,7 @@ def test_short_gaps_are_bridged_and_long_ones_stay_empty(session_copy: Callable,
         recipe = replace(TIED, cost=replace(TIED.cost, time=MotionOptions(longest_gap=gap)))
         delivery = fit(FitRequest(session, recipe, out=tmp_path / word))
         assert delivery.summary["status"][word] == 2  # type: ignore[index]
-        store = ResultStore.open(delivery.out / "fit.h5")
+        store = person_in(delivery.out).store
         codes = [PRESENCE_CODES[code] for code in store.read("presence")]
         assert codes == [presence if index in (3, 4) else Presence.SEEN for index in range(8)]
         with np.load(delivery.out / "person_0.npz") as motion:
@@ -87,7 +92,7 @@ def test_chunks_do_not_show_in_the_motion(session_copy: Callable, tmp_path: Path
     for recipe, metres in ((replace(TIED, smooth="off"), 1e-6), (TIED, 2e-3)):
         whole = fit(FitRequest(session, replace(recipe, chunk_frames=256), out=tmp_path / "whole"))
         parts = fit(FitRequest(session, replace(recipe, chunk_frames=chunk_frames), out=tmp_path / "parts"))
-        one, other = (read_params(ResultStore.open(delivery.out / "fit.h5")) for delivery in (whole, parts))
+        one, other = (person_in(delivery.out).params() for delivery in (whole, parts))
         assert float((one.pelvis - other.pelvis).abs().max()) < metres
         assert float((one.rotations - other.rotations).abs().max()) < 10 * metres
         assert bool((one.shape == other.shape).all())
@@ -98,7 +103,7 @@ def test_single_frames_results_remain_whatever_the_smoothing(session_copy: Calla
     stores = {}
     for smooth in ("off", "default", "strong"):
         request = FitRequest(session, with_smoothing(TIED, smooth), out=tmp_path / smooth)
-        stores[smooth] = ResultStore.open(fit(request).out / "fit.h5")
+        stores[smooth] = person_in(fit(request).out).store
     alone = stores["off"].read("rotations")
     shaking = {}
     for smooth, store in stores.items():
@@ -111,7 +116,7 @@ def test_the_same_request_gives_the_same_bits(session_copy: Callable, tmp_path: 
     session = session_copy(4, views=3)
     for name in ("one", "two"):
         fit(FitRequest(session, PLAIN, out=tmp_path / name))
-    first, second = (ResultStore.open(tmp_path / name / "fit.h5") for name in ("one", "two"))
+    first, second = (person_in(tmp_path / name).store for name in ("one", "two"))
     assert first.fingerprint == second.fingerprint
     for name in first.fields:
         assert first.read(name).tobytes() == second.read(name).tobytes(), name
@@ -119,7 +124,7 @@ def test_the_same_request_gives_the_same_bits(session_copy: Callable, tmp_path: 
 
 def fingerprint(request: FitRequest) -> str:
     fit(request)
-    return ResultStore.open(request.out_folder / "fit.h5").fingerprint
+    return person_in(request.out_folder).store.fingerprint
 
 
 def test_the_fingerprint_changes_with_everything_that_matters(session_copy: Callable, tmp_path: Path) -> None:
@@ -149,7 +154,7 @@ def test_a_bystander_is_left_alone_and_mentioned(body: BodyModel, tmp_path: Path
     write_session(session, folder, write_rig)
     delivery = fit(FitRequest(folder, PLAIN, out=tmp_path / "out"))
     assert "up to 2 people are in a picture" in delivery.report.read_text()
-    found = posed_joints(body, read_params(ResultStore.open(delivery.out / "fit.h5"))).positions
+    found = posed_joints(body, person_in(delivery.out).params()).positions
     error = (found - posed_joints(body, session.truth).positions).norm(dim=-1).mean()
     # The bystander stands a metre off or more: one frame of him in ten would make 10 cm.
     assert float(error) < 0.03
@@ -192,7 +197,7 @@ def test_videos_without_keypoints_are_detected_once(
     delivery = fit(FitRequest(session, PLAIN, out=out))
     assert finder.calls == 4
     assert delivery.summary["frames"] == 3
-    assert read_status(ResultStore.open(out / "fit.h5")).count("fitted") == 3  # type: ignore[arg-type]
+    assert person_in(out).status.count(FrameStatus.FITTED) == 3
     assert len(list((out / "pose").rglob("*.json"))) >= 12
     fit(FitRequest(session, PLAIN, out=out))
     assert finder.calls == 4
@@ -201,7 +206,7 @@ def test_videos_without_keypoints_are_detected_once(
 
 def test_stored_parameters_are_the_delivered_ones(body: BodyModel, session_copy: Callable, tmp_path: Path) -> None:
     delivery = fit(FitRequest(session_copy(3), PLAIN, out=tmp_path / "out"))
-    joints = posed_joints(body, read_params(ResultStore.open(delivery.out / "fit.h5"))).positions
+    joints = posed_joints(body, person_in(delivery.out).params()).positions
     with np.load(delivery.out / "person_0.npz") as motion:
         # Files hold single precision: micrometres at a few metres.
         torch.testing.assert_close(joints, torch.from_numpy(motion["joints"].astype(np.float64)), atol=1e-5, rtol=0)

@@ -24,6 +24,7 @@ RECIPES = {
         "scipy: {kernels: [3.0, 1.0], evaluations: 8, shared_evaluations: 3}\n"
     ),
 }
+STORE = Path("people/0/fit.h5")
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 120.0
 
@@ -40,7 +41,7 @@ def finished_chunks(path: Path) -> int:
 def kill_after(arguments: list[str], store: Path, chunks: int) -> None:
     """Run the program and kill it, uncatchably, as soon as so many chunks are done."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", "from refit_mv.cli.main import main; main()", *arguments]
+    command = [sys.executable, "-c", "from refit_mv.cli import main; main()", *arguments]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     until = time.monotonic() + PATIENCE_S
     while process.poll() is None and time.monotonic() < until:
@@ -69,20 +70,20 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(
     common = ["fit", str(session), "--recipe", str(recipe)]
     killed, calm = tmp_path / "killed", tmp_path / "calm"
 
-    kill_after([*common, "--out", str(killed)], killed / "fit.h5", chunks=3)
-    done = finished_chunks(killed / "fit.h5")
-    total = ResultStore.open(killed / "fit.h5").chunk_count
+    kill_after([*common, "--out", str(killed)], killed / STORE, chunks=3)
+    done = finished_chunks(killed / STORE)
+    total = ResultStore.open(killed / STORE).chunk_count
     assert 3 <= done < total
     assert not (killed / "person_0.npz").exists()
 
     # Killed a second time on the way: resuming can be resumed.
-    kill_after([*common, "--out", str(killed), "--resume"], killed / "fit.h5", chunks=done + 2)
-    between = finished_chunks(killed / "fit.h5")
+    kill_after([*common, "--out", str(killed), "--resume"], killed / STORE, chunks=done + 2)
+    between = finished_chunks(killed / STORE)
     assert done + 2 <= between < total
 
     assert cli(*common, "--out", killed, "--resume").code == 0
     assert cli(*common, "--out", calm).code == 0
-    assert contents(killed / "fit.h5") == contents(calm / "fit.h5")
+    assert contents(killed / STORE) == contents(calm / STORE)
     with np.load(killed / "person_0.npz") as one, np.load(calm / "person_0.npz") as other:
         assert set(one.files) == set(other.files)
         assert all(one[name].tobytes() == other[name].tobytes() for name in one.files)
@@ -96,14 +97,14 @@ def test_finished_chunks_are_not_fitted_again(
     recipe.write_text("optimizer: gauss-newton\nchunk_frames: 2\noverlay: false\n")
     out = tmp_path / "out"
     assert cli("fit", session, "--recipe", recipe, "--out", out).code == 0
-    before = ResultStore.open(out / "fit.h5").read("cost")
+    before = ResultStore.open(out / STORE).read("cost")
 
     def forbidden(*_: object) -> None:
         raise AssertionError("fitted again")
 
     monkeypatch.setattr(pipeline, "initialise", forbidden)
     assert cli("fit", session, "--recipe", recipe, "--out", out, "--resume").code == 0
-    np.testing.assert_array_equal(ResultStore.open(out / "fit.h5").read("cost"), before)
+    np.testing.assert_array_equal(ResultStore.open(out / STORE).read("cost"), before)
     # Without --resume it does start over, which the planted fault shows.
     with pytest.raises(AssertionError, match="fitted again"):
         cli("fit", session, "--recipe", recipe, "--out", out)

@@ -18,8 +18,9 @@ from refit_mv.image.network import ImageReFit
 from refit_mv.image.options import ImageNetworkOptions
 from refit_mv.image.rasteriser import rasterise
 from refit_mv.image.weights import save_image_network
-from refit_mv.motion.amass import write_amass
-from refit_mv.people.evidence import stature
+from refit_mv.motion.formats import write_motion
+from refit_mv.motion.motion import Motion
+from refit_mv.people.stature import stature
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
 from refit_mv.workshop.synthetic.motions import sampled_motion
 from refit_mv.workshop.synthetic.rigs import random_rig
@@ -49,9 +50,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     session = synthesise(body, "halpe26", motion, rig, detector_noise("clean"), seed=2, shape=shape)
     write_session(session, root / "session", write_rig)
     numbers = session.observations.frame_numbers
-    write_amass(
-        root / "pose.npz", body, session.truth, fps=3.0, frame_numbers=numbers, status=["fitted"] * FRAMES, up=None
-    )
+    status = ["fitted"] * FRAMES
+    motion = Motion.of_fit(body, session.truth, fps=3.0, frame_numbers=numbers, status=status, up=None)
+    write_motion(root / "pose.npz", motion)
     (root / "masks").mkdir()
     pixels, depth = project(rig.stacked(), vertices(body, session.truth))
     for frame in range(FRAMES):

@@ -14,9 +14,10 @@ from zlib import error as zlib_error
 import numpy as np
 import torch
 
+from refit_mv.body.joints import SKELETONS
 from refit_mv.body.landmark_transfer import landmarks_for
 from refit_mv.body.landmarks import LANDMARK_NAMES
-from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel
+from refit_mv.body.model import BodyModel
 from refit_mv.body.open_body import open_body
 from refit_mv.body.safe_unpickle import read_model_pickle
 from refit_mv.errors import InputError
@@ -27,20 +28,7 @@ PLAUSIBLE_HEIGHT = (0.4, 2.6)
 # SMPL-X keeps expressions behind the shape directions: 300 and 100 in the full file, 10 and 10 in the small one.
 SMPLX_SHAPES = {400: 300, 20: 10}
 
-
-def _hand_joints(side: str) -> tuple[str, ...]:
-    return tuple(
-        f"{side}_{finger}{number}" for finger in ("index", "middle", "pinky", "ring", "thumb") for number in (1, 2, 3)
-    )
-
-
-_BODY = SMPL_JOINT_NAMES[:22]
-JOINT_NAMES = {
-    "smpl": SMPL_JOINT_NAMES,
-    "smplh": (*_BODY, *_hand_joints("left"), *_hand_joints("right")),
-    "smplx": (*_BODY, "jaw", "left_eyeball", "right_eyeball", *_hand_joints("left"), *_hand_joints("right")),
-}
-KINDS = {len(names): kind for kind, names in JOINT_NAMES.items()}
+KINDS = {len(skeleton): kind for kind, skeleton in SKELETONS.items()}
 
 
 def load_body(source: str | Path, shape_count: int = 10) -> BodyModel:
@@ -136,7 +124,7 @@ def _check_meaning(path: Path, found: dict[str, np.ndarray], kind: str) -> None:
     faces = found["f"].astype(np.int64)
     if faces.size == 0 or faces.min() < 0 or faces.max() >= len(found["v_template"]):
         raise InputError(f"{path}: 'f' names vertices that do not exist: get the file from its official source")
-    if tuple(_parents(found)) != expected_parents(kind):
+    if tuple(_parents(found)) != SKELETONS[kind].parents:
         raise InputError(
             f"{path}: 'kintree_table' is not the tree of {kind.upper()}: only SMPL, SMPL-H and SMPL-X skeletons "
             "are known"
@@ -161,19 +149,6 @@ def _parents(found: dict[str, np.ndarray]) -> list[int]:
     return [-1, *(int(parent) for parent in found["kintree_table"][0, 1:])]
 
 
-def expected_parents(kind: str) -> tuple[int, ...]:
-    """The tree of SMPL, SMPL-H or SMPL-X, -1 for the root."""
-    body = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
-    if kind == "smpl":
-        return (*body, 20, 21)
-    face = (15, 15, 15) if kind == "smplx" else ()
-    parents = [*body, *face]
-    for wrist in (20, 21):
-        for _ in range(5):
-            parents += [wrist, len(parents), len(parents) + 1]
-    return tuple(parents)
-
-
 def _body_from(arrays: dict[str, np.ndarray], shape_count: int) -> BodyModel:
     def tensor(value: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(value, dtype=np.float64))
@@ -185,7 +160,7 @@ def _body_from(arrays: dict[str, np.ndarray], shape_count: int) -> BodyModel:
     regressor, weights = tensor(arrays["J_regressor"]), tensor(arrays["weights"])
     body = BodyModel(
         name=kind,
-        joint_names=JOINT_NAMES[kind],
+        joint_names=SKELETONS[kind].joint_names,
         parents=tuple(_parents(arrays)),
         template=tensor(arrays["v_template"]),
         shape_directions=tensor(directions[..., :shape_count]),

@@ -14,13 +14,10 @@ from refit_mv.errors import InputError
 
 @dataclass(frozen=True)
 class KeypointSet:
-    """An ordered, named set of keypoints. ``left_right_pairs`` and ``limbs`` (for drawing) index into
-    ``keypoint_names``.
-    """
+    """An ordered, named set of keypoints. ``limbs`` (for drawing) index into ``keypoint_names``."""
 
     name: str
     keypoint_names: tuple[str, ...]
-    left_right_pairs: tuple[tuple[int, int], ...]
     limbs: tuple[tuple[int, int], ...]
 
     def __len__(self) -> int:
@@ -33,14 +30,6 @@ class KeypointSet:
                 f"keypoint set {self.name} has no keypoint '{keypoint_name}': it has {_names(self.keypoint_names)}"
             )
         return self.keypoint_names.index(keypoint_name)
-
-    @property
-    def mirror(self) -> tuple[int, ...]:
-        """For each keypoint the index of its partner on the other side; of a middle point, its own."""
-        order = list(range(len(self)))
-        for left, right in self.left_right_pairs:
-            order[left], order[right] = right, left
-        return tuple(order)
 
 
 def _names(names: tuple[str, ...]) -> str:
@@ -86,38 +75,11 @@ _LIMBS = (
 
 
 def _keypoint_set(name: str, keypoints: tuple[str, ...], extra_limbs: tuple[tuple[str, str], ...] = ()) -> KeypointSet:
-    """Pairs follow from the names; limbs are those of the body whose two ends are in the set."""
+    """Limbs are those of the body whose two ends are in the set."""
     place = {keypoint: index for index, keypoint in enumerate(keypoints)}
-    pairs = [
-        (place[keypoint], place[keypoint.replace("left_", "right_")]) for keypoint in keypoints if "left_" in keypoint
-    ]
-    pairs += [(place[one], place[other]) for one, other in _FACE_MIRROR if one in place]
     limbs = [(place[one], place[other]) for one, other in (*_LIMBS, *extra_limbs) if one in place and other in place]
-    return KeypointSet(name, keypoints, tuple(pairs), tuple(limbs))
+    return KeypointSet(name, keypoints, tuple(limbs))
 
-
-# The 68 face points of iBUG (300-W), mirrored: jaw, brows, nose, eyes, outer and inner lips.
-_FACE_MIRROR_INDICES = (
-    *((index, 16 - index) for index in range(8)),
-    *((17 + index, 26 - index) for index in range(5)),
-    (31, 35),
-    (32, 34),
-    (36, 45),
-    (37, 44),
-    (38, 43),
-    (39, 42),
-    (40, 47),
-    (41, 46),
-    (48, 54),
-    (49, 53),
-    (50, 52),
-    (55, 59),
-    (56, 58),
-    (60, 64),
-    (61, 63),
-    (65, 67),
-)
-_FACE_MIRROR = tuple((f"face_{one}", f"face_{other}") for one, other in _FACE_MIRROR_INDICES)
 
 _COCO17 = (
     "nose",

@@ -13,8 +13,9 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import nnls
 
 from refit_mv.body.joint_centres import joint_centre_rows
+from refit_mv.body.joints import SMPL_JOINT_NAMES, SMPL_PARENTS
 from refit_mv.body.landmarks import JOINT_CENTRES, LANDMARK_NAMES, mixture
-from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS, BodyModel
+from refit_mv.body.model import BodyModel
 from refit_mv.errors import InputError
 
 Point = Float[np.ndarray, "3"]

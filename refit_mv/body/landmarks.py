@@ -102,13 +102,6 @@ def vertex_landmarks(count: int) -> tuple[str, ...]:
     return tuple(f"vertex_{index}_of_{count}" for index in range(count))
 
 
-def mirrored_landmark(name: str) -> str:
-    """The name of the same point on the other side; a middle point is its own."""
-    if "left_" in name:
-        return name.replace("left_", "right_")
-    return name.replace("right_", "left_")
-
-
 def mixture(rows: dict[str, Float[np.ndarray, " entry"]], shares: dict[str, float]) -> Float[np.ndarray, " entry"]:
     """The weighted sum of named rows (of vertex weights, or of coordinates)."""
     return np.sum([share * rows[name] for name, share in shares.items()], axis=0)

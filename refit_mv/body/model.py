@@ -13,36 +13,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from refit_mv.body.joints import SMPL_JOINT_NAMES, Skeleton
 from refit_mv.body.landmarks import vertex_landmarks
 from refit_mv.body.params import BodyParams
-
-SMPL_JOINT_NAMES = (
-    "pelvis",
-    "left_hip",
-    "right_hip",
-    "spine1",
-    "left_knee",
-    "right_knee",
-    "spine2",
-    "left_ankle",
-    "right_ankle",
-    "spine3",
-    "left_foot",
-    "right_foot",
-    "neck",
-    "left_collar",
-    "right_collar",
-    "head",
-    "left_shoulder",
-    "right_shoulder",
-    "left_elbow",
-    "right_elbow",
-    "left_wrist",
-    "right_wrist",
-    "left_hand",
-    "right_hand",
-)
-SMPL_PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +46,11 @@ class BodyModel:
     @property
     def joint_count(self) -> int:
         return len(self.parents)
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """Names and tree of the joints."""
+        return Skeleton(self.joint_names, self.parents)
 
     @property
     def smpl_joints(self) -> list[int]:

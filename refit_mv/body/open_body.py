@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS, BodyModel
+from refit_mv.body.joints import SMPL_JOINT_NAMES, SMPL_PARENTS
+from refit_mv.body.model import BodyModel
 
 OPEN_BODY_FILE = Path(__file__).parent / "assets" / "open_body.npz"
 

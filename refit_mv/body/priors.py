@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel
+from refit_mv.body.joints import SMPL_JOINT_NAMES
+from refit_mv.body.model import BodyModel
 from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import exp, log
 

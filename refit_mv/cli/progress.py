@@ -1,4 +1,4 @@
-"""What commands that take a while show of it."""
+"""What commands print on the way: progress, and how many."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,3 +27,8 @@ def progress_bars() -> Iterator:
 def tell_share(line: str, share: float) -> None:
     """A line of a long run, after the share of it that is over."""
     click.echo(f"{100 * share:5.1f} %  {line}")
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 view``, ``2 views``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

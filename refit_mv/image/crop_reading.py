@@ -14,7 +14,7 @@ from refit_mv.image.crop_camera import CropCamera
 from refit_mv.image.crops import boxes, cut
 from refit_mv.image.keypoint_feedback import KeypointEvidence
 from refit_mv.image.points import KEYPOINT_NAMES
-from refit_mv.session.observations import Observations
+from refit_mv.session.observations import PersonObservations
 from refit_mv.session.session import Session, frame_source
 from refit_mv.session.video import FrameSource
 
@@ -40,13 +40,13 @@ class Crops:
 @dataclass(frozen=True, eq=False)
 class CropReader:
     """``sources`` are the views' pictures (None: there are none) and ``positions`` where in them each frame is (−1:
-    missing). ``observations`` hold one person.
+    missing).
     """
 
     rig: CameraRig
     sources: tuple[FrameSource | None, ...]
     positions: tuple[Sequence[int], ...]
-    observations: Observations
+    observations: PersonObservations
 
     def read(self, rows: Sequence[int], size: int) -> Crops:
         """The crops of these frames.
@@ -100,8 +100,8 @@ class CropReader:
 
     def _undistorted(self, rows: list[int]) -> tuple[Tensor, Tensor]:
         """Keypoints in each view's undistorted picture, one row per crop."""
-        given = torch.from_numpy(self.observations.pixels[rows, :, 0].astype(np.float64))
-        confidence = torch.from_numpy(self.observations.confidence[rows, :, 0].astype(np.float64))
+        given = torch.from_numpy(self.observations.pixels[rows].astype(np.float64))
+        confidence = torch.from_numpy(self.observations.confidence[rows].astype(np.float64))
         direction, valid = camera_bearings(self.rig.stacked(), given)
         slope = direction[..., :2] / direction[..., 2:].clamp_min(1e-6)
         good = valid & (direction[..., 2] > 0) & (slope.norm(dim=-1) < STEEPEST)
@@ -139,7 +139,9 @@ class CropReader:
             first = last
 
 
-def crop_reader(session: Session, source_numbers: Int[np.ndarray, "frame view"], person: Observations) -> CropReader:
+def crop_reader(
+    session: Session, source_numbers: Int[np.ndarray, "frame view"], person: PersonObservations
+) -> CropReader:
     """A reader of one person's crops. ``source_numbers`` tell which of each view's own pictures belongs to a frame (−1:
     none).
 

@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from refit_mv.body.joints import SMPL_JOINT_NAMES
 from refit_mv.body.keypoint_sets import keypoint_set
 from refit_mv.body.landmarks import MARKER_NAMES, vertex_landmarks
-from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel, with_vertices
+from refit_mv.body.model import BodyModel, with_vertices
 from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import LandmarkSkin, landmark_skin, pose_landmarks
 from refit_mv.errors import InputError

@@ -8,60 +8,40 @@ MoSh++ files for SMPL-X). The files need no pickle to be read.
 import json
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 
-from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel, posed_joints, rest_joints, smpl_translation
-from refit_mv.body.params import BodyParams
+from refit_mv.body.joints import BODY_JOINT_NAMES, FINGER_JOINT_NAMES, SKELETONS, SMPLH, SMPLX, Skeleton
+from refit_mv.body.model import BodyModel, rest_joints, smpl_translation
 from refit_mv.errors import InputError
 from refit_mv.files import complete_or_absent
 from refit_mv.geometry import rotations as so3
+from refit_mv.motion.motion import Direction, FrameRecord, Motion, ShapedBody, arranged
+from refit_mv.status import BEST_FIRST, FrameStatus
 
-HAND_JOINT_NAMES = tuple(
-    f"{side}_{finger}{number}"
-    for side in ("left", "right")
-    for finger in ("index", "middle", "pinky", "ring", "thumb")
-    for number in (1, 2, 3)
-)
-# The first 22 joints are common to SMPL, SMPL-H and SMPL-X; SMPL's own two hand joints have no place in the AMASS
-# order.
-COMMON_JOINT_NAMES = SMPL_JOINT_NAMES[:22]
-SMPLH_JOINT_NAMES = (*COMMON_JOINT_NAMES, *HAND_JOINT_NAMES)
-SMPLX_JOINT_NAMES = (*COMMON_JOINT_NAMES, "jaw", "left_eye_smplhf", "right_eye_smplhf", *HAND_JOINT_NAMES)
+# Both spellings are in use: AMASS (SMPL-H) and MoSh++ (SMPL-X).
+RATE_KEYS = ("mocap_frame_rate", "mocap_framerate")
+# MoSh++ names SMPL-X's eyes after its face rig.
+SPELLING = {"left_eyeball": "left_eye_smplhf", "right_eyeball": "right_eye_smplhf"}
+_FROM_SPELLING = {theirs: ours for ours, theirs in SPELLING.items()}
+_BY_WIDTH = {3 * len(skeleton): skeleton for skeleton in SKELETONS.values()}
+_BY_NAMES = {skeleton.joint_names: skeleton for skeleton in SKELETONS.values()}
 BETA_COUNT = 16
 DMPL_COUNT = 8
-# Shapes that differ by less than this are one shape: it moves no vertex of an SMPL body by more than about 0.1
-# micrometre.
-SHAPE_SPREAD = 1e-6
+# Where SMPL's mean shapes have their pelvis at rest, metres: ``trans`` leaves it out, and the file does not hold the
+# body that would tell exactly.
+REST_PELVIS = (0.0, -0.22, 0.03)
+_UNROTATED = torch.zeros(3, dtype=torch.float64)
 
 
-@dataclass(frozen=True, eq=False)
-class AmassMotion:
-    """What :func:`read_amass` finds: parameters for the body it was given, and the file's own account of them.
-
-    ``joints`` are world metres, NaN where nothing was fitted. ``up`` comes from the sidecar, None without one.
-    """
-
-    params: BodyParams
-    fps: float
-    frame_numbers: Int[np.ndarray, " frame"]
-    status: tuple[str, ...]
-    joints: Float[np.ndarray, "frame joint 3"]
-    joint_names: tuple[str, ...]
-    gender: str
-    up: tuple[float, float, float] | None
-
-
-def pose_layout(body: BodyModel) -> tuple[str, ...]:
-    """Joint names in the order in which ``poses`` stores them: SMPL-X's for bodies with a jaw, SMPL-H's for all
+def pose_layout(body: BodyModel) -> Skeleton:
+    """The skeleton in whose order ``poses`` stores a body's joints: SMPL-X's for bodies with a jaw, SMPL-H's for all
     others.
     """
-    return SMPLX_JOINT_NAMES if "jaw" in body.joint_names else SMPLH_JOINT_NAMES
+    return SMPLX if "jaw" in body.joint_names else SMPLH
 
 
 def surface_model_type(body: BodyModel) -> str:
@@ -72,187 +52,110 @@ def surface_model_type(body: BodyModel) -> str:
         return body.name
     if "jaw" in body.joint_names:
         return "smplx"
-    return "smplh" if HAND_JOINT_NAMES[0] in body.joint_names else "smpl"
+    return "smplh" if FINGER_JOINT_NAMES[0] in body.joint_names else "smpl"
 
 
-def nearest_posed(posed: Bool[np.ndarray, " frame"]) -> Int[np.ndarray, " frame"]:
-    """For every frame the closest one that has a pose (itself where it has one, the earlier of two equally close)."""
-    index = np.flatnonzero(posed)
-    frames = np.arange(len(posed))
-    after = index[np.searchsorted(index, frames).clip(max=len(index) - 1)]
-    before = index[(np.searchsorted(index, frames, side="right") - 1).clip(min=0)]
-    return np.where(np.abs(frames - before) <= np.abs(after - frames), before, after)
+def write_amass(path: Path, motion: Motion) -> tuple[Path, Path]:
+    """Write a body's motion to ``path`` (.npz) and its description beside it (.json); both appear whole or not at all.
 
-
-def write_amass(
-    path: Path,
-    body: BodyModel,
-    params: BodyParams,
-    *,
-    fps: float | int,
-    frame_numbers: Int[np.ndarray, " frame"],
-    status: Sequence[str],
-    up: tuple[float, float, float] | None,
-    gender: str = "neutral",
-) -> tuple[Path, Path]:
-    """Write one person's motion to ``path`` (.npz) and its description beside it (.json); both appear whole or not at
-    all.
-
-    Frames whose ``status`` is ``absent`` (and failed ones without finite numbers) hold the pose and translation of the
-    nearest frame that has one, because readers of AMASS files do not expect NaN; their ``joints`` are NaN and their
-    ``status`` says so. ``up`` is the world's up direction, None when unknown.
+    Frames without a pose of their own (``absent`` ones, and failed ones without finite numbers) hold the pose and
+    translation of the nearest frame that has one, because readers of AMASS files do not expect NaN; their ``joints``
+    are NaN and their ``status`` says so.
 
     Returns:
         The paths of the npz file and of its sidecar.
 
     Raises:
-        InputError: no frame has a pose, a fitted frame is not finite, the shape varies over time, the counts of frames
-        differ, or the file cannot be written.
+        InputError: the motion has no body, or one without SMPL's joints; no frame has a pose, or the file cannot be
+        written.
     """
-    count = len(params)
-    if not (len(frame_numbers) == len(status) == count):
-        raise InputError(
-            f"{path.name}: {count} poses, but {len(frame_numbers)} frame numbers and {len(status)} statuses"
-        )
-    if not (np.isfinite(fps) and fps > 0):
-        raise InputError(f"{path.name}: frames per second must be positive, got {fps}")
-    missing = [name for name in COMMON_JOINT_NAMES if name not in body.joint_names]
+    body, shape = motion.known_body.model, motion.known_body.shape
+    missing = [name for name in BODY_JOINT_NAMES if name not in body.joint_names]
     if missing:
         raise InputError(f"{path.name}: AMASS needs SMPL's body joints; body '{body.name}' lacks {', '.join(missing)}")
-
-    params = params.to(torch.float64, "cpu")
-    posed = _posed_frames(path, params, status)
-    held = params[torch.from_numpy(nearest_posed(posed))]
-    spread = float((held.shape - held.shape[:1]).abs().max()) if held.shape.numel() else 0.0
-    if spread > SHAPE_SPREAD:
-        raise InputError(
-            f"{path.name}: AMASS stores one shape per person, but the shape varies over time by up to {spread:.2g};"
-            " fit with the shape locked"
-        )
-    body = body.to(torch.float64)
-    joints = posed_joints(body, held).positions.numpy().copy()
-    joints[~posed] = np.nan
+    held = motion.held()
     betas = np.zeros(max(BETA_COUNT, body.shape_count))
-    betas[: body.shape_count] = held.shape[0].numpy()
-    model_poses = so3.log(held.rotations).numpy()
-    layout = pose_layout(body)
+    betas[: body.shape_count] = shape.numpy()
+    turned = so3.log(held.rotations)
+    stored = arranged(turned, body.joint_names, pose_layout(body).joint_names, _UNROTATED)
     arrays = {
-        "poses": _arranged(model_poses, body.joint_names, layout).reshape(count, -1),
-        "trans": smpl_translation(body, held).numpy(),
+        "poses": stored.flatten(1).numpy(),
+        "trans": smpl_translation(body, held.params).numpy(),
         "betas": betas,
         "num_betas": np.array(len(betas)),
-        "dmpls": np.zeros((count, DMPL_COUNT)),
-        "gender": np.array(gender),
-        "mocap_framerate": np.array(float(fps)),
-        "mocap_frame_rate": np.array(float(fps)),
-        "mocap_time_length": np.array(count / fps),
+        "dmpls": np.zeros((len(motion), DMPL_COUNT)),
+        "gender": np.array(motion.known_body.gender),
+        "mocap_framerate": np.array(float(motion.fps)),
+        "mocap_frame_rate": np.array(float(motion.fps)),
+        "mocap_time_length": np.array(len(motion) / motion.fps),
         "surface_model_type": np.array(surface_model_type(body)),
-        "poses_of_body": model_poses.reshape(count, -1),
-        "joints": joints,
+        "poses_of_body": turned.flatten(1).numpy(),
+        "joints": held.joints,
         "joint_names": np.array(body.joint_names),
-        "frames": np.asarray(frame_numbers, dtype=np.int64),
-        "status": np.array(list(status)),
+        "frames": motion.frame_numbers.astype(np.int64),
+        "status": np.array([str(word) for word in motion.status]),
     }
     sidecar = path.with_suffix(".json")
-    description = _description(path, body, layout, fps, frame_numbers, status, up)
     with complete_or_absent(sidecar) as temporary:
-        text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(_description(path, motion), indent=2, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
     with complete_or_absent(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
     return path, sidecar
 
 
-def read_amass(path: Path, body: BodyModel) -> AmassMotion:
-    """Read a motion written by :func:`write_amass`, or any AMASS npz whose ``betas`` belong to ``body``.
+def read_amass(path: str | Path, body: BodyModel | None = None) -> Motion:
+    """Read a motion written by :func:`write_amass`, or any AMASS npz.
 
-    Joints that the file does not carry stay unrotated. Files without frame numbers and status count from 0 and are all
-    ``fitted``.
+    With a ``body``, whose the file's ``betas`` must be, the motion is that body's, and joints that the file does not
+    carry stay unrotated. Without one it moves the file's own skeleton, and the pelvis is right to within the few
+    centimetres by which the person's rest pelvis differs from ``REST_PELVIS``. Files without frame numbers and status
+    count from 0 and are all fitted; which way is up is known only from a sidecar (AMASS's own files are z up).
 
     Raises:
         InputError: no npz file, a key is missing, arrays that do not fit together, non-finite poses, or pickled
         objects.
     """
+    path = Path(path)
     arrays = _load_arrays(path)
-    absent = [key for key in ("poses", "trans", "betas") if key not in arrays]
-    fps_key = next((key for key in ("mocap_frame_rate", "mocap_framerate") if key in arrays), None)
-    if absent or fps_key is None:
+    rate_key = next((key for key in RATE_KEYS if key in arrays), None)
+    absent = [key for key in ("poses", "trans", *(() if body is None else ("betas",))) if key not in arrays]
+    if absent or rate_key is None:
         raise InputError(f"{path}: not an AMASS motion, lacks {', '.join(absent or ['mocap_framerate'])}")
-    poses, trans, betas = (np.asarray(arrays[key], dtype=np.float64) for key in ("poses", "trans", "betas"))
-    names = {3 * len(layout): layout for layout in (SMPL_JOINT_NAMES, SMPLH_JOINT_NAMES, SMPLX_JOINT_NAMES)}
-    if poses.ndim != 2 or poses.shape[1] not in names or trans.shape != (len(poses), 3) or betas.ndim != 1:
+    poses, trans, betas = (_numbers(path, arrays, key) for key in ("poses", "trans", "betas"))
+    if poses.ndim != 2 or poses.shape[1] not in _BY_WIDTH or trans.shape != (len(poses), 3) or betas.ndim != 1:
         raise InputError(
-            f"{path}: expected poses (frames, 72 | 156 | 165), trans (frames, 3) and betas (count,),"
+            f"{path}: expected poses (frames, {' | '.join(map(str, _BY_WIDTH))}), trans (frames, 3) and betas (count,),"
             f" got {poses.shape}, {trans.shape} and {betas.shape}"
         )
     if not (np.isfinite(poses).all() and np.isfinite(trans).all() and np.isfinite(betas).all()):
         raise InputError(f"{path}: poses, trans and betas must be finite")
-    order = names[poses.shape[1]]
-    stored_names = tuple(str(name) for name in arrays.get("joint_names", np.array([])))
-    full = arrays.get("poses_of_body")
-    if full is not None and stored_names and full.shape == (len(poses), 3 * len(stored_names)):
-        poses, order = np.asarray(full, dtype=np.float64), stored_names
-    turned = _arranged(poses.reshape(len(poses), -1, 3), order, body.joint_names)
-    shape = np.zeros(body.shape_count)
-    shared = min(len(betas), body.shape_count)
-    shape[:shared] = betas[:shared]
-    if np.abs(betas[shared:]).max(initial=0.0) > 0:
-        raise InputError(f"{path}: {len(betas)} shape coefficients, body '{body.name}' has only {body.shape_count}")
-    shapes = torch.from_numpy(shape).expand(len(poses), -1).clone()
-    body = body.to(torch.float64)
-    params = BodyParams(
-        pelvis=torch.from_numpy(trans.copy()) + rest_joints(body, shapes)[:, 0],
-        rotations=so3.exp(torch.from_numpy(turned)),
-        shape=shapes,
+    fps = _numbers(path, arrays, rate_key)
+    if fps.size != 1:
+        raise InputError(f"{path}: {rate_key} must be one number, got {fps.shape}")
+    names = _BY_WIDTH[poses.shape[1]].joint_names
+    # Our own files carry every joint of the fitted body besides, which other skeletons have no place for.
+    own_names = tuple(_FROM_SPELLING.get(str(name), str(name)) for name in arrays.get("joint_names", ()))
+    own_poses = arrays.get("poses_of_body")
+    usable = own_poses is not None and own_poses.shape == (len(poses), 3 * len(own_names))
+    if usable and (own_names in _BY_NAMES or (body is not None and own_names)):
+        poses, names = _numbers(path, arrays, "poses_of_body"), own_names
+    skeleton = _BY_NAMES[names] if body is None else body.skeleton
+    turned = arranged(torch.from_numpy(poses).unflatten(1, (-1, 3)), names, skeleton.joint_names, _UNROTATED)
+    worn = None if body is None else _worn(path, body, betas, str(arrays.get("gender", "neutral")))
+    at_rest = torch.tensor(REST_PELVIS, dtype=torch.float64)
+    if worn is not None:
+        at_rest = rest_joints(worn.model, worn.shape.expand(len(poses), -1).clone())[:, 0]
+    return Motion(
+        path.stem,
+        float(fps.reshape(-1)[0]),
+        torch.from_numpy(trans) + at_rest,
+        so3.exp(turned),
+        skeleton,
+        _sidecar_up(path),
+        worn,
+        _record(path, arrays, len(poses)),
     )
-    joints = arrays.get("joints")
-    frame_numbers = np.asarray(arrays.get("frames", np.arange(len(poses))), dtype=np.int64)
-    status = tuple(str(value) for value in arrays["status"]) if "status" in arrays else ("fitted",) * len(poses)
-    if len(frame_numbers) != len(poses) or len(status) != len(poses):
-        raise InputError(
-            f"{path}: {len(poses)} poses, but {len(frame_numbers)} frame numbers and {len(status)} statuses"
-        )
-    return AmassMotion(
-        params=params,
-        fps=float(arrays[fps_key]),
-        frame_numbers=frame_numbers,
-        status=status,
-        joints=posed_joints(body, params).positions.numpy() if joints is None else np.asarray(joints, dtype=np.float64),
-        joint_names=stored_names or body.joint_names,
-        gender=str(arrays.get("gender", "neutral")),
-        up=_sidecar_up(path),
-    )
-
-
-def _posed_frames(path: Path, params: BodyParams, status: Sequence[str]) -> Bool[np.ndarray, " frame"]:
-    """Frames that have a pose of their own."""
-    finite = (
-        torch.isfinite(params.pelvis).all(-1)
-        & torch.isfinite(params.rotations).flatten(1).all(-1)
-        & torch.isfinite(params.shape).all(-1)
-    ).numpy()
-    states = np.array(list(status), dtype=object)
-    broken = np.flatnonzero(~finite & np.isin(states, ("fitted", "classic", "bridged", "uncertain")))
-    if len(broken):
-        raise InputError(
-            f"{path.name}: frame {broken[0]} is marked '{states[broken[0]]}' but its parameters are not finite"
-        )
-    posed = finite & (states != "absent")
-    if not posed.any():
-        raise InputError(f"{path.name}: no frame has a pose, nothing to export; see the report for why")
-    return posed
-
-
-def _arranged(
-    poses: Float[np.ndarray, "frame source 3"], source: Sequence[str], wanted: Sequence[str]
-) -> Float[np.ndarray, "frame wanted 3"]:
-    """Axis-angle vectors in another joint order; joints that the source lacks stay unrotated."""
-    result = np.zeros((len(poses), len(wanted), 3))
-    place = {name: index for index, name in enumerate(source)}
-    for index, name in enumerate(wanted):
-        if name in place:
-            result[:, index] = poses[:, place[name]]
-    return result
 
 
 def _load_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -266,12 +169,42 @@ def _load_arrays(path: Path) -> dict[str, np.ndarray]:
     except InputError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as problem:
-        raise InputError(
-            f"{path}: not a readable npz without pickled objects ({str(problem).splitlines()[0]})"
-        ) from None
+        reason = (str(problem) or repr(problem)).splitlines()[0]
+        raise InputError(f"{path}: not a readable AMASS npz without pickled objects ({reason})") from None
 
 
-def _sidecar_up(path: Path) -> tuple[float, float, float] | None:
+def _numbers(path: Path, arrays: dict[str, np.ndarray], key: str) -> np.ndarray:
+    try:
+        return np.asarray(arrays.get(key, ()), dtype=np.float64)
+    except (ValueError, TypeError):
+        raise InputError(f"{path}: {key} must hold numbers, got {arrays[key].dtype}") from None
+
+
+def _worn(path: Path, body: BodyModel, betas: Float[np.ndarray, " beta"], gender: str) -> ShapedBody:
+    shared = min(len(betas), body.shape_count)
+    if np.abs(betas[shared:]).max(initial=0.0) > 0:
+        raise InputError(f"{path}: {len(betas)} shape coefficients, body '{body.name}' has only {body.shape_count}")
+    shape = torch.zeros(body.shape_count, dtype=torch.float64)
+    shape[:shared] = torch.from_numpy(betas[:shared])
+    return ShapedBody(body.to(torch.float64), shape, gender)
+
+
+def _record(path: Path, arrays: dict[str, np.ndarray], count: int) -> FrameRecord:
+    numbers = np.asarray(arrays.get("frames", np.arange(count)), dtype=np.int64)
+    words = [str(value) for value in arrays["status"]] if "status" in arrays else [FrameStatus.FITTED] * count
+    if len(numbers) != count or len(words) != count:
+        raise InputError(f"{path}: {count} poses, but {len(numbers)} frame numbers and {len(words)} statuses")
+    unknown = sorted(set(words) - set(FrameStatus))
+    if unknown:
+        raise InputError(f"{path}: status '{unknown[0]}' is none of {', '.join(FrameStatus)}")
+    posed = np.array([word != FrameStatus.ABSENT for word in words], dtype=bool)
+    joints = arrays.get("joints")
+    if joints is not None and joints.ndim == 3 and len(joints) == count:
+        posed &= ~np.isnan(joints).all((1, 2))
+    return FrameRecord(numbers, tuple(map(FrameStatus, words)), posed)
+
+
+def _sidecar_up(path: Path) -> Direction | None:
     try:
         up = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["up"]
         return None if up is None else (float(up[0]), float(up[1]), float(up[2]))
@@ -280,7 +213,7 @@ def _sidecar_up(path: Path) -> tuple[float, float, float] | None:
         return None
 
 
-def up_axis_name(up: tuple[float, float, float] | None) -> str | None:
+def up_axis_name(up: Direction | None) -> str | None:
     """``"x"``, ``"-y"``, … when ``up`` lies within a degree of a world axis, else None."""
     if up is None:
         return None
@@ -291,36 +224,29 @@ def up_axis_name(up: tuple[float, float, float] | None) -> str | None:
     return ("-" if unit[axis] < 0 else "") + "xyz"[axis]
 
 
-def _description(
-    path: Path,
-    body: BodyModel,
-    layout: Sequence[str],
-    fps: float | int,
-    frame_numbers: np.ndarray,
-    status: Sequence[str],
-    up: tuple[float, float, float] | None,
-) -> dict[str, object]:
+def _description(path: Path, motion: Motion) -> dict[str, object]:
     """The sidecar: everything a reader of the npz would otherwise have to guess."""
+    body = motion.known_body.model
     family = body.name.lower().startswith("smpl")
     return {
         "file": path.name,
         "format": "AMASS npz",
         "body": body.name,
         "surface_model_type": surface_model_type(body),
-        "fps": float(fps),
-        "frame_count": len(status),
-        "first_frame": int(frame_numbers[0]),
-        "last_frame": int(frame_numbers[-1]),
-        "status_counts": dict(Counter(status)),
+        "fps": float(motion.fps),
+        "frame_count": len(motion),
+        "first_frame": int(motion.frame_numbers[0]),
+        "last_frame": int(motion.frame_numbers[-1]),
+        "status_counts": dict(Counter(str(word) for word in motion.status)),
         "units": {"length": "metre", "angle": "radian", "time": "second"},
         "world": "the calibration's world frame, right-handed",
-        "up": None if up is None else [float(value) for value in up],
-        "up_axis": up_axis_name(up),
+        "up": None if motion.up is None else [float(value) for value in motion.up],
+        "up_axis": up_axis_name(motion.up),
         "trans": "SMPL translation: world position of the pelvis joint minus its position in the shaped rest pose",
         "poses": "axis-angle of each joint relative to its parent, the root's relative to the world, in "
         "pose_joint_names order;"
         " joints the body lacks are 0",
-        "pose_joint_names": list(layout),
+        "pose_joint_names": [SPELLING.get(name, name) for name in pose_layout(body).joint_names],
         "poses_of_body": "axis-angle of every joint of the fitted body, in the npz's joint_names order",
         "betas": "shape coefficients of the fitted body, zero padded"
         + (
@@ -329,6 +255,6 @@ def _description(
             else f"; they belong to body '{body.name}' alone: use zeros or a shape of your own on an SMPL body"
         ),
         "joints": "world positions of joint_names in metres; NaN where nothing was fitted",
-        "status": "one word a frame: fitted, classic, bridged, uncertain, failed or absent; frames without a "
-        "pose of their own hold the nearest pose",
+        "status": f"one word a frame: {', '.join(BEST_FIRST[:-1])} or {BEST_FIRST[-1]}; frames without a pose of their"
+        " own hold the nearest pose",
     }

@@ -1,8 +1,8 @@
-"""BVH files: hierarchy and channels to joint positions and world rotations, whatever the joints are called.
+"""BVH files: hierarchy and channels, read whatever the joints are called and written under the body's own names.
 
 Format: Biovision hierarchy as described by Meredith & Maddock, "Motion Capture File Formats Explained" (2001). Rotation
     channels are applied in the order the file lists them (``Zrotation Xrotation Yrotation`` is ``Rz @ Rx @ Ry``),
-    angles in degrees.
+    angles in degrees. No file tells its unit of length or its vertical: custom has centimetres and y.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from refit_mv.body.joints import SMPL_JOINT_NAMES, Skeleton
+from refit_mv.body.model import BodyModel, PosedSkeleton
 from refit_mv.errors import InputError
+from refit_mv.files import complete_or_absent
 from refit_mv.geometry.rotations import exp
+from refit_mv.motion.motion import Y_UP, Motion, ShapedBody, upright
+from refit_mv.motion.retarget import retarget
+from refit_mv.motion.standard_skeleton import standard_rest_joints
 
+# What a written file's lengths are multiplied with: centimetres from metres.
+CENTIMETRES = 100.0
+# Closer to straight up or down than this (cosine), the middle angle leaves only the sum of the outer two: 0.2 seconds
+# of arc, which moves nothing by more than a micrometre.
+_LOCKED = 1e-6
 _CHANNELS = ("Xposition", "Yposition", "Zposition", "Xrotation", "Yrotation", "Zrotation")
 
 
@@ -32,14 +43,6 @@ class BvhClip:
     offsets: Float[np.ndarray, "joint 3"]
     channels: tuple[tuple[tuple[str, int], ...], ...]
     values: Float[np.ndarray, "frame channel"]
-
-
-@dataclass(frozen=True, eq=False)
-class BvhPose:
-    """World positions (file units) and rotations of every joint."""
-
-    positions: Float[Tensor, "frame joint 3"]
-    rotations: Float[Tensor, "frame joint 3 3"]
 
 
 class _Tokens:
@@ -186,7 +189,7 @@ def read_bvh_clip(path: str | Path) -> BvhClip:
     )
 
 
-def pose_bvh(clip: BvhClip, rest: bool = False) -> BvhPose:
+def pose_bvh(clip: BvhClip, rest: bool = False) -> PosedSkeleton:
     """Every joint in the world for all frames; with ``rest`` the one pose of the bare offsets (all channels zero)."""
     values = torch.from_numpy(np.zeros_like(clip.values[:1]) if rest else clip.values)
     offsets = torch.from_numpy(clip.offsets)
@@ -214,4 +217,95 @@ def pose_bvh(clip: BvhClip, rest: bool = False) -> BvhPose:
         else:
             positions.append(positions[parent] + (rotations[parent] @ offset[..., None])[..., 0])
             rotations.append(rotations[parent] @ local)
-    return BvhPose(torch.stack(positions, 1), torch.stack(rotations, 1))
+    return PosedSkeleton(torch.stack(positions, 1), torch.stack(rotations, 1))
+
+
+def read_bvh(path: str | Path, body: BodyModel | None = None) -> Motion:
+    """A BVH file as a motion of a ``body`` of mean shape or, without one, of the standard figure, in a y-up world.
+
+    Joints are told by name (Daz / Poser as in the cgspeed conversion of CMU, Mixamo, MotionBuilder, SMPL). The T-pose
+    is the first frame or the bare skeleton, whichever is the better one; a first frame that is a T-pose is dropped.
+    Lengths of any unit are scaled by the person's legs to the body's (the standard figure is 1.70 m tall). Either y or
+    z may be up in the file.
+
+    Raises:
+        InputError: not BVH, broken or truncated, a skeleton of unknown names, no T-pose or A-pose to start from.
+    """
+    path = Path(path)
+    clip = read_bvh_clip(path)
+    worn = None if body is None else ShapedBody(body.to(torch.float64), torch.zeros(body.shape_count).double())
+    if worn is None:
+        rest = dict(zip(SMPL_JOINT_NAMES, standard_rest_joints(), strict=True))
+    else:
+        rest = dict(zip(worn.model.joint_names, worn.rest, strict=True))
+    pelvis, rotations = retarget(path, clip.joint_names, pose_bvh(clip), pose_bvh(clip, rest=True), rest)
+    motion = Motion(clip.name, clip.fps, pelvis, rotations, up=Y_UP)
+    return motion if worn is None else motion.worn_by(worn)
+
+
+def write_bvh(path: Path, motion: Motion) -> tuple[Path]:
+    """Write a body's motion as BVH: in centimetres, y up (in the motion's own world where nothing tells which way up
+    is), the bare skeleton being the T-pose of the shaped body.
+
+    The root has position and rotation channels, every other joint rotation channels. Frame by frame the file is the
+    motion: frames without a pose of their own hold the nearest frame's, which BVH has no word for, and ``Frame Time``
+    holds any rate.
+
+    Raises:
+        InputError: the motion has no body, no frame has a pose, or the file cannot be written.
+    """
+    rest = CENTIMETRES * motion.known_body.rest.numpy()
+    parents = np.array(motion.skeleton.parents)
+    offsets = np.where(parents[:, None] < 0, 0.0, rest - rest[parents])
+    held = upright(motion.held())
+    tree, order = _branch(motion.skeleton, offsets, 0, 0)
+    # Whole turns are taken out of the steps from frame to frame, so that a curve drawn through them does not spin.
+    angles = np.unwrap(_zxy_degrees(held.rotations[:, order].numpy()), period=360.0, axis=0)
+    values = np.concatenate([CENTIMETRES * held.pelvis.numpy(), angles.reshape(len(motion), -1)], axis=1)
+    head = ["HIERARCHY", *tree, "MOTION", f"Frames: {len(motion)}", f"Frame Time: {1 / motion.fps:.12g}"]
+    with complete_or_absent(path) as temporary:
+        temporary.write_text("\n".join([*head, *map(_decimals, values), ""]), encoding="utf-8")
+    return (path,)
+
+
+def _decimals(values: Float[np.ndarray, " value"]) -> str:
+    # Adding zero takes the sign from a negative one.
+    return " ".join(f"{value:.6f}" for value in np.round(values, 6) + 0.0)
+
+
+def _branch(
+    skeleton: Skeleton, offsets: Float[np.ndarray, "joint 3"], joint: int, depth: int
+) -> tuple[list[str], list[int]]:
+    """A joint and all that hangs on it: the hierarchy's lines, and the joints in the order in which these name them."""
+    pad, inner = "\t" * depth, "\t" * (depth + 1)
+    channels = "3 " if depth else "6 Xposition Yposition Zposition "
+    lines = [
+        f"{pad}{'JOINT' if depth else 'ROOT'} {skeleton.joint_names[joint]}",
+        f"{pad}{{",
+        f"{inner}OFFSET {_decimals(offsets[joint])}",
+        f"{inner}CHANNELS {channels}Zrotation Xrotation Yrotation",
+    ]
+    order = [joint]
+    for child in [child for child, parent in enumerate(skeleton.parents) if parent == joint]:
+        below, joints = _branch(skeleton, offsets, child, depth + 1)
+        lines += below
+        order += joints
+    if len(order) == 1:
+        # Something to see: half as long again as the bone that ends here.
+        end = f"{inner}\tOFFSET {_decimals(offsets[joint] / 2)}"
+        lines += [f"{inner}End Site", f"{inner}{{", end, f"{inner}}}"]
+    return [*lines, f"{pad}}}"], order
+
+
+def _zxy_degrees(rotations: Float[np.ndarray, "*batch 3 3"]) -> Float[np.ndarray, "*batch 3"]:
+    """Angles about z, x and y whose rotations, multiplied in this order, are the given ones."""
+    cosine = np.hypot(rotations[..., 0, 1], rotations[..., 1, 1])
+    locked = cosine < _LOCKED
+    z = np.where(
+        locked,
+        np.arctan2(rotations[..., 1, 0], rotations[..., 0, 0]),
+        np.arctan2(-rotations[..., 0, 1], rotations[..., 1, 1]),
+    )
+    x = np.arctan2(rotations[..., 2, 1], cosine)
+    y = np.where(locked, 0.0, np.arctan2(-rotations[..., 2, 0], rotations[..., 2, 2]))
+    return np.rad2deg(np.stack([z, x, y], axis=-1))

@@ -1,4 +1,4 @@
-"""From a BVH file's skeleton to rotations of SMPL's.
+"""From a foreign skeleton, as BVH files bring them, to rotations of SMPL's.
 
 Every joint's world rotation *relative to the file's own T-pose* is carried to SMPL's T-pose. What the file's T-pose
 lacks (arms a few degrees off horizontal, or 45° down in an A-pose) is made up limb by limb with the smallest rotation
@@ -6,6 +6,7 @@ between the bone's direction there and in SMPL's T-pose, so that arms and thighs
 file's point.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS
+from refit_mv.body.joints import SMPL_JOINT_NAMES, SMPL_PARENTS
+from refit_mv.body.model import PosedSkeleton
 from refit_mv.errors import InputError
-from refit_mv.geometry.rotations import align, angle_between, exp, log, nearest_rotation
-from refit_mv.motion.bvh import BvhClip, BvhPose, pose_bvh, read_bvh_clip
+from refit_mv.geometry.rotations import align, angle_between, geodesic, nearest_rotation
 from refit_mv.motion.joint_tables import TABLES, JointTable, missing_joints, plain_name
-from refit_mv.motion.motion import Motion
-from refit_mv.motion.standard_skeleton import standard_leg_length, standard_rest_joints
 
 # Bones whose direction the file's skeleton and SMPL's share, and where SMPL's T-pose has them.
 LIMB_BONES = (
@@ -62,9 +61,9 @@ class _Reference:
     deviation: float
 
 
-def _match(path: Path, clip: BvhClip) -> _Source:
+def _match(path: Path, joint_names: tuple[str, ...]) -> _Source:
     ranked = sorted(
-        ((missing_joints(table, clip.joint_names), table.vocabulary, table) for table in TABLES),
+        ((missing_joints(table, joint_names), table.vocabulary, table) for table in TABLES),
         key=lambda item: len(item[0]),
     )
     missing, vocabulary, table = ranked[0]
@@ -73,12 +72,12 @@ def _match(path: Path, clip: BvhClip) -> _Source:
             f"{path}: the BVH skeleton lacks {', '.join(missing[:6])} in its nearest known vocabulary,"
             f" {vocabulary}; rename its joints to Mixamo's or SMPL's names"
         )
-    return _source(clip, table)
+    return _source(joint_names, table)
 
 
-def _source(clip: BvhClip, table: JointTable) -> _Source:
+def _source(joint_names: tuple[str, ...], table: JointTable) -> _Source:
     place: dict[str, int] = {}
-    for joint, name in enumerate(clip.joint_names):
+    for joint, name in enumerate(joint_names):
         place.setdefault(plain_name(name), joint)
     return _Source(
         index={joint: place[word] for joint, word in table.joints.items() if word in place},
@@ -87,7 +86,7 @@ def _source(clip: BvhClip, table: JointTable) -> _Source:
     )
 
 
-def _reference(source: _Source, pose: BvhPose) -> _Reference:
+def _reference(source: _Source, pose: PosedSkeleton) -> _Reference:
     """Judge the first frame of ``pose`` as a T-pose."""
     at = {joint: pose.positions[0, index] for joint, index in source.index.items()}
     across = at["left_hip"] - at["right_hip"] + at["left_shoulder"] - at["right_shoulder"]
@@ -108,21 +107,21 @@ def _along_chain(rotations: list[Tensor], share: float) -> Tensor:
     """Geodesic interpolation in a chain of world rotations, evenly spaced from 0 (first) to 1 (last)."""
     place = share * (len(rotations) - 1)
     before = min(int(place), len(rotations) - 2)
-    start, end = rotations[before], rotations[before + 1]
-    return start @ exp(log(start.transpose(-1, -2) @ end) * (place - before))
+    return geodesic(rotations[before], rotations[before + 1], rotations[before].new_tensor([place - before]))
 
 
-def _world_rotations(source: _Source, pose: BvhPose, reference: _Reference) -> Float[Tensor, "frame 24 3 3"]:
+def _world_rotations(
+    source: _Source, pose: PosedSkeleton, reference: _Reference, rest: Mapping[str, Float[Tensor, "3"]]
+) -> Float[Tensor, "frame 24 3 3"]:
     """world_from_joint of SMPL's joints (the world still being the file's)."""
 
     def carried(index: int) -> Tensor:
         return pose.rotations[:, index] @ reference.rotations[index].T @ reference.world_from_person
 
     completion = {}
-    for start, end, direction in LIMB_BONES:
+    for start, end, _ in LIMB_BONES:
         bone = reference.positions[source.index[end]] - reference.positions[source.index[start]]
-        person_bone = reference.world_from_person.T @ bone
-        completion[start] = align(person_bone.new_tensor(direction), person_bone)
+        completion[start] = align(rest[end] - rest[start], reference.world_from_person.T @ bone)
     for side in ("left", "right"):
         # A knee that is straight in the file's T-pose is straight in SMPL's, though the line through the joints'
         # centres is not: in the cgspeed skeleton the ankle lies 7° behind it, and with that taken for bending, walkers
@@ -153,10 +152,10 @@ def _world_rotations(source: _Source, pose: BvhPose, reference: _Reference) -> F
     return torch.stack([world[joint] for joint in SMPL_JOINT_NAMES], dim=1)
 
 
-def _leg_length(source: _Source, positions: Float[Tensor, "joint 3"]) -> float:
+def _leg_length(joints: Mapping[str, Float[Tensor, "3"]]) -> float:
     length = 0.0
     for side in ("left", "right"):
-        hip, knee, ankle = (positions[source.index[f"{side}_{part}"]] for part in ("hip", "knee", "ankle"))
+        hip, knee, ankle = (joints[f"{side}_{part}"] for part in ("hip", "knee", "ankle"))
         length += float((hip - knee).norm() + (knee - ankle).norm()) / 2
     return length
 
@@ -166,41 +165,43 @@ def _local(world: Float[Tensor, "frame 24 3 3"]) -> Float[Tensor, "frame 24 3 3"
     return torch.cat([world[:, :1], world[:, parents].transpose(-1, -2) @ world[:, 1:]], dim=1)
 
 
-def read_bvh(path: str | Path) -> Motion:
-    """A BVH file as a :class:`Motion`.
+def retarget(
+    path: Path,
+    joint_names: tuple[str, ...],
+    pose: PosedSkeleton,
+    bare: PosedSkeleton,
+    rest: Mapping[str, Float[Tensor, "3"]],
+) -> tuple[Float[Tensor, "frame 3"], Float[Tensor, "frame 24 3 3"]]:
+    """The pelvis (metres, y up) and SMPL's local rotations of a figure whose joints at ``rest``, in a T-pose, are where
+    ``rest`` says.
 
-    Joints are told by name (Daz / Poser as in the cgspeed conversion of CMU, Mixamo, MotionBuilder, SMPL). The T-pose
-    is the first frame or the bare skeleton, whichever is the better one; a first frame that is a T-pose is dropped.
-    Lengths of any unit are scaled by the person's legs to a stature of 1.70 m. Either y or z may be up in the file.
+    Joints are told by name. The T-pose is the first frame of ``pose`` or the ``bare`` skeleton, whichever is the better
+    one; a first frame that is a T-pose is dropped. Lengths of any unit are scaled by the legs. Either y or z may be up.
 
     Raises:
-        InputError: not BVH, broken or truncated, a skeleton of unknown names, no T-pose or A-pose to start from.
+        InputError: a skeleton of unknown names, no T-pose or A-pose to start from, legs without length.
     """
-    path = Path(path)
-    clip = read_bvh_clip(path)
-    source = _match(path, clip)
-    pose = pose_bvh(clip)
-    first, bare = _reference(source, pose), _reference(source, pose_bvh(clip, rest=True))
-    reference = first if first.deviation < bare.deviation else bare
+    source = _match(path, joint_names)
+    first, bare_pose = _reference(source, pose), _reference(source, bare)
+    reference = first if first.deviation < bare_pose.deviation else bare_pose
     if not reference.deviation < FARTHEST_REFERENCE:
         raise InputError(
             f"{path}: neither the first frame nor the bare skeleton is a T-pose or A-pose (limbs"
             f" {np.rad2deg(reference.deviation):.0f}° off); put a T-pose in frame 1"
         )
-    legs = _leg_length(source, reference.positions)
+    legs = _leg_length({joint: reference.positions[index] for joint, index in source.index.items()})
     if not legs > 0:
         raise InputError(f"{path}: the skeleton's legs have no length, so its unit cannot be told")
-    world = _world_rotations(source, pose, reference)
+    world = _world_rotations(source, pose, reference, rest)
     # The file's vertical becomes y by the smallest turn, so headings stay as they are in a y-up file.
     world_from_file = align(reference.world_from_person[:, 1], legs * reference.positions.new_tensor([0.0, 1.0, 0.0]))
     world = nearest_rotation(world_from_file @ world)
     hips = (pose.positions[:, source.index["left_hip"]] + pose.positions[:, source.index["right_hip"]]) / 2
-    rest = standard_rest_joints()
-    above_hips = rest[0] - (rest[1] + rest[2]) / 2
-    pelvis = hips @ world_from_file.T * (standard_leg_length() / legs) + world[:, 0] @ above_hips
+    above_hips = rest["pelvis"] - (rest["left_hip"] + rest["right_hip"]) / 2
+    pelvis = hips @ world_from_file.T * (_leg_length(rest) / legs) + world[:, 0] @ above_hips
     rotations = _local(world)
     start = _first_moving_frame(rotations) if first.deviation < T_POSE else 0
-    return Motion(clip.name, clip.fps, pelvis[start:], rotations[start:])
+    return pelvis[start:], rotations[start:]
 
 
 def _first_moving_frame(rotations: Float[Tensor, "frame 24 3 3"]) -> int:

@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS, PosedSkeleton, pose_skeleton
+from refit_mv.body.joints import SMPL_JOINT_NAMES, SMPL_PARENTS
+from refit_mv.body.model import PosedSkeleton, pose_skeleton
+from refit_mv.body.sides import other_side
 
 # Height of the ankle joint over the sole (Winter: 0.039 of stature).
 ANKLE_HEIGHT = 0.066
@@ -35,7 +37,7 @@ _LEFT_AND_MIDDLE = {
 
 def _position(name: str) -> tuple[float, float, float]:
     if name.startswith("right_"):
-        x, y, z = _LEFT_AND_MIDDLE["left_" + name.removeprefix("right_")]
+        x, y, z = _LEFT_AND_MIDDLE[other_side(name)]
         return -x, y, z
     return _LEFT_AND_MIDDLE[name]
 
@@ -48,11 +50,6 @@ def standard_rest_joints() -> Float[Tensor, "24 3"]:
 def standard_pelvis_height() -> float:
     """Height of the pelvis joint over the floor when standing in the T-pose, metres."""
     return ANKLE_HEIGHT - _LEFT_AND_MIDDLE["left_ankle"][1]
-
-
-def standard_leg_length() -> float:
-    """Hip to knee to ankle, metres."""
-    return _LEFT_AND_MIDDLE["left_hip"][1] - _LEFT_AND_MIDDLE["left_ankle"][1]
 
 
 def pose_standard_skeleton(pelvis: Float[Tensor, "frame 3"], rotations: Float[Tensor, "frame 24 3 3"]) -> PosedSkeleton:

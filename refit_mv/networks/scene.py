@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from refit_mv.body.landmarks import mirrored_landmark
-from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS
+from refit_mv.body.joints import SMPL_JOINT_NAMES, SMPL_PARENTS
 from refit_mv.body.priors import PosePrior
+from refit_mv.body.sides import mirrored_order
 from refit_mv.body.skin import LandmarkSkin
 from refit_mv.kernels.compiling import compiled_by
 from refit_mv.kernels.linearisation import bone_lengths
@@ -106,10 +106,7 @@ class Scene:
     @cached_property
     def mirror(self) -> Int[Tensor, " landmark"]:
         """For every landmark the index of its counterpart on the other side, its own where there is none."""
-        names = self.skin.landmark_names
-        place = {name: index for index, name in enumerate(names)}
-        order = [place.get(mirrored_landmark(name), index) for index, name in enumerate(names)]
-        return torch.tensor(order, device=self.stream_joint.device)
+        return torch.tensor(mirrored_order(self.skin.landmark_names), device=self.stream_joint.device)
 
     @cached_property
     def stream_mass(self) -> Float[Tensor, "landmark stream"]:

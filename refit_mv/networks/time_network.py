@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from refit_mv.body.model import SMPL_JOINT_NAMES
+from refit_mv.body.joints import SMPL_JOINT_NAMES
 from refit_mv.networks.features import OBSERVATION_FEATURES, STATISTICS
 from refit_mv.networks.frame_network import MOVE_STREAM, STREAMS, NetworkOptions, StreamLinear
 

@@ -3,7 +3,6 @@ appears whole or not at all.
 """
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from refit_mv.errors import InputError
+from refit_mv.files import complete_or_absent
 from refit_mv.networks.frame_network import NetworkOptions, ReFitNetwork
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -26,10 +26,10 @@ SHIPPED_WEIGHTS = WEIGHTS_FOLDER / "keypoints.safetensors"
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write beside the file, then rename."""
-    part = path.with_name(path.name + ".part")
-    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, str(part), metadata=metadata)
-    os.replace(part, path)
+    """All tensors and what is to be known of them, or no file."""
+    whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    with complete_or_absent(path) as temporary:
+        save_file(whole, str(temporary), metadata=metadata)
 
 
 def save_network(path: Path, network: ReFitNetwork, facts: dict[str, object]) -> None:

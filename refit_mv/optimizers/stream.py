@@ -5,7 +5,7 @@ frame runs through its own iterations once, beginning where the motion was headi
 short window whose layers know everything before it and nothing after.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -29,10 +29,12 @@ from refit_mv.networks.unroll import Recurrence, recur
 from refit_mv.networks.weights_file import SHIPPED_WEIGHTS
 from refit_mv.optimizers.refit import ReFit
 from refit_mv.optimizers.refit_over_time import sequence_networks
+from refit_mv.people.evidence import Evidence as Sights
+from refit_mv.people.subject import Subject, meet
 from refit_mv.ranges import require_not_negative, require_positive
 from refit_mv.solve.gaps import seen_frames
 from refit_mv.solve.initialise import initialise
-from refit_mv.solve.problem import CostOptions, FitProblem, build_problem
+from refit_mv.solve.problem import CostOptions, FitProblem
 from refit_mv.solve.result import FitResult, explained_share, judge
 from refit_mv.solve.terms.rays import Rays
 from refit_mv.status import FrameStatus
@@ -45,18 +47,20 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """``memory_frames`` of the past that a new frame is fitted together with. A person's shape is the median of the
-    first ``meeting_frames`` well-seen frames, each fitted with a shape of its own. A person not seen for
-    ``longest_gap`` seconds is absent, and begins anew.
+    """``memory_frames`` of the past that a new frame is fitted together with. A person is met, shape and landmark
+    offsets, once ``meeting_frames`` have seen them well that lie ``meeting_step`` seconds apart, as neighbours show
+    the same; until then every frame is fitted with a shape of its own. A person not seen for ``longest_gap`` seconds is
+    absent, and begins anew.
     """
 
     memory_frames: int = 8
     meeting_frames: int = 24
+    meeting_step: float = 0.05
     longest_gap: float = 0.5
 
     def __post_init__(self) -> None:
         require_positive(self, "memory_frames", "meeting_frames")
-        require_not_negative(self, "longest_gap")
+        require_not_negative(self, "meeting_step", "longest_gap")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,23 +82,34 @@ class _Moment:
     answer: BodyParams
 
 
+@dataclass(frozen=True, eq=False)
+class _Acquaintance:
+    """Somebody who has been met, and what the networks know of their body from then on."""
+
+    subject: Subject
+    scene: Scene
+    embedding: Tensor
+
+
 @dataclass(eq=False)
 class _Person:
-    """What a stream remembers of somebody."""
+    """What a stream remembers of somebody: ``sights`` until they are met, ``moments`` from then on."""
 
+    last_seen: float = float("-inf")
     moments: list[_Moment] = field(default_factory=list)
-    met: list[Tensor] = field(default_factory=list)
-    shape: Tensor | None = None
+    sights: list[Sights] = field(default_factory=list)
+    next_sight: float = float("-inf")
+    met: _Acquaintance | None = None
 
 
 class FitStream:
     """Fits people before one rig as their frames arrive.
 
-    ``shape`` (of all people) may be given where it is known, from ``fit.h5`` of an earlier take for instance. Memory
-    does not grow with time.
+    ``subject``, if there is only one and they are known: ``open_take(folder).people[0].subject`` for instance, of a
+    take with the same body and keypoint set. Memory does not grow with time.
 
     Raises:
-        InputError: the body carries none of the keypoints, or weights of another design.
+        InputError: the body carries none of the keypoints, a subject of other keypoints, or weights of another design.
     """
 
     def __init__(
@@ -103,7 +118,7 @@ class FitStream:
         rig: CameraRig,
         keypoints: KeypointSet,
         *,
-        shape: Float[Tensor, " shape"] | None = None,
+        subject: Subject | None = None,
         options: StreamOptions | None = None,
         cost: CostOptions | None = None,
         weights: Path = SHIPPED_WEIGHTS,
@@ -117,13 +132,16 @@ class FitStream:
         self._names = tuple(keypoints.keypoint_names[place] for place in self._places)
         self._options = options or StreamOptions()
         self._cost = cost or CostOptions()
-        self._shape = shape
+        if subject is not None and len(subject.landmark_offset) != len(self._names):
+            raise InputError(
+                f"the subject was met by {len(subject.landmark_offset)} points, body '{body.name}' and keypoint set "
+                f"'{keypoints.name}' have {len(self._names)} in common; let the stream meet them again"
+            )
+        self._subject = subject
         self._people: dict[Any, _Person] = {}
         self._alone = ReFit(weights=weights)
         self._networks, self._correction = sequence_networks(sequence_weights, weights)
         self._clock = float("-inf")
-        self._scene: Scene | None = None
-        self._embedding: Tensor | None = None
 
     def push(self, time: float, people: Mapping[Key, FrameObservations]) -> dict[Key, FitResult]:
         """The next moment, ``time`` in seconds. Returns everybody's result, one frame each; those remembered but not
@@ -134,24 +152,25 @@ class FitStream:
         """
         if not time > self._clock:
             raise InputError(f"frames of a stream must advance in time: got {time} s after {self._clock} s")
-        self._clock = time
+        # A NumPy number would carry its own precision into the networks.
+        self._clock = time = float(time)
         for name in people:
             self._people.setdefault(name, _Person())
         answers: dict[Key, FitResult] = {}
         for name, person in list(self._people.items()):
             given = people.get(name)
-            if given is None and (not person.moments or time - self._last_seen(person) > self._options.longest_gap):
+            if given is None and self._lost(time, person):
                 del self._people[name]
                 continue
             answers[name] = self._answer(time, person, given)
         return answers
 
-    def _last_seen(self, person: _Person) -> float:
-        return max(
-            (m.time for m in person.moments if bool(seen_frames(m.problem.confidence)[0])), default=float("-inf")
-        )
+    def _lost(self, time: float, person: _Person) -> bool:
+        """Whether somebody was seen too long ago, or in no frame that is remembered: nothing holds them then."""
+        remembered = not person.moments or any(bool(seen_frames(m.problem.confidence)[0]) for m in person.moments)
+        return not remembered or time - person.last_seen > self._options.longest_gap
 
-    def _problem(self, given: FrameObservations | None) -> FitProblem:
+    def _sights(self, given: FrameObservations | None) -> Sights:
         views, points = len(self._rig), len(self._keypoints)
         if given is None:
             pixels = torch.zeros(1, views, len(self._names), 2, dtype=torch.float64)
@@ -169,33 +188,45 @@ class FitStream:
             finite = torch.isfinite(pixels).all(-1) & torch.isfinite(confidence)
             pixels = torch.where(finite[..., None], pixels, 0.0)
             confidence = torch.where(finite, confidence, 0.0)
-        return build_problem(self._body, self._rig, self._names, pixels, confidence, self._cost, shape_mode="locked")
+        return Sights(self._names, pixels, confidence)
 
     def _answer(self, time: float, person: _Person, given: FrameObservations | None) -> FitResult:
-        problem = self._problem(given)
+        sights = self._sights(given)
+        problem = sights.problem(self._body, self._rig, self._cost, "locked")
         seen = bool(seen_frames(problem.confidence)[0])
-        if person.moments and time - self._last_seen(person) > self._options.longest_gap:
+        if self._lost(time, person):
             person.moments = []
-        shape = person.shape if person.shape is not None else self._shape
-        if shape is None:
-            return self._meet(person, problem, seen)
+        if seen:
+            person.last_seen = time
+        if person.met is None and self._subject is not None:
+            person.met = self._acquaintance(self._subject, problem)
+        if person.met is None:
+            alone = self._alone.solve(replace(problem, shape_mode="free"), initialise(problem))
+            if seen and alone.status[0] is FrameStatus.FITTED and time >= person.next_sight:
+                person.sights.append(sights)
+                person.next_sight = time + self._options.meeting_step
+            if len(person.sights) < self._options.meeting_frames:
+                return alone
+            person.met = self._acquaintance(self._meet(person.sights), problem)
+            person.sights = []
+        problem = person.met.subject.lock(problem)
         start = self._heading(time, person) if person.moments else initialise(problem)
-        start = replace(start, shape=shape.to(start.shape).expand(1, -1))
+        start = person.met.subject.dress(start)
         if not person.moments and not seen:
             return self._result(problem, start, torch.eye(3).expand(1, self._body.joint_count, 3, 3))
-        if self._scene is None:
-            self._scene = Scene.of_problem(problem)
-        return self._fit(time, person, problem, start, self._scene, seen)
+        return self._fit(time, person, problem, start, person.met, seen)
 
-    def _meet(self, person: _Person, problem: FitProblem, seen: bool) -> FitResult:
-        """Somebody new: every frame alone with a shape of its own, until enough were seen."""
-        result = self._alone.solve(replace(problem, shape_mode="free"), initialise(problem))
-        if seen and result.status[0] is FrameStatus.FITTED:
-            person.met.append(result.params.shape[0])
-        if len(person.met) >= self._options.meeting_frames:
-            person.shape = torch.stack(person.met).median(0).values
-            person.met = []
-        return result
+    def _meet(self, sights: Sequence[Sights]) -> Subject:
+        """As whole recordings do it: one shape and one set of landmark offsets from all these frames together."""
+        together = Sights(
+            self._names, torch.cat([each.pixels for each in sights]), torch.cat([each.confidence for each in sights])
+        )
+        return meet(self._body, self._rig, together, self._alone, self._cost, len(sights), "cpu")
+
+    def _acquaintance(self, subject: Subject, problem: FitProblem) -> _Acquaintance:
+        scene = Scene.of_problem(subject.lock(problem))
+        with torch.no_grad():
+            return _Acquaintance(subject, scene, self._networks.frame.embed(scene.landmark_facts))
 
     def _heading(self, time: float, person: _Person) -> BodyParams:
         """The last answer, carried on at the pace of the last two."""
@@ -208,14 +239,11 @@ class FitStream:
         return before.answer.blend(last.answer, last.answer.pelvis.new_tensor([1 + share]))
 
     def _fit(
-        self, time: float, person: _Person, problem: FitProblem, start: BodyParams, scene: Scene, seen: bool
+        self, time: float, person: _Person, problem: FitProblem, start: BodyParams, met: _Acquaintance, seen: bool
     ) -> FitResult:
+        scene, embedding = met.scene, met.embedding
         evidence, begin = problem.rays.to(torch.float32), start.to(torch.float32)
         with torch.no_grad():
-            embedding: Tensor = (
-                self._networks.frame.embed(scene.landmark_facts) if self._embedding is None else self._embedding
-            )
-            self._embedding = embedding
             if seen or not person.moments:
                 skipped = WARM_SKIPPED if person.moments else 0
                 state = recur(self._networks.frame, scene, evidence, begin, embedding, skipped).ended()

@@ -13,13 +13,21 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from refit_mv.report.quality import STATUSES, QualityReport
+from refit_mv.report.quality import QualityReport
+from refit_mv.status import BEST_FIRST, FrameStatus
 
 # At most this many points per line: one per two pixels of a wide page.
 MOST_BINS = 480
 WIDTH, HEIGHT = 1000.0, 200.0
 # A strip column shows the worst that happened in it.
-WORST_FIRST = ("failed", "uncertain", "absent", "bridged", "classic", "fitted")
+WORST_FIRST = (
+    FrameStatus.FAILED,
+    FrameStatus.UNCERTAIN,
+    FrameStatus.ABSENT,
+    FrameStatus.BRIDGED,
+    FrameStatus.CLASSIC,
+    FrameStatus.FITTED,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +163,7 @@ def status_strip(report: QualityReport, columns: int = 1000) -> str:
                 f'height="20"><title>{worst[begin]}: frames {numbers}</title></rect>'
             )
             begin = column
-    counts = {state: int((states == state).sum()) for state in STATUSES}
+    counts = {state: int((states == state).sum()) for state in BEST_FIRST}
     said = "Status over time: " + ", ".join(f"{number} frames {state}" for state, number in counts.items())
     keys = "".join(
         f'<span class="key"><i class="s-{state}"></i>{state} {number:,}</span>'

@@ -3,6 +3,7 @@ disagree.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -10,7 +11,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from refit_mv.report.quality import STATUSES, QualityReport
+from refit_mv.report.quality import QualityReport
+from refit_mv.status import BEST_FIRST
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,6 @@ class ViewFigures:
     seen: float
     mm_per_px: float | None
     left_out_px: float | None
-    trust: float | None
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,6 @@ class PointFigures:
     name: str
     error: ErrorFigures
     seen: float
-    trust: float | None
 
 
 @dataclass(frozen=True)
@@ -59,29 +59,44 @@ def figures(values: Float[np.ndarray, " keypoint"]) -> ErrorFigures:
     return ErrorFigures(float(np.median(values)), float(np.percentile(values, 95)), len(values))
 
 
-def overall(report: QualityReport) -> ErrorFigures:
-    """Over all views and landmarks."""
-    return figures(report.pixel_error[report.confident])
+def overall(reports: Sequence[QualityReport]) -> ErrorFigures:
+    """Over all people, views and landmarks."""
+    return figures(np.concatenate([report.pixel_error[report.confident] for report in reports]))
 
 
-def status_counts(report: QualityReport) -> dict[str, int]:
-    counts = Counter(report.status)
-    return {status: counts.get(status, 0) for status in STATUSES}
+def view_errors(reports: Sequence[QualityReport]) -> dict[str, ErrorFigures]:
+    """Of every view, over all people and landmarks."""
+    found = {}
+    for view, name in enumerate(reports[0].view_names):
+        found[name] = figures(np.concatenate([r.pixel_error[:, view][r.confident[:, view]] for r in reports]))
+    return found
+
+
+def left_out(reports: Sequence[QualityReport], view: str) -> float | None:
+    """How far off the other views predict a view's keypoints: the people's median."""
+    found = [finite((report.left_out_px or {}).get(view)) for report in reports]
+    known = [value for value in found if value is not None]
+    return float(np.median(known)) if known else None
+
+
+def status_counts(reports: Sequence[QualityReport]) -> dict[str, int]:
+    """How many frames of all people have each status."""
+    counts = Counter(status for report in reports for status in report.status)
+    return {str(status): counts.get(status, 0) for status in BEST_FIRST}
 
 
 def view_figures(report: QualityReport) -> tuple[ViewFigures, ...]:
     rows = []
-    for index, name in enumerate(report.view_names):
+    for index, (name, error) in enumerate(view_errors([report]).items()):
         chosen = report.confident[:, index]
         with_evidence = np.any(chosen[report.posed], axis=-1)
         rows.append(
             ViewFigures(
                 name=name,
-                error=figures(report.pixel_error[:, index][chosen]),
+                error=error,
                 seen=float(np.mean(with_evidence)) if report.posed.any() else 0.0,
                 mm_per_px=_mm_per_px(report, name),
-                left_out_px=finite((report.left_out_px or {}).get(name)),
-                trust=None if report.trust is None else _mean(report.trust[:, index][chosen]),
+                left_out_px=left_out([report], name),
             )
         )
     return tuple(rows)
@@ -92,9 +107,8 @@ def point_figures(report: QualityReport) -> tuple[PointFigures, ...]:
     for index, name in enumerate(report.landmark_names):
         chosen = report.confident[:, :, index]
         seen = chosen[report.posed]
-        trust = None if report.trust is None else _mean(report.trust[:, :, index][chosen])
         error = figures(report.pixel_error[:, :, index][chosen])
-        rows.append(PointFigures(name, error, float(seen.mean()) if seen.size else 0.0, trust))
+        rows.append(PointFigures(name, error, float(seen.mean()) if seen.size else 0.0))
     return tuple(rows)
 
 
@@ -184,10 +198,6 @@ def _mm_per_px(report: QualityReport, view: str) -> float | None:
     depth = camera.cam_from_world.apply(joints.reshape(-1, 3).to(camera.cam_from_world.rotation.dtype))[:, 2].numpy()
     depth = depth[np.isfinite(depth) & (depth > 0)]
     return float(np.median(depth)) / camera.focal * 1000 if len(depth) else None
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return float(np.nanmean(values)) if np.isfinite(values).any() else None
 
 
 def _nan_median(values: Float[np.ndarray, "*axes last"]) -> Float[np.ndarray, "*axes"]:

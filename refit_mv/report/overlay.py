@@ -17,6 +17,7 @@ from refit_mv.errors import InputError
 from refit_mv.geometry.camera import Camera
 from refit_mv.report.painter import Projector, Region, Surface, paint, paint_keypoints
 from refit_mv.session.video import FrameSource, write_video
+from refit_mv.status import FrameStatus
 
 CHUNK_FRAMES = 32
 # Up to this many unwanted pictures are read past; over more it is quicker to seek.
@@ -25,15 +26,15 @@ BACKGROUND = (24, 26, 30)
 # Blue, orange, green, purple: told apart by colour-blind people too (Okabe & Ito).
 BODY_COLOURS = ((86, 180, 233), (230, 159, 0), (0, 178, 130), (204, 121, 167))
 STATUS_COLOURS = {
-    "fitted": (90, 200, 120),
-    "classic": (90, 190, 180),
-    "bridged": (130, 160, 235),
-    "uncertain": (240, 185, 60),
-    "failed": (235, 90, 80),
-    "absent": (150, 150, 150),
+    FrameStatus.FITTED: (90, 200, 120),
+    FrameStatus.CLASSIC: (90, 190, 180),
+    FrameStatus.BRIDGED: (130, 160, 235),
+    FrameStatus.UNCERTAIN: (240, 185, 60),
+    FrameStatus.FAILED: (235, 90, 80),
+    FrameStatus.ABSENT: (150, 150, 150),
 }
 # Statuses whose body is drawn. A failed fit is drawn too: seeing how it failed is what the overlay is for.
-DRAWN = ("fitted", "classic", "bridged", "uncertain", "failed")
+DRAWN = frozenset(FrameStatus) - {FrameStatus.ABSENT}
 SNAPSHOT_SIDE = 320
 
 
@@ -242,7 +243,7 @@ def _caption(
     )
     x = pad + text_width + 2 * pad
     for word in status:
-        colour = STATUS_COLOURS.get(word, (240, 240, 240))
+        colour = STATUS_COLOURS[FrameStatus(word)]
         cv2.circle(picture, (x, base - text_height // 2), max(2, text_height // 3), colour, -1, cv2.LINE_AA)
         cv2.putText(
             picture, word, (x + pad, base), cv2.FONT_HERSHEY_SIMPLEX, 0.9 * scale, colour, thickness, cv2.LINE_AA

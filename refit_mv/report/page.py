@@ -4,6 +4,7 @@ import base64
 import html
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +30,6 @@ DEFINITIONS = (
                  "noisy detector, which the ordinary error cannot."),
     ("Seen", "Share of frames with a person in which there is a confident keypoint (tables of points: share of "
              "all frames and views)."),
-    ("Trust", "The weight between 0 and 1 that the optimizer left to the keypoints after it had seen how well "
-              "they agree with everything else."),
     ("Uncertainty (sigma)", "One standard deviation of a joint's position, from how much the evidence pins it "
                             "down. It knows nothing of a wrong calibration."),
     ("fitted · bridged · uncertain · failed · absent", "Fitted: the body explains the evidence. Bridged: no view "
@@ -43,24 +42,21 @@ DEFINITIONS = (
 )  # fmt: skip
 
 
-def page(report: QualityReport, pictures: Mapping[str, bytes]) -> str:
-    """The whole page. Every name that a user can choose is escaped."""
-    judgement = verdict(report)
-    title = html.escape(report.title)
+def page(reports: Sequence[QualityReport], pictures: Mapping[str, bytes]) -> str:
+    """The whole page, one person after the other. Every name that a user can choose is escaped."""
+    first = reports[0]
+    title = html.escape(first.title)
     assets = files("refit_mv.report") / "assets"
-    time_markup, data = _timeline(report)
-    disagreeing = disagreeing_views(report)
-    flagged = np.array([name in disagreeing for name in report.view_names])
+    timelines = [_timeline(report, _prefix(report, reports)) for report in reports]
+    data = {**timelines[0][1], "charts": [chart for _, each in timelines for chart in each["charts"]]}
     sections = [
-        _head(report),
-        _verdict(judgement),
-        _tiles(report),
-        _section("frames", "Frames to look at", _frames(report, frames_to_check(report), pictures)),
-        _section("time", "Over time", time_markup),
-        _section("views", "Views", _views(report, flagged, pictures)),
-        _section("points", "Keypoints and joints", _points(report)),
-        _section("notes", "Warnings and notes", _notes(report)),
-        _section("method", "Method and versions", _method(report)),
+        _head(first),
+        *(
+            _person(report, _prefix(report, reports), markup, pictures)
+            for report, (markup, _) in zip(reports, timelines, strict=True)
+        ),
+        _section("notes", "Warnings and notes", _notes(first)),
+        _section("method", "Method and versions", _method(first, len(reports))),
         _section("definitions", "What the numbers mean", _definitions()),
     ]
     return (
@@ -75,6 +71,27 @@ def page(report: QualityReport, pictures: Mapping[str, bytes]) -> str:
         f'<script type="application/json" id="data">{charts.script_json(data)}</script>'
         f"<script>{(assets / 'page.js').read_text(encoding='utf-8')}</script></body></html>\n"
     )
+
+
+def _prefix(report: QualityReport, reports: Sequence[QualityReport]) -> str:
+    """What sets this person's part of the page off from the others', if there are any."""
+    return f"person{report.person}-" if len(reports) > 1 else ""
+
+
+def _person(report: QualityReport, prefix: str, timeline: str, pictures: Mapping[str, bytes]) -> str:
+    """All about one person."""
+    disagreeing = disagreeing_views(report)
+    flagged = np.array([name in disagreeing for name in report.view_names])
+    sections = [
+        f"<h2>Person {report.person}</h2>" if prefix else "",
+        _verdict(verdict(report)),
+        _tiles(report),
+        _section(f"{prefix}frames", "Frames to look at", _frames(report, frames_to_check(report), pictures)),
+        _section(f"{prefix}time", "Over time", timeline),
+        _section(f"{prefix}views", "Views", _views(report, flagged, pictures)),
+        _section(f"{prefix}points", "Keypoints and joints", _points(report)),
+    ]
+    return "".join(sections)
 
 
 def _section(identifier: str, title: str, content: str) -> str:
@@ -110,8 +127,8 @@ def _verdict(judgement: Verdict) -> str:
 
 
 def _tiles(report: QualityReport) -> str:
-    error, millimetres = measures.overall(report), measures.median_mm(report)
-    counts = measures.status_counts(report)
+    error, millimetres = measures.overall([report]), measures.median_mm(report)
+    counts = measures.status_counts([report])
     present = len(report) - counts["absent"] - counts["bridged"]
     sigma = measures.frame_sigma(report)
     tiles = [
@@ -157,7 +174,7 @@ def _frames(report: QualityReport, items: Sequence[FrameToCheck], pictures: Mapp
     return f'<ul class="cards">{"".join(cards)}</ul>' if cards else ""
 
 
-def _timeline(report: QualityReport) -> tuple[str, dict[str, object]]:
+def _timeline(report: QualityReport, prefix: str) -> tuple[str, dict[str, Any]]:
     edges = measures.bin_edges(len(report), charts.MOST_BINS)
     numbers = report.frame_numbers
     starts = [int(value) for value in numbers[edges[:-1]]]
@@ -173,7 +190,7 @@ def _timeline(report: QualityReport) -> tuple[str, dict[str, object]]:
     plots = []
     for view, name in enumerate(report.view_names):
         line = charts.Line("median", medians[view], BLUE, highs[view], "up to p95")
-        markup, data = charts.line_chart(f"view{view}", name, "px", [line], edges, numbers, top)
+        markup, data = charts.line_chart(f"{prefix}view{view}", name, "px", [line], edges, numbers, top)
         plots.append(markup)
         chart_list.append(data)
     wide = []
@@ -189,7 +206,7 @@ def _timeline(report: QualityReport) -> tuple[str, dict[str, object]]:
         line = charts.Line(
             "value" if fine else "median", middle, colour, None if fine else high, "" if fine else "up to maximum"
         )
-        markup, data = charts.line_chart(identifier, title, unit, [line], edges, numbers)
+        markup, data = charts.line_chart(prefix + identifier, title, unit, [line], edges, numbers)
         wide.append(markup)
         chart_list.append(data)
     markup = (
@@ -208,11 +225,9 @@ def _views(report: QualityReport, flagged: np.ndarray, pictures: Mapping[str, by
     rows = measures.view_figures(report)
     with_mm = any(row.mm_per_px is not None for row in rows)
     with_left_out = any(row.left_out_px is not None for row in rows)
-    with_trust = any(row.trust is not None for row in rows)
     widest = max((row.error.p95_px or 0.0 for row in rows), default=0.0)
-    head = ["View", "Median px", "p95 px", *(["Median mm"] if with_mm else []),
-    *(["Left out px"] if with_left_out else []),
-            "Keypoints", "Seen", *(["Trust"] if with_trust else [])]  # fmt: skip
+    head = ["View", "Median px", "p95 px"]
+    head += [*(["Median mm"] if with_mm else []), *(["Left out px"] if with_left_out else []), "Keypoints", "Seen"]
     body = []
     for row, bad in zip(rows, flagged, strict=True):
         error = row.error
@@ -221,7 +236,6 @@ def _views(report: QualityReport, flagged: np.ndarray, pictures: Mapping[str, by
         cells += [_cell(millimetres, ".0f")] if with_mm else []
         cells += [_cell(row.left_out_px, ".1f", warn=bool(bad))] if with_left_out else []
         cells += [_cell(error.count, ",d"), _cell(100 * row.seen, ".0f", " %")]
-        cells += [_cell(row.trust, ".2f")] if with_trust else []
         body.append(f'<tr><th scope="row">{html.escape(row.name)}</th>{"".join(cells)}</tr>')
     table = _table(head, body, "Reprojection error per view")
     rig = pictures.get("rig")
@@ -235,15 +249,13 @@ def _views(report: QualityReport, flagged: np.ndarray, pictures: Mapping[str, by
 
 def _points(report: QualityReport) -> str:
     points = measures.point_figures(report)
-    with_trust = any(row.trust is not None for row in points)
     widest = max((row.error.p95_px or 0.0 for row in points), default=0.0)
     body = [
         f'<tr><th scope="row">{html.escape(row.name.replace("_", " "))}</th>{_cell(row.error.median_px, ".1f")}'
-        f"{_bar(row.error.median_px, row.error.p95_px, widest)}{_cell(100 * row.seen, '.0f', ' %')}"
-        f"{_cell(row.trust, '.2f') if with_trust else ''}</tr>"
+        f"{_bar(row.error.median_px, row.error.p95_px, widest)}{_cell(100 * row.seen, '.0f', ' %')}</tr>"
         for row in points
     ]
-    head = ["Keypoint", "Median px", "p95 px", "Seen", *(["Trust"] if with_trust else [])]
+    head = ["Keypoint", "Median px", "p95 px", "Seen"]
     tables = _table(head, body, "Reprojection error per keypoint")
     joints = measures.joint_figures(report)
     if joints:
@@ -259,15 +271,14 @@ def _points(report: QualityReport) -> str:
 
 def _notes(report: QualityReport) -> str:
     warned = "".join(f'<li class="warning">{html.escape(text)}</li>' for text in report.warnings)
-    noted = "".join(f"<li>{html.escape(text)}</li>" for text in report.notes)
-    return f'<ul class="plain">{warned}{noted}</ul>' if warned or noted else ""
+    return f'<ul class="plain">{warned}</ul>' if warned else ""
 
 
-def _method(report: QualityReport) -> str:
+def _method(report: QualityReport, people: int) -> str:
     rows = [
         ("Optimizer", report.optimizer),
         ("Body", report.body),
-        ("People", str(report.people)),
+        ("People", str(people)),
         *report.versions.items(),
     ]
     cells = "".join(

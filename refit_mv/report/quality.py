@@ -6,23 +6,26 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from refit_mv.body.limbs import LIMBS
+from refit_mv.body.model import posed_joints
+from refit_mv.body.sides import LIMBS
 from refit_mv.geometry.camera import CameraRig
+from refit_mv.people.stature import stature
 from refit_mv.session.observations import CONFIDENT
-
-STATUSES = ("fitted", "classic", "bridged", "uncertain", "failed", "absent")
+from refit_mv.status import BEST_FIRST, FrameStatus
+from refit_mv.take.fitted_person import FittedPerson
+from refit_mv.take.take import Take
 
 
 @dataclass(frozen=True, eq=False)
 class QualityReport:
-    """One fitted person as numbers.
+    """One fitted person as numbers. ``person`` is their id.
 
     ``pixel_error`` is the distance between a detected keypoint and the projected landmark, NaN where there is no
     evidence or no fit; ``confidence`` the detector's. ``joints_m`` are world positions in metres (NaN rows where
-    absent), ``joint_sigma_m`` the 1-sigma uncertainty of each joint. ``trust`` is the weight in [0, 1] that the
-    optimizer left to each keypoint. ``left_out_px`` maps a view to the median pixel error of what the *other* cameras
-    predict for it. ``swapped`` tells which views had arms or legs (``body.limbs.LIMBS``) on the wrong sides before the
-    fit exchanged them. ``up`` is the world's up direction. Optional parts that are None are left out of the page.
+    absent), ``joint_sigma_m`` the 1-sigma uncertainty of each joint. ``left_out_px`` maps a view to the median pixel
+    error of what the *other* cameras predict for it. ``swapped`` tells which views had arms or legs
+    (``body.sides.LIMBS``) on the wrong sides before the fit exchanged them. ``up`` is the world's up direction.
+    Optional parts that are None are left out of the page.
 
     Raises:
         ValueError: arrays that do not fit together.
@@ -41,17 +44,15 @@ class QualityReport:
     body: str
     versions: Mapping[str, str]
     seconds: float | int
+    person: int = 0
     joint_names: tuple[str, ...] = ()
     joints_m: Float[np.ndarray, "frame joint 3"] | None = None
     joint_sigma_m: Float[np.ndarray, "frame joint"] | None = None
-    trust: Float[np.ndarray, "frame view landmark"] | None = None
     left_out_px: Mapping[str, float] | None = None
     person_height_m: float | int | None = None
     up: tuple[float, float, float] | None = None
-    people: int = 1
     swapped: Bool[np.ndarray, "frame view limb"] | None = None
     warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
     _confident: Bool[np.ndarray, "frame view landmark"] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -59,7 +60,6 @@ class QualityReport:
         expected = {
             "pixel_error": (self.pixel_error, (frames, views, landmarks)),
             "confidence": (self.confidence, (frames, views, landmarks)),
-            "trust": (self.trust, (frames, views, landmarks)),
             "joints_m": (self.joints_m, (frames, len(self.joint_names), 3)),
             "swapped": (self.swapped, (frames, views, len(LIMBS))),
             "joint_sigma_m": (self.joint_sigma_m, (frames, len(self.joint_names))),
@@ -69,18 +69,51 @@ class QualityReport:
                 raise ValueError(f"quality report: {name} has shape {array.shape}, expected {shape}")
         if len(self.status) != frames:
             raise ValueError(f"quality report: {len(self.status)} statuses for {frames} frames")
-        unknown = sorted(set(self.status) - set(STATUSES))
+        unknown = sorted(set(self.status) - set(BEST_FIRST))
         if unknown:
-            raise ValueError(f"quality report: unknown status {unknown}, expected one of {STATUSES}")
+            raise ValueError(f"quality report: unknown status {unknown}, expected one of {', '.join(BEST_FIRST)}")
         missing = [name for name in self.view_names if name not in self.rig.names]
         if missing or not frames or not views:
             raise ValueError(
                 f"quality report: needs frames and views of the rig; {frames} frames, views without camera: {missing}"
             )
-        present = np.array([status != "absent" for status in self.status])
         with np.errstate(invalid="ignore"):
-            confident = np.isfinite(self.pixel_error) & (self.confidence > CONFIDENT) & present[:, None, None]
+            confident = np.isfinite(self.pixel_error) & (self.confidence > CONFIDENT) & self.posed[:, None, None]
         object.__setattr__(self, "_confident", confident)
+
+    @staticmethod
+    def of(take: Take, person: FittedPerson) -> "QualityReport":
+        """What a take says of one of its people."""
+        params, status, store = person.params(), person.status, person.store
+        absent = np.array([word is FrameStatus.ABSENT for word in status])
+        joints = posed_joints(take.body, params).positions.numpy()
+        covariance = store.read("joint_covariance")
+        sigma = np.sqrt(np.maximum(np.trace(covariance, axis1=-2, axis2=-1) / 3, 0))
+        joints[absent], sigma[absent] = np.nan, np.nan
+        return QualityReport(
+            title=take.title,
+            frame_numbers=take.frame_numbers,
+            fps=take.fps,
+            view_names=take.rig.names,
+            status=status,
+            landmark_names=person.landmark_names,
+            pixel_error=store.read("pixel_error").astype(np.float64),
+            confidence=store.read("confidence").astype(np.float64),
+            rig=take.rig,
+            optimizer=take.optimizer,
+            body=take.body.name,
+            versions=take.versions,
+            seconds=take.seconds,
+            person=person.id,
+            joint_names=take.body.joint_names,
+            joints_m=joints,
+            joint_sigma_m=sigma.astype(np.float64),
+            left_out_px=person.left_out_px,
+            swapped=store.read("swapped").astype(bool),
+            person_height_m=stature(take.body, params),
+            up=take.session.up,
+            warnings=take.warnings,
+        )
 
     def __len__(self) -> int:
         return len(self.frame_numbers)
@@ -95,4 +128,4 @@ class QualityReport:
     @property
     def posed(self) -> Bool[np.ndarray, " frame"]:
         """Frames with a body."""
-        return np.array([status != "absent" for status in self.status])
+        return np.array([status != FrameStatus.ABSENT for status in self.status])

@@ -1,7 +1,7 @@
 """The quality report of a fit: a summary for machines and one HTML page for people."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from refit_mv.files import complete_or_absent
@@ -12,42 +12,55 @@ from refit_mv.report.quality import QualityReport
 __all__ = ["QualityReport", "summary", "write_report", "write_summary"]
 
 
-def summary(report: QualityReport) -> dict[str, object]:
+def summary(reports: Sequence[QualityReport]) -> dict[str, object]:
     """The figures that scripts ask for, ready for strict JSON: what cannot be computed is None.
 
-    ``per_view`` maps a view to ``median_px``, ``p95_px``, ``keypoints`` (how many confident ones) and ``left_out_px``;
-    ``status`` counts frames.
+    All are over all people; ``status`` counts their frames. ``per_view`` maps a view to ``median_px``, ``p95_px``,
+    ``keypoints`` (how many confident ones) and ``left_out_px`` (the people's median); ``per_person`` has one entry
+    each.
     """
-    error = measures.overall(report)
+    first, error = reports[0], measures.overall(reports)
     return {
-        "frames": len(report),
-        "views": len(report.view_names),
-        "people": int(report.people),
+        "frames": len(first),
+        "views": len(first.view_names),
+        "people": len(reports),
         "median_reprojection_px": error.median_px,
         "p95_reprojection_px": error.p95_px,
         "per_view": {
-            row.name: {
-                "median_px": row.error.median_px,
-                "p95_px": row.error.p95_px,
-                "keypoints": row.error.count,
-                "left_out_px": row.left_out_px,
+            name: {
+                "median_px": error.median_px,
+                "p95_px": error.p95_px,
+                "keypoints": error.count,
+                "left_out_px": measures.left_out(reports, name),
             }
-            for row in measures.view_figures(report)
+            for name, error in measures.view_errors(reports).items()
         },
-        "status": measures.status_counts(report),
-        "seconds": measures.finite(report.seconds),
-        "optimizer": report.optimizer,
-        "versions": dict(report.versions),
+        "per_person": [_person(report) for report in reports],
+        "status": measures.status_counts(reports),
+        "seconds": measures.finite(first.seconds),
+        "optimizer": first.optimizer,
+        "versions": dict(first.versions),
     }
 
 
-def write_summary(path: Path, report: QualityReport) -> None:
+def _person(report: QualityReport) -> dict[str, object]:
+    error = measures.overall([report])
+    return {
+        "id": report.person,
+        "median_reprojection_px": error.median_px,
+        "p95_reprojection_px": error.p95_px,
+        "height_m": measures.finite(report.person_height_m),
+        "status": measures.status_counts([report]),
+    }
+
+
+def write_summary(path: Path, reports: Sequence[QualityReport]) -> None:
     """Write :func:`summary` as JSON (RFC 8259: no NaN), whole or not at all."""
-    _write_whole(path, json.dumps(summary(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    _write_whole(path, json.dumps(summary(reports), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_report(path: Path, report: QualityReport, pictures: Mapping[str, bytes] | None = None) -> None:
-    """Write the report as one HTML file that needs nothing else: no network, no other file.
+def write_report(path: Path, reports: Sequence[QualityReport], pictures: Mapping[str, bytes] | None = None) -> None:
+    """Write the report on all people of a take as one HTML file that needs nothing else: no network, no other file.
 
     ``pictures`` are PNG or JPEG bytes: ``"rig"`` for the cameras in space, and ``FrameToCheck.picture_key`` for frames
     to look at.
@@ -56,7 +69,7 @@ def write_report(path: Path, report: QualityReport, pictures: Mapping[str, bytes
         InputError: the file cannot be written.
         ValueError: a picture that is neither PNG nor JPEG.
     """
-    _write_whole(path, page(report, pictures or {}))
+    _write_whole(path, page(reports, pictures or {}))
 
 
 def _write_whole(path: Path, text: str) -> None:

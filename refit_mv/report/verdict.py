@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from refit_mv.body.limbs import LIMBS
+from refit_mv.body.sides import LIMBS
 from refit_mv.report import measures
 from refit_mv.report.quality import QualityReport
 
@@ -102,7 +102,7 @@ def verdict(report: QualityReport) -> Verdict:
 
 
 def _coverage(report: QualityReport) -> list[Finding]:
-    counts = measures.status_counts(report)
+    counts = measures.status_counts([report])
     present = len(report) - counts["absent"] - counts["bridged"]
     if not present:
         return [
@@ -159,7 +159,7 @@ def _swaps(report: QualityReport) -> list[Finding]:
 
 
 def _error(report: QualityReport) -> list[Finding]:
-    error = measures.overall(report)
+    error = measures.overall([report])
     if error.median_px is None:
         return [
             Finding(
@@ -305,7 +305,7 @@ def frames_to_check(report: QualityReport, most: int = 12) -> tuple[FrameToCheck
     out.
     """
     errors = measures.frame_errors(report)
-    overall = measures.overall(report).median_px
+    overall = measures.overall([report]).median_px
     per_frame = np.where(np.isfinite(errors).any(1), np.nanmax(np.nan_to_num(errors, nan=-1.0), axis=1), np.nan)
     score = np.zeros(len(report))
     reasons: list[dict[str, str]] = [{} for _ in range(len(report))]

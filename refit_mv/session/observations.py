@@ -1,7 +1,7 @@
 """Two-dimensional keypoints of all views, paired frame by frame."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -12,6 +12,30 @@ from refit_mv.errors import InputError
 # Keypoints above this confidence count in every figure: below it, detectors of the OpenPose and RTMPose families are
 # guessing.
 CONFIDENT = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class PersonObservations:
+    """What was seen of one person: as :class:`Observations`, without the person axis."""
+
+    pixels: Float[np.ndarray, "frame view joint 2"]
+    confidence: Float[np.ndarray, "frame view joint"]
+    keypoints: KeypointSet
+    view_names: tuple[str, ...]
+    fps: float
+    frame_numbers: Int[np.ndarray, " frame"]
+
+    def __len__(self) -> int:
+        return self.confidence.shape[0]
+
+    def frames(self, chosen: slice | Int[np.ndarray, " chosen"]) -> "PersonObservations":
+        """A selection of frames."""
+        return replace(
+            self,
+            pixels=self.pixels[chosen],
+            confidence=self.confidence[chosen],
+            frame_numbers=self.frame_numbers[chosen],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +79,27 @@ class Observations:
 
     def frames(self, chosen: slice | Int[np.ndarray, " chosen"]) -> "Observations":
         """A selection of frames."""
-        return Observations(
-            self.pixels[chosen],
-            self.confidence[chosen],
-            self.keypoints,
-            self.view_names,
-            self.fps,
-            self.frame_numbers[chosen],
+        return replace(
+            self,
+            pixels=self.pixels[chosen],
+            confidence=self.confidence[chosen],
+            frame_numbers=self.frame_numbers[chosen],
+        )
+
+    def person(self, place: int | Int[np.ndarray, "frame view"]) -> PersonObservations:
+        """One person's, who is at ``place`` of the person axis: everywhere at the same, or where the array says (−1:
+        not seen).
+        """
+        place = np.broadcast_to(place, self.confidence.shape[:2])
+        index = np.maximum(place, 0)[:, :, None, None]
+        confidence = np.take_along_axis(self.confidence, index, axis=2).squeeze(2)
+        return PersonObservations(
+            pixels=np.take_along_axis(self.pixels, index[..., None], axis=2).squeeze(2),
+            confidence=np.where(place[..., None] >= 0, confidence, 0).astype(self.confidence.dtype),
+            keypoints=self.keypoints,
+            view_names=self.view_names,
+            fps=self.fps,
+            frame_numbers=self.frame_numbers,
         )
 
     def views(self, names: Sequence[str]) -> "Observations":

@@ -1,6 +1,6 @@
 """A recording on disk: its views, their cameras, and the time stamps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,6 +52,15 @@ class Session:
     @property
     def view_names(self) -> tuple[str, ...]:
         return self.rig.names
+
+    def of_views(self, names: Sequence[str]) -> "Session":
+        """The session as if only these views had been recorded, in the order asked for.
+
+        Raises:
+            InputError: no view of that name.
+        """
+        views = {view.name: view for view in self.views}
+        return replace(self, rig=self.rig.subset(names), views=tuple(views[name] for name in names))
 
 
 def frame_source(view: View) -> FrameSource | None:

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from refit_mv.body.limbs import LIMBS, exchanged
 from refit_mv.body.params import BodyParams
+from refit_mv.body.sides import LIMBS, mirrored_order
 from refit_mv.body.skin import pose_landmarks
 from refit_mv.solve.problem import FitProblem
 
@@ -51,7 +51,7 @@ def find_swaps(
     places = expected_places(pose_landmarks(problem.skin, params).positions, present, problem.time_step)
     toward = torch.nn.functional.normalize(places[:, None] - problem.rig.center[:, None], dim=-1)
     for index, limb in enumerate(LIMBS):
-        order = torch.tensor(exchanged(problem.skin.landmark_names, limb), device=found.device)
+        order = torch.tensor(mirrored_order(problem.skin.landmark_names, limb), device=found.device)
         moved = order != torch.arange(len(order), device=order.device)
         as_is = _miss(problem, toward, problem.bearing)
         other = _miss(problem, toward, problem.bearing[:, :, order])
@@ -82,7 +82,7 @@ def exchange_sides(
 ) -> tuple[Float[Tensor, "frame view landmark axis"], Float[Tensor, "frame view landmark"]]:
     """Points (rays or pixels) and confidences with the sides of the flagged limbs exchanged."""
     for index, limb in enumerate(LIMBS):
-        order = torch.tensor(exchanged(names, limb), device=confidence.device)
+        order = torch.tensor(mirrored_order(names, limb), device=confidence.device)
         here = swapped[..., index, None]
         points = torch.where(here[..., None], points[:, :, order], points)
         confidence = torch.where(here, confidence[:, :, order], confidence)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from refit_mv.body.files import JOINT_NAMES, expected_parents
-from refit_mv.body.model import SMPL_JOINT_NAMES
+from refit_mv.body.joints import SKELETONS, SMPL_JOINT_NAMES
 from refit_mv.body.open_body import OPEN_BODY_FILE
 
 torch.set_num_threads(1)
@@ -30,7 +29,7 @@ def expanded_arrays(kind: str) -> dict[str, np.ndarray]:
     nothing.
     """
     arrays = smpl_arrays()
-    names, parents = JOINT_NAMES[kind], expected_parents(kind)
+    names, parents = SKELETONS[kind].joint_names, SKELETONS[kind].parents
     vertices = len(arrays["v_template"])
     weights = np.zeros((vertices, len(names)), dtype=np.float32)
     regressor = np.zeros((len(names), vertices), dtype=np.float32)

@@ -11,7 +11,8 @@ from scipy.spatial.transform import Rotation
 from smplx.utils import Struct
 from smplx.vertex_ids import vertex_ids
 
-from refit_mv.body.files import expected_parents, load_body
+from refit_mv.body.files import load_body
+from refit_mv.body.joints import SMPL, SMPLH, SMPLX
 from refit_mv.body.landmarks import LANDMARK_NAMES
 from refit_mv.body.model import BodyModel, smpl_translation, vertices
 from refit_mv.body.open_body import OPEN_BODY_FILE, open_body
@@ -181,8 +182,10 @@ def test_sixteen_shapes_are_kept_on_request(tmp_path: Path, smpl_like: Arrays) -
 
 
 def test_trees() -> None:
-    assert len(expected_parents("smplh")) == 52
-    tree = expected_parents("smplx")
+    assert len(SMPL.parents) == 24
+    assert SMPL.parents[-2:] == (20, 21)
+    assert len(SMPLH.parents) == 52
+    tree = SMPLX.parents
     assert len(tree) == 55
     # smplx's own table for SMPL-X: left index 20, 25, 26; right thumb 21, 52, 53.
     assert tree[25:28] == (20, 25, 26)

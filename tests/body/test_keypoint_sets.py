@@ -3,8 +3,9 @@
 import pytest
 
 from refit_mv.body.keypoint_sets import keypoint_set, keypoint_set_names, keypoint_sets_of_length
-from refit_mv.body.landmarks import LANDMARK_NAMES, MARKER_NAMES, mirrored_landmark
+from refit_mv.body.landmarks import LANDMARK_NAMES, MARKER_NAMES
 from refit_mv.body.open_body import open_body
+from refit_mv.body.sides import mirrored_order, other_side
 from refit_mv.errors import InputError
 
 # As the tools' documents abbreviate them.
@@ -60,12 +61,8 @@ def test_whole_body_blocks() -> None:
 def test_sets_are_well_formed(name: str) -> None:
     keypoints = keypoint_set(name)
     assert len(set(keypoints.keypoint_names)) == len(keypoints)
-    mirror = keypoints.mirror
+    mirror = mirrored_order(keypoints.keypoint_names)
     assert [mirror[index] for index in mirror] == list(range(len(keypoints)))
-    for left, right in keypoints.left_right_pairs:
-        assert left != right
-    sided = [point for pair in keypoints.left_right_pairs for point in pair]
-    assert len(set(sided)) == len(sided)
     for index, keypoint in enumerate(keypoints.keypoint_names):
         if "left_" in keypoint:
             assert "right_" in keypoints.keypoint_names[mirror[index]]
@@ -89,7 +86,7 @@ def test_whole_body_knows_what_is_not_on_the_body() -> None:
 
 def test_markers() -> None:
     assert len(keypoint_set("markers67")) == 67
-    assert {mirrored_landmark(name) for name in MARKER_NAMES} == set(MARKER_NAMES)
+    assert {other_side(name) for name in MARKER_NAMES} == set(MARKER_NAMES)
 
 
 @pytest.mark.parametrize("spelling", ["BODY_25B", "body25b", "Body-25b"])

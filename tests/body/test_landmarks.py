@@ -9,10 +9,11 @@ from scipy.spatial.transform import Rotation
 
 from refit_mv.body.joint_centres import descendants, joint_centre_row
 from refit_mv.body.landmark_transfer import landmarks_for, nearest_on_triangles
-from refit_mv.body.landmarks import LANDMARK_NAMES, mirrored_landmark
+from refit_mv.body.landmarks import LANDMARK_NAMES
 from refit_mv.body.model import BodyModel, posed_joints, vertices
 from refit_mv.body.open_body import open_body
 from refit_mv.body.params import BodyParams
+from refit_mv.body.sides import other_side
 
 torch.set_num_threads(1)
 
@@ -34,7 +35,7 @@ def test_vocabulary_is_the_body_s(body: BodyModel) -> None:
 
 def test_sides(marks: dict[str, np.ndarray]) -> None:
     for name, point in marks.items():
-        other = marks[mirrored_landmark(name)]
+        other = marks[other_side(name)]
         # Single-precision rows over a symmetric mesh.
         assert np.allclose(point * [-1.0, 1.0, 1.0], other, atol=1e-5), name
         if "left_" in name:

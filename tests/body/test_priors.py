@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from refit_mv.body.model import SMPL_JOINT_NAMES
+from refit_mv.body.joints import SMPL_JOINT_NAMES
 from refit_mv.body.open_body import open_body
 from refit_mv.body.priors import (
     PRIOR_FILE,

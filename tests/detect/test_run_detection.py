@@ -10,7 +10,7 @@ from refit_mv.body.keypoint_sets import KeypointSet, keypoint_set
 from refit_mv.detect.detector import DETECTORS, Detector, detector
 from refit_mv.detect.run_detection import run_detection
 from refit_mv.errors import InputError
-from refit_mv.session.observation_reading import read_observations
+from refit_mv.session.recording import read_recording
 from refit_mv.session.session import Session, open_session, with_keypoints
 
 FRAMES = 12
@@ -84,7 +84,7 @@ def test_what_is_detected_is_read_back(session, tmp_path):
         "cam_1_json",
         "detection.json",
     ]
-    loaded = read_observations(with_keypoints(session, tmp_path / "out"))
+    loaded = read_recording(with_keypoints(session, tmp_path / "out"))
     seen = loaded.observations
     assert (seen.keypoints.name, seen.fps, seen.pixels.shape) == ("coco17", 50.0, (FRAMES, 2, 1, 17, 2))
     assert loaded.warnings == ()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from refit_mv.cli.main import main
+from refit_mv.cli import main
 from refit_mv.errors import InputError
 from refit_mv.image.conversion import convert, read_checkpoint, read_points
 from refit_mv.image.network import ImageReFit

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel, posed_joints
+from refit_mv.body.joints import SMPL_JOINT_NAMES
+from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
 from refit_mv.geometry import rotations as so3

@@ -8,20 +8,16 @@ import torch
 from smplx.utils import Struct
 from smplx.vertex_ids import vertex_ids
 
-from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS, BodyModel, posed_joints, vertices
+from refit_mv.body.files import load_body
+from refit_mv.body.joints import FINGER_JOINT_NAMES, SMPL_JOINT_NAMES, SMPL_PARENTS, SMPLH, SMPLX
+from refit_mv.body.model import BodyModel, posed_joints, vertices
 from refit_mv.body.open_body import open_body
 from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
 from refit_mv.geometry import rotations as so3
-from refit_mv.motion.amass import (
-    HAND_JOINT_NAMES,
-    SMPLH_JOINT_NAMES,
-    SMPLX_JOINT_NAMES,
-    nearest_posed,
-    read_amass,
-    up_axis_name,
-    write_amass,
-)
+from refit_mv.motion.amass import SPELLING, read_amass, up_axis_name, write_amass
+from refit_mv.motion.motion import Motion, nearest_posed
+from tests.body.conftest import expanded_arrays
 
 torch.set_num_threads(1)
 FRAMES = 6
@@ -42,7 +38,8 @@ def moving(body: BodyModel, frames: int = FRAMES, seed: int = 0) -> BodyParams:
 def write(path: Path, body: BodyModel, params: BodyParams, status: list[str] | None = None, fps: float = 59.94) -> Path:
     numbers = np.arange(len(params)) + 100
     status = status or ["fitted"] * len(params)
-    return write_amass(path, body, params, fps=fps, frame_numbers=numbers, status=status, up=(0.0, 0.0, 1.0))[0]
+    motion = Motion.of_fit(body, params, fps=fps, frame_numbers=numbers, status=status, up=(0.0, 0.0, 1.0))
+    return write_amass(path, motion)[0]
 
 
 def toy_body(joint_names: tuple[str, ...], parents: tuple[int, ...], name: str) -> BodyModel:
@@ -76,7 +73,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert back.fps == 59.94
     assert back.frame_numbers.tolist() == list(range(100, 100 + FRAMES))
     assert back.status == ("fitted",) * FRAMES
-    assert back.joint_names == body.joint_names
+    assert back.skeleton == body.skeleton
     assert back.up == (0.0, 0.0, 1.0)
 
 
@@ -141,7 +138,7 @@ def test_poses_through_smplx_reproduce_the_joints(tmp_path: Path) -> None:
 
 
 def test_finger_joints_land_in_the_order_of_smpl_h(tmp_path: Path) -> None:
-    names = tuple(reversed(SMPLH_JOINT_NAMES[1:]))
+    names = tuple(reversed(SMPLH.joint_names[1:]))
     body = toy_body(("pelvis", *names), (-1,) + (0,) * 51, "smplh_neutral")
     params = moving(body)
     path = write(tmp_path / "hands.npz", body, params)
@@ -150,21 +147,70 @@ def test_finger_joints_land_in_the_order_of_smpl_h(tmp_path: Path) -> None:
         assert str(data["surface_model_type"]) == "smplh"
     for joint in ("left_index1", "right_thumb3", "left_wrist"):
         expected = so3.log(params.rotations[:, body.joint_names.index(joint)]).numpy()
-        assert np.allclose(poses[:, SMPLH_JOINT_NAMES.index(joint)], expected, atol=1e-9)
-    assert SMPLH_JOINT_NAMES[22] == "left_index1"
-    assert SMPLH_JOINT_NAMES[37] == "right_index1"
+        assert np.allclose(poses[:, SMPLH.joint_names.index(joint)], expected, atol=1e-9)
+    assert SMPLH.joint_names[22] == "left_index1"
+    assert SMPLH.joint_names[37] == "right_index1"
     assert torch.allclose(read_amass(path, body).params.rotations, params.rotations, atol=1e-6)
 
 
 def test_smplx_bodies_get_165_numbers(tmp_path: Path) -> None:
-    body = toy_body(SMPLX_JOINT_NAMES, (-1,) + (0,) * 54, "smplx_female")
+    body = toy_body(SMPLX.joint_names, (-1,) + (0,) * 54, "smplx_female")
     params = moving(body)
     path = write(tmp_path / "x.npz", body, params)
     with np.load(path, allow_pickle=False) as data:
         assert data["poses"].shape == (FRAMES, 165)
         assert str(data["surface_model_type"]) == "smplx"
-    assert SMPLX_JOINT_NAMES[25:40] == HAND_JOINT_NAMES[:15]
+    assert SMPLX.joint_names[25:40] == FINGER_JOINT_NAMES[:15]
     assert torch.allclose(read_amass(path, body).params.rotations, params.rotations, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def smplx_body(tmp_path_factory: pytest.TempPathFactory) -> BodyModel:
+    path = tmp_path_factory.mktemp("body") / "smplx.npz"
+    np.savez(path, **expanded_arrays("smplx"))  # pyright: ignore[reportArgumentType]
+    return load_body(path)
+
+
+def test_eyes_of_smplx_turn_in_files_of_ours(smplx_body: BodyModel, tmp_path: Path) -> None:
+    params = moving(smplx_body)
+    path = write(tmp_path / "x.npz", smplx_body, params)
+    eyes = [smplx_body.joint_names.index(f"{side}_eyeball") for side in ("left", "right")]
+    with np.load(path, allow_pickle=False) as data:
+        # Where readers of SMPL-X files look for them.
+        expected = so3.log(params.rotations[:, eyes]).flatten(1).numpy()
+        assert np.allclose(data["poses"][:, 69:75], expected, atol=1e-9)
+        kept = {key: data[key] for key in data.files if key not in ("poses_of_body", "joint_names", "joints")}
+    assert torch.allclose(read_amass(path, smplx_body).params.rotations, params.rotations, atol=1e-6)
+    # What is left is all that AMASS itself defines.
+    np.savez(path, **kept)  # pyright: ignore[reportArgumentType]
+    assert torch.allclose(read_amass(path, smplx_body).params.rotations, params.rotations, atol=1e-6)
+
+
+def test_eyes_of_smplx_turn_in_files_of_other_makers(smplx_body: BodyModel, tmp_path: Path) -> None:
+    poses = np.zeros((3, 165))
+    poses[:, 69:75] = [0.1, 0.2, 0.0, -0.1, 0.3, 0.0]
+    np.savez(tmp_path / "gaze.npz", poses=poses, trans=np.zeros((3, 3)), betas=np.zeros(16), mocap_frame_rate=120.0)
+    turned = so3.log(read_amass(tmp_path / "gaze.npz", smplx_body).params.rotations).numpy()
+    for side, expected in (("left", poses[:, 69:72]), ("right", poses[:, 72:75])):
+        assert np.allclose(turned[:, smplx_body.joint_names.index(f"{side}_eyeball")], expected, atol=1e-9)
+
+
+def test_own_files_without_a_body_keep_the_skeleton(smplx_body: BodyModel, tmp_path: Path) -> None:
+    params = moving(smplx_body)
+    path = write(tmp_path / "x.npz", smplx_body, params)
+    alone = read_amass(path)
+    assert alone.skeleton == SMPLX and alone.body is None
+    assert torch.allclose(alone.rotations, params.rotations, atol=1e-6)
+    # The same from a writer that spells the eyes as MoSh++ does.
+    with np.load(path, allow_pickle=False) as data:
+        arrays = {key: data[key] for key in data.files}
+    arrays["joint_names"] = np.array([SPELLING.get(name, name) for name in SMPLX.joint_names])
+    np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
+    assert torch.allclose(read_amass(path, smplx_body).rotations, params.rotations, atol=1e-6)
+    arrays["status"] = np.array(["asleep"] * FRAMES)
+    np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match="'asleep' is none of fitted"):
+        read_amass(path)
 
 
 def test_absent_frames_hold_the_nearest_pose_and_say_so(tmp_path: Path) -> None:

@@ -7,27 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-from refit_mv.body.model import SMPL_JOINT_NAMES
+from refit_mv.body.joints import SMPL_JOINT_NAMES
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import angle_between, exp, log
-from refit_mv.motion.amass_reading import REST_PELVIS
+from refit_mv.motion.amass import REST_PELVIS, read_amass
+from refit_mv.motion.bvh import pose_bvh, read_bvh, read_bvh_clip
+from refit_mv.motion.motion import Y_UP, Z_UP, Motion, mirror, resample, upright
+from refit_mv.motion.retarget import LIMB_BONES
 from refit_mv.motion.standard_skeleton import (
     ANKLE_HEIGHT,
     pose_standard_skeleton,
     standard_pelvis_height,
     standard_rest_joints,
 )
-from refit_mv.workshop.synthetic.motions import (
-    Motion,
-    mirror,
-    read_amass,
-    read_bvh,
-    read_motion,
-    read_motions,
-    resample,
-    sampled_motion,
-)
+from refit_mv.workshop.synthetic.motions import read_motion, read_motions, sampled_motion
 from refit_mv.workshop.synthetic.plausibility import plausible_frames
 
 torch.set_num_threads(1)
@@ -165,9 +159,6 @@ def test_bvh_rotations_are_carried_joint_by_joint(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arms", [0.0, 45.0, 55.0])
 def test_bvh_limbs_point_where_the_file_points(tmp_path: Path, arms: float) -> None:
     """Also from an A-pose: the T-pose that the bare skeleton is must not be needed."""
-    from refit_mv.motion.bvh import pose_bvh, read_bvh_clip
-    from refit_mv.motion.retarget import LIMB_BONES
-
     path = write_bvh(tmp_path / "a.bvh", MOVES)
     if arms:
         # Bend the bare skeleton: the arms' offsets themselves point down, as in rigs whose bind pose is an A-pose.
@@ -280,9 +271,14 @@ def _motion(frames: int = 20, fps: float = 30.0) -> Motion:
 
 
 @pytest.mark.parametrize(
-    ("width", "rate"), [(72, "mocap_framerate"), (156, "mocap_framerate"), (165, "mocap_frame_rate")]
+    ("width", "rate", "names"),
+    [
+        (72, "mocap_framerate", ("left_hand", "right_hand")),
+        (156, "mocap_framerate", ("left_index1", "left_index2", "left_index3")),
+        (165, "mocap_frame_rate", ("jaw", "left_eyeball", "right_eyeball")),
+    ],
 )
-def test_amass_round_trip(tmp_path: Path, width: int, rate: str) -> None:
+def test_amass_round_trip(tmp_path: Path, width: int, rate: str, names: tuple[str, ...]) -> None:
     motion = _motion()
     z_from_y = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]).double()
     poses = np.zeros((len(motion), width))
@@ -293,12 +289,15 @@ def test_amass_round_trip(tmp_path: Path, width: int, rate: str) -> None:
     path = tmp_path / "walk.npz"
     arrays: dict[str, Any] = {"gender": "neutral", "betas": np.zeros(16), rate: 30.0}
     np.savez(path, poses=poses, trans=trans, **arrays)
-    again = read_amass(path)
-    assert again.fps == 30 and again.name == "walk"
+    again = read_motion(path)
+    assert again.fps == 30 and again.name == "walk" and again.up == Y_UP
+    assert read_amass(path).skeleton.joint_names[22:25] == names
     torch.testing.assert_close(again.pelvis, motion.pelvis, atol=1e-12, rtol=0)
     torch.testing.assert_close(again.rotations, motion.rotations, atol=1e-9, rtol=0)
-    upright = read_amass(path, up="y")
-    torch.testing.assert_close(z_from_y.T @ upright.rotations[:, 0], again.rotations[:, 0], atol=1e-12, rtol=0)
+    as_it_is = read_amass(path)
+    assert as_it_is.up is None and upright(as_it_is) is as_it_is
+    torch.testing.assert_close(upright(as_it_is, Z_UP).rotations[:, 0], again.rotations[:, 0], atol=0, rtol=0)
+    torch.testing.assert_close(upright(as_it_is, Y_UP).rotations, as_it_is.rotations, atol=0, rtol=0)
 
 
 BROKEN_AMASS = {

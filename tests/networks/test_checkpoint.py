@@ -59,20 +59,20 @@ def test_training_state_round_trip(tmp_path: Path) -> None:
     torch.manual_seed(1)
     twins = [torch.nn.Linear(3, 2) for _ in range(2)]
     twins[1].load_state_dict(twins[0].state_dict())
-    optimisers = [torch.optim.AdamW(twin.parameters(), lr=0.1) for twin in twins]
+    optimizers = [torch.optim.AdamW(twin.parameters(), lr=0.1) for twin in twins]
 
     def advance(index: int, value: float) -> None:
-        optimisers[index].zero_grad()
+        optimizers[index].zero_grad()
         (twins[index](torch.full((1, 3), value)) ** 2).sum().backward()
-        optimisers[index].step()
+        optimizers[index].step()
 
     advance(0, 1.0)
     path = tmp_path / "state.safetensors"
-    save_state(path, {**optimizer_tensors(optimisers[0]), **twins[0].state_dict()}, {"step": 1})
+    save_state(path, {**optimizer_tensors(optimizers[0]), **twins[0].state_dict()}, {"step": 1})
     tensors, plain = load_state(path)
     assert plain == {"step": 1}
     twins[1].load_state_dict({name: tensors[name] for name in ("weight", "bias")})
-    restore_optimizer(optimisers[1], tensors)
+    restore_optimizer(optimizers[1], tensors)
     for index in range(2):
         advance(index, -2.0)
     # The same moments make the same step.

@@ -25,10 +25,9 @@ from refit_mv.people.evidence import evidence_on
 from refit_mv.people.subject import spread_frames
 from refit_mv.pipeline import FitRequest, fit
 from refit_mv.recipe import FitRecipe
-from refit_mv.session.observation_reading import read_observations
+from refit_mv.session.recording import read_recording
 from refit_mv.session.session import open_session
-from refit_mv.take.layout import read_params, read_status, read_subject
-from refit_mv.take.store import ResultStore
+from refit_mv.take.take import open_take
 
 FRAMES, VIEWS = 3, 2
 NETWORK = ImageNetworkOptions(backbone="small", crop_size=64, map_channels=16, iterations=2, trust=True, keypoints=True)
@@ -68,12 +67,11 @@ def recipe_with(weights: Path, **options: object) -> FitRecipe:
 def test_the_fit_is_the_networks_answer(body: BodyModel, with_pictures: Path, weights: Path, tmp_path: Path) -> None:
     delivery = fit(FitRequest(with_pictures, recipe_with(weights, batch_frames=2), out=tmp_path / "out"))
     assert delivery.summary["optimizer"] == "image" and delivery.summary["frames"] == FRAMES
-    store = ResultStore.open(tmp_path / "out" / "fit.h5")
-    stored = read_params(store)
+    (fitted,) = open_take(tmp_path / "out").people
+    stored = fitted.params()
     # Each frame on its own, straight from its pictures.
     session = open_session(with_pictures)
-    person = read_observations(session).observations
-    assert person.pixels.shape[2] == 1
+    person = read_recording(session).observations.person(0)
     reader = crop_reader(session, np.repeat(np.arange(FRAMES)[:, None], VIEWS, 1), person)
     network, _ = load_image_network(weights)
     prepared = feedback_body(body, NETWORK)
@@ -82,7 +80,7 @@ def test_the_fit_is_the_networks_answer(body: BodyModel, with_pictures: Path, we
     for row, params in enumerate(alone):
         assert float((stored.pelvis[row] - params.pelvis[0]).norm()) < 1e-4
         assert float(so3.angle_between(stored.rotations[row].double(), params.rotations[0]).max()) < 1e-3
-    shape = read_subject(store).shape
+    shape = fitted.subject.shape
     asked = spread_frames(evidence_on(body, person), FRAMES).tolist()
     assert float((shape - torch.stack([alone[row].shape[0] for row in asked]).mean(0)).abs().max()) < 1e-4
     assert float(torch.linalg.det(stored.rotations.double()).min()) > 0.999
@@ -93,7 +91,7 @@ def test_keypoints_refine_what_the_pictures_say(with_pictures: Path, weights: Pa
     refined = fit(FitRequest(with_pictures, recipe_with(weights, refine=True), out=tmp_path / "refined"))
     assert refined.summary["optimizer"] == "image"
     assert refined.summary["median_reprojection_px"] < 15 < held.summary["median_reprojection_px"]  # type: ignore[operator]
-    words = [str(word) for word in read_status(ResultStore.open(tmp_path / "refined" / "fit.h5"))]
+    words = [str(word) for word in open_take(tmp_path / "refined").people[0].status]
     assert set(words) <= {"fitted", "uncertain"}
 
 

@@ -219,7 +219,7 @@ def test_descend_reports_the_cost_it_ends_with(
 
 def test_evidence_leaves_out_points_the_body_does_not_carry(body: BodyModel, draw: Callable) -> None:
     session = draw(body, "wholebody133", "none", views=2, frames=2)[0]
-    evidence = evidence_on(body, session.observations)
+    evidence = evidence_on(body, session.observations.person(0))
     assert set(evidence.landmark_names) <= set(body.landmark_names)
     assert 8 <= len(evidence.landmark_names) < 133
     assert isinstance(cold(evidence.problem(body, session.rig, CostOptions(), "free")).params, BodyParams)

@@ -14,7 +14,7 @@ from refit_mv.optimizers.refit import ReFit, ReFitOptions
 from refit_mv.solve.problem import ShapeMode
 from refit_mv.solve.result import Optimizer
 from refit_mv.status import FrameStatus
-from refit_mv.workshop.training.body_variants import body_variant
+from refit_mv.workshop.synthetic.body_variants import body_variant
 from tests.known import Known, known
 
 

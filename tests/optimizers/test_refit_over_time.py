@@ -11,6 +11,7 @@ from refit_mv.body.model import posed_joints
 from refit_mv.body.open_body import open_body
 from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior
+from refit_mv.body.sides import mirrored_order
 from refit_mv.errors import InputError
 from refit_mv.networks.frame_network import NetworkOptions
 from refit_mv.networks.time_network import SequenceNetwork, SequenceOptions
@@ -24,7 +25,7 @@ from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import FitProblem, build_problem
 from refit_mv.solve.result import FitResult
 from refit_mv.status import FrameStatus
-from refit_mv.workshop.synthetic.detector_noise import detector_noise, limb_mirror
+from refit_mv.workshop.synthetic.detector_noise import detector_noise
 from refit_mv.workshop.synthetic.motions import sampled_motion
 from refit_mv.workshop.synthetic.rigs import random_rig
 from refit_mv.workshop.synthetic.session import SyntheticSession, synthesise
@@ -61,9 +62,9 @@ def _problem(
 @pytest.fixture(scope="module")
 def gapped(session: SyntheticSession) -> tuple[FitProblem, BodyParams]:
     seen = session.observations
-    confidence = torch.from_numpy(seen.confidence[:, :, 0]).clone()
+    confidence = torch.from_numpy(seen.person(0).confidence).clone()
     confidence[GAP] = 0
-    return _problem(session, confidence, torch.from_numpy(seen.pixels[:, :, 0]))
+    return _problem(session, confidence, torch.from_numpy(seen.person(0).pixels))
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +135,9 @@ def test_strong_smoothing_smooths(
 
 def test_swapped_legs_are_undone(session: SyntheticSession, optimizer: SequenceReFit) -> None:
     seen = session.observations
-    pixels = torch.from_numpy(seen.pixels[:, :, 0]).clone()
-    confidence = torch.from_numpy(seen.confidence[:, :, 0]).clone()
-    order = torch.as_tensor(limb_mirror(keypoint_set("coco23"), "legs"))
+    pixels = torch.from_numpy(seen.person(0).pixels).clone()
+    confidence = torch.from_numpy(seen.person(0).confidence).clone()
+    order = torch.as_tensor(mirrored_order(keypoint_set("coco23").keypoint_names, "legs"))
     rows = slice(20, 23)
     pixels[rows, 1], confidence[rows, 1] = pixels[rows, 1][:, order], confidence[rows, 1][:, order]
     result = optimizer.solve(*_problem(session, confidence, pixels))

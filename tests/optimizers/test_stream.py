@@ -14,7 +14,11 @@ from refit_mv.errors import InputError
 from refit_mv.networks.time_network import SequenceNetwork, SequenceOptions
 from refit_mv.networks.time_weights import save_sequence_network
 from refit_mv.networks.weights_file import load_network
+from refit_mv.optimizers.refit import ReFit
 from refit_mv.optimizers.stream import FitStream, FrameObservations, StreamOptions
+from refit_mv.people.evidence import evidence_on
+from refit_mv.people.subject import Subject, meet
+from refit_mv.solve.problem import CostOptions
 from refit_mv.status import FrameStatus
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
 from refit_mv.workshop.synthetic.motions import sampled_motion
@@ -40,20 +44,24 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _stream(session: SyntheticSession, weights: Path, shape: torch.Tensor | None, **options) -> FitStream:
+def _known(session: SyntheticSession) -> Subject:
+    return Subject(session.truth.shape[0], torch.zeros(len(keypoint_set("coco23")), 3, dtype=torch.float64))
+
+
+def _stream(session: SyntheticSession, weights: Path, subject: Subject | None, **options) -> FitStream:
     return FitStream(
         open_body(),
         session.rig,
         keypoint_set("coco23"),
-        shape=shape,
+        subject=subject,
         options=StreamOptions(**options),
         sequence_weights=weights,
     )
 
 
 def _frame(session: SyntheticSession, frame: int) -> FrameObservations:
-    seen = session.observations
-    return FrameObservations(torch.from_numpy(seen.pixels[frame, :, 0]), torch.from_numpy(seen.confidence[frame, :, 0]))
+    seen = session.observations.person(0)
+    return FrameObservations(torch.from_numpy(seen.pixels[frame]), torch.from_numpy(seen.confidence[frame]))
 
 
 def _error(session: SyntheticSession, frame: int, params: BodyParams) -> float:
@@ -63,8 +71,8 @@ def _error(session: SyntheticSession, frame: int, params: BodyParams) -> float:
 
 
 def test_a_stream_follows_a_person_and_gains_from_the_past(session: SyntheticSession, weights: Path) -> None:
-    shape = session.truth.shape[0]
-    stream, forgetful = _stream(session, weights, shape), _stream(session, weights, shape, memory_frames=1)
+    subject = _known(session)
+    stream, forgetful = _stream(session, weights, subject), _stream(session, weights, subject, memory_frames=1)
     errors, alone = [], []
     for frame in range(FRAMES):
         seen = {"a": _frame(session, frame)}
@@ -78,9 +86,9 @@ def test_a_stream_follows_a_person_and_gains_from_the_past(session: SyntheticSes
 
 
 def test_people_are_kept_apart_and_forgotten(session: SyntheticSession, weights: Path) -> None:
-    shape = session.truth.shape[0]
-    stream = _stream(session, weights, shape, longest_gap=0.1)
-    alone = _stream(session, weights, shape)
+    subject = _known(session)
+    stream = _stream(session, weights, subject, longest_gap=0.1)
+    alone = _stream(session, weights, subject)
     for frame in range(4):
         both = {"a": _frame(session, frame), "b": _frame(session, 20 + frame)}
         together = stream.push(frame / FPS, both)
@@ -97,15 +105,36 @@ def test_people_are_kept_apart_and_forgotten(session: SyntheticSession, weights:
 
 
 def test_a_stranger_is_met_first(session: SyntheticSession, weights: Path) -> None:
-    stream = _stream(session, weights, None, meeting_frames=6)
-    shapes = [stream.push(frame / FPS, {7: _frame(session, frame)})[7].params.shape[0].clone() for frame in range(12)]
+    """As recordings meet them: shape and landmark offsets from the first frames together."""
+    stream = _stream(session, weights, None, meeting_frames=6, meeting_step=0.0)
+    results = [stream.push(frame / FPS, {7: _frame(session, frame)})[7] for frame in range(12)]
+    shapes = [result.params.shape[0] for result in results]
     assert not torch.equal(shapes[0], shapes[1])
-    assert torch.equal(shapes[10], shapes[11])
-    assert torch.allclose(shapes[11], torch.stack(shapes[:6]).median(0).values, atol=1e-5)
+    assert all(result.landmark_offset.eq(0).all() for result in results[:5])
+    evidence = evidence_on(open_body(), session.observations.person(0)).frames(slice(0, 6))
+    met = meet(open_body(), session.rig, evidence, ReFit(), CostOptions(), 6, "cpu")
+    for result, shape in zip(results[5:], shapes[5:], strict=True):
+        assert torch.equal(shape, met.shape)
+        assert torch.equal(result.landmark_offset, met.landmark_offset)
+    assert float(met.landmark_offset.norm(dim=-1).max()) > 1e-4
+
+
+def test_a_stranger_out_of_sight_for_a_moment_is_still_being_met(session: SyntheticSession, weights: Path) -> None:
+    stream = _stream(session, weights, None, meeting_frames=4, meeting_step=0.0)
+    absent = 2
+    seen = [{} if frame == absent else {7: _frame(session, frame)} for frame in range(6)]
+    results = [stream.push(frame / FPS, people)[7] for frame, people in enumerate(seen)]
+    assert results[absent].status == (FrameStatus.ABSENT,)
+    assert torch.equal(results[4].params.shape, results[5].params.shape)
+
+
+def test_a_subject_of_other_keypoints_is_refused(session: SyntheticSession, weights: Path) -> None:
+    with pytest.raises(InputError, match="met by 5 points"):
+        _stream(session, weights, Subject(session.truth.shape[0], torch.zeros(5, 3, dtype=torch.float64)))
 
 
 def test_what_live_sources_do_wrong(session: SyntheticSession, weights: Path) -> None:
-    stream = _stream(session, weights, session.truth.shape[0])
+    stream = _stream(session, weights, _known(session))
     stream.push(0.0, {"a": _frame(session, 0)})
     with pytest.raises(InputError, match="advance"):
         stream.push(0.0, {"a": _frame(session, 1)})
@@ -119,7 +148,7 @@ def test_what_live_sources_do_wrong(session: SyntheticSession, weights: Path) ->
 
 
 def test_memory_is_flat(session: SyntheticSession, weights: Path) -> None:
-    stream = _stream(session, weights, session.truth.shape[0], memory_frames=3)
+    stream = _stream(session, weights, _known(session), memory_frames=3)
     for frame in range(10):
         stream.push(frame / FPS, {"a": _frame(session, frame)})
     (person,) = stream._people.values()

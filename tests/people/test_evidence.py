@@ -8,7 +8,8 @@ import torch
 
 from refit_mv.body.model import BodyModel
 from refit_mv.errors import InputError
-from refit_mv.people.evidence import apparent_stature, check_stature, evidence_on, stature
+from refit_mv.people.evidence import evidence_on
+from refit_mv.people.stature import apparent_stature, check_stature, stature
 from refit_mv.solve.problem import CostOptions
 from refit_mv.workshop.synthetic.session import SyntheticSession
 
@@ -73,11 +74,11 @@ def test_stature_follows_shape(body: BodyModel) -> None:
 def test_too_few_common_points_are_refused(body: BodyModel, noisy_session: SyntheticSession) -> None:
     bare = replace(body, landmark_names=tuple(f"point {index}" for index in range(len(body.landmark_names))))
     with pytest.raises(InputError, match="landmarks for only 0 of the 26 keypoints"):
-        evidence_on(bare, noisy_session.observations)
+        evidence_on(bare, noisy_session.observations.person(0))
 
 
 def test_leaving_a_view_out_touches_nothing_else(body: BodyModel, noisy_session: SyntheticSession) -> None:
-    evidence = evidence_on(body, noisy_session.observations)
+    evidence = evidence_on(body, noisy_session.observations.person(0))
     without = evidence.without_view(2)
     assert bool((without.confidence[:, 2] == 0).all())
     others = torch.tensor([0, 1, 3])
@@ -90,7 +91,7 @@ def test_points_outside_the_lens_model_count_as_missing(body: BodyModel, noisy_s
     camera = noisy_session.rig.cameras[0]
     folding = replace(camera, distortion=np.array([-0.5, 0.0, 0.0, 0.0]))
     rig = replace(noisy_session.rig, cameras=(folding, *noisy_session.rig.cameras[1:]))
-    evidence = evidence_on(body, noisy_session.observations)
+    evidence = evidence_on(body, noisy_session.observations.person(0))
     pixels = evidence.pixels.clone()
     pixels[0, 0] = torch.tensor([1e5, 1e5], dtype=torch.float64)
     spoiled = replace(evidence, pixels=pixels, confidence=torch.ones_like(evidence.confidence))

@@ -20,8 +20,8 @@ from refit_mv.report.verdict import Finding, frames_to_check, verdict
 
 FRAMES, LANDMARKS, JOINTS = 120, ("nose", "left_knee", "right_knee"), ("pelvis", "left_hip", "head")
 SUMMARY_KEYS = {
-    "frames", "views", "people", "median_reprojection_px", "p95_reprojection_px", "per_view", "status", "seconds",
-    "optimizer", "versions",
+    "frames", "views", "people", "median_reprojection_px", "p95_reprojection_px", "per_view", "per_person", "status",
+    "seconds", "optimizer", "versions",
 }  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def complaints(report: QualityReport) -> list[Finding]:
 
 
 def written(tmp_path: Path, report: QualityReport, pictures: dict[str, bytes] | None = None) -> str:
-    write_report(tmp_path / "report.html", report, pictures)
+    write_report(tmp_path / "report.html", [report], pictures)
     return (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
@@ -125,7 +125,7 @@ def test_summary_has_exactly_its_keys_and_known_values() -> None:
     report = replace(
         report, pixel_error=error, confidence=confidence, status=status, left_out_px={"a": 5.0, "b": float("nan")}
     )
-    result = summary(report)
+    result = summary([report])
     assert set(result) == SUMMARY_KEYS
     assert result["frames"] == 4
     assert result["views"] == 2
@@ -146,7 +146,7 @@ def test_summary_file_is_strict_json_even_without_any_evidence(tmp_path: Path) -
     report = replace(
         report, pixel_error=np.full_like(report.pixel_error, np.nan), left_out_px=None, seconds=float("nan")
     )
-    write_summary(tmp_path / "out" / "summary.json", report)
+    write_summary(tmp_path / "out" / "summary.json", [report])
 
     def refuse(word: str) -> None:
         raise AssertionError(f"{word} is not JSON")
@@ -198,7 +198,7 @@ def test_frame_errors_are_medians_over_confident_keypoints() -> None:
 def test_order_of_views_changes_nothing() -> None:
     report = report_of()
     swapped = replace(report, view_names=report.view_names[::-1], pixel_error=report.pixel_error[:, ::-1])
-    assert summary(report)["per_view"] == summary(swapped)["per_view"]
+    assert summary([report])["per_view"] == summary([swapped])["per_view"]
     assert {f.text for f in verdict(report).findings} == {f.text for f in verdict(swapped).findings}
 
 
@@ -329,15 +329,12 @@ def test_names_cannot_inject_anything(tmp_path: Path) -> None:
         body=NASTY,
         versions={NASTY: NASTY},
         warnings=(NASTY,),
-        notes=(NASTY,),
         status=("failed", *("fitted",) * (FRAMES - 1)),
     )
     plain = Page(
         written(
             tmp_path,
-            report_of(
-                names=("a", "b"), status=report.status, left_out_px={"a": 40.0, "b": 9.0}, warnings=("w",), notes=("n",)
-            ),
+            report_of(names=("a", "b"), status=report.status, left_out_px={"a": 40.0, "b": 9.0}, warnings=("w",)),
         )
     )
     page = Page(written(tmp_path, report))
@@ -410,7 +407,7 @@ def test_plan_draws_cameras_where_they_stand(tmp_path: Path) -> None:
 
 def test_wrong_pictures_and_shapes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="PNG or JPEG"):
-        write_report(tmp_path / "r.html", report_of(), {"rig": b"GIF89a"})
+        write_report(tmp_path / "r.html", [report_of()], {"rig": b"GIF89a"})
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match="joints_m has shape"):
         report_of(joint_names=("pelvis",))

@@ -12,7 +12,7 @@ from refit_mv.geometry.camera import Camera
 from refit_mv.geometry.transforms import RigidTransform
 from refit_mv.session.detection_record import DetectionRecord, read_record, write_record
 from refit_mv.session.image_size import compare_sizes
-from refit_mv.session.observation_reading import read_observations
+from refit_mv.session.recording import read_recording
 from refit_mv.session.session import frame_source, open_session, with_keypoints
 
 
@@ -201,19 +201,19 @@ def test_paths_that_are_no_folders(tmp_path, filmed):
     with pytest.raises(InputError, match="no calibration"):
         opened(filmed, tmp_path / "nowhere.toml")
     with pytest.raises(InputError, match="no keypoint files"):
-        read_observations(opened(filmed))
+        read_recording(opened(filmed))
 
 
 def test_swapped_cameras_of_different_shape_are_noticed(recording, files):
     """Camera 2 filmed upright; its keypoints lie in the folder of camera 1, which is calibrated for a wide picture."""
     folder = recording()
     (folder / "calibration" / "Calib.toml").write_text(files.rig_text(("cam_01", "cam_02"), (1280, 480)))
-    read_observations(opened(folder))
+    read_recording(opened(folder))
     for path in folder.glob("pose/cam01_json/*.json"):
         upright = np.array(files.points(3)).reshape(-1, 3) * [0.5, 2.5, 1]
         path.write_text(files.openpose([upright.reshape(-1).tolist()]))
     with pytest.raises(InputError, match=r"view cam_01: \d+% of its points lie far outside the 1280×480.*swapped"):
-        read_observations(opened(folder))
+        read_recording(opened(folder))
 
 
 def test_detected_keypoints_join_a_session(filmed, tmp_path, files):
@@ -228,9 +228,9 @@ def test_detected_keypoints_join_a_session(filmed, tmp_path, files):
     write_record(place, DetectionRecord("some detector 1.0", "body25b", {}))
     assert read_record(place).keypoints == "body25b"
     session = with_keypoints(opened(filmed), tmp_path / "out")
-    seen = read_observations(session).observations
+    seen = read_recording(session).observations
     assert (seen.keypoints.name, seen.fps, len(seen)) == ("body25b", 30.0, 3)
-    assert read_observations(with_keypoints(session, place, "body25")).observations.keypoints.name == "body25"
+    assert read_recording(with_keypoints(session, place, "body25")).observations.keypoints.name == "body25"
     (place / "detection.json").write_text("{")
     with pytest.raises(InputError, match="damaged"):
         with_keypoints(session, place)

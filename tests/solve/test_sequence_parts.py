@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from refit_mv.body.limbs import LIMBS, exchanged
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior
+from refit_mv.body.sides import LIMBS, mirrored_order
 from refit_mv.geometry.rotations import exp
 from refit_mv.solve.gaps import bridged_frames, interpolated
 from refit_mv.solve.problem import FitProblem
@@ -84,8 +84,8 @@ def test_unknown_frames_lie_between_their_neighbours() -> None:
 
 def test_arms_and_legs_by_name() -> None:
     names = ("nose", "left_wrist", "right_wrist", "left_ankle", "right_ankle", "left_elbow", "marker_left_shin")
-    assert exchanged(names, "arms") == (0, 2, 1, 3, 4, 5, 6)
-    assert exchanged(names, "legs") == (0, 1, 2, 4, 3, 5, 6)
+    assert mirrored_order(names, "arms") == (0, 2, 1, 3, 4, 5, 6)
+    assert mirrored_order(names, "legs") == (0, 1, 2, 4, 3, 5, 6)
 
 
 def swapped_take(body: BodyModel, take: SyntheticSession, pose_problem: Callable) -> tuple[FitProblem, torch.Tensor]:

@@ -13,7 +13,8 @@ from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.geometry.projection import project
 from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.optimizers.scipy_optimizer import Scipy, ScipyOptions
-from refit_mv.people.evidence import Evidence, evidence_on, stature
+from refit_mv.people.evidence import Evidence, evidence_on
+from refit_mv.people.stature import stature
 from refit_mv.people.subject import Subject, meet, spread_frames
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions, FitProblem
@@ -85,7 +86,7 @@ def small(body: BodyModel, marked: SyntheticSession) -> tuple[FitProblem, Synthe
     """Few frames and points, for the slow optimizer."""
     motion = sampled_motion(load_pose_prior(), seed=53, frames=3, fps=1.0)
     session = synthesise(body, "coco23", motion, ring_rig(3), detector_noise("standard"), 53, marked.truth.shape[0])
-    evidence = evidence_on(body, session.observations)
+    evidence = evidence_on(body, session.observations.person(0))
     return evidence.problem(body, session.rig, CostOptions(), "shared"), session
 
 
@@ -133,7 +134,7 @@ def test_more_frames_do_not_make_the_common_priors_vanish() -> None:
 
 def test_meeting_a_subject_and_locking_it(body: BodyModel, noisy_session: SyntheticSession) -> None:
     """Standard noise, 12 of 40 frames: the person's height within what 5 to 20 mm a point allow."""
-    evidence = evidence_on(body, noisy_session.observations)
+    evidence = evidence_on(body, noisy_session.observations.person(0))
     subject = meet(body, noisy_session.rig, evidence, GaussNewton(), CostOptions(), 12, "cpu")
     assert isinstance(subject, Subject)
     params = subject.dress(noisy_session.truth)
@@ -144,7 +145,7 @@ def test_meeting_a_subject_and_locking_it(body: BodyModel, noisy_session: Synthe
 
 
 def test_frames_for_the_subject_are_spread_and_well_seen(body: BodyModel, noisy_session: SyntheticSession) -> None:
-    evidence = evidence_on(body, noisy_session.observations)
+    evidence = evidence_on(body, noisy_session.observations.person(0))
     chosen = spread_frames(evidence, 10)
     assert len(chosen) == 10 == len(set(chosen.tolist()))
     assert int(chosen.max()) - int(chosen.min()) > 20

@@ -3,10 +3,11 @@
 import html
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from refit_mv.files import complete_or_absent
+from refit_mv.workshop.bench.columns import ACCURACY, BOUND, COLUMNS, Row, counted_views
 from refit_mv.workshop.bench.plots import COLOURS, Axes, Series, decades, from_zero, plot, time_ticks
-from refit_mv.workshop.bench.row import BOUND, BenchRow
 
 STYLE = """
 :root{color-scheme:light dark;--ground:#f6f6f3;--card:#fff;--ink:#1b1d21;--soft:#62666f;--rule:#e2e2dc}
@@ -36,12 +37,12 @@ TABLE_NOTE = (
     "pve of the surface, p95 the 95th percentile over all joints of all frames. rot: mean angle of the joints' "
     "own rotations. ms per person-frame, cold start included."
 )
-HEADINGS = (
-    "optimizer", "start", "noise", "views", "frames", "mpjpe", "rel", "pa", "pve", "rot °", "p95", "ms", "failed",
+SHOWN = (
+    "optimizer", "start", "noise", "views", "frames", *ACCURACY, "ms_per_person_frame", "failures",
 )  # fmt: skip
 
 
-def page(rows: Sequence[BenchRow], origin: str = "") -> str:
+def page(rows: Sequence[Row], origin: str = "") -> str:
     """The whole page. ``origin`` is a sentence on the motions; rows on subsets of frames stay in the table and out of
     the plots.
     """
@@ -50,12 +51,12 @@ def page(rows: Sequence[BenchRow], origin: str = "") -> str:
         name: COLOURS[place % len(COLOURS)] for place, name in enumerate(name for name in names if name != BOUND)
     }
     colours[BOUND] = "#888"
-    most = max(row.frames for row in rows)
-    whole = [row for row in rows if row.frames == most or row.optimizer == "scipy"]
+    most = max(row["frames"] for row in rows)
+    whole = [row for row in rows if row["frames"] == most or row["optimizer"] == "scipy"]
     keys = "".join(f'<span><i style="background:{colours[name]}"></i>{html.escape(name)}</span>' for name in names)
     sections = [
-        ("Error over views", _over_views(whole, colours)),
-        ("Error over noise", _over_noise(whole, colours)),
+        ("Error over views", _over(whole, colours, "views")),
+        ("Error over noise", _over(whole, colours, "noise")),
         ("Error against time", _against_time(whole, colours)),
     ]
     plots = "".join(
@@ -77,111 +78,70 @@ def page(rows: Sequence[BenchRow], origin: str = "") -> str:
     )
 
 
-def write_page(rows: Sequence[BenchRow], path: Path, origin: str = "") -> None:
+def write_page(rows: Sequence[Row], path: Path, origin: str = "") -> None:
     """Write :func:`page` to a file, all or nothing."""
     with complete_or_absent(path) as temporary:
         temporary.write_text(page(rows, origin), encoding="utf-8")
 
 
-def _label(row: BenchRow) -> str:
+def _label(row: Row) -> str:
     """What a row is called: starts other than the cold one are told apart."""
-    return row.optimizer if row.optimizer == BOUND or row.start == "cold" else f"{row.optimizer}, from the {row.start}"
+    name, start = row["optimizer"], row["start"]
+    return f"{name}, from the {start}" if start not in (None, "cold") else name
 
 
-def _series(rows: Sequence[BenchRow], colours: dict[str, str], place: dict[str, float] | None = None) -> list[Series]:
-    """Rows as lines over views, or over the noise's ``place``."""
-    points: dict[str, list[tuple[float, float]]] = {}
-    for row in rows:
-        if row.mpjpe_mm > 0:
-            points.setdefault(_label(row), []).append(
-                (float(row.views) if place is None else place[row.noise], row.mpjpe_mm)
-            )
-    return [Series(name, colours[name], tuple(sorted(found)), name == BOUND) for name, found in points.items()]
-
-
-def _heights(rows: Sequence[BenchRow]) -> tuple[float, float]:
-    return decades([row.mpjpe_mm for row in rows if row.mpjpe_mm > 0] or [1.0])
-
-
-def _over_views(rows: Sequence[BenchRow], colours: dict[str, str]) -> list[str]:
-    views = sorted({row.views for row in rows})
-    if len(views) < 2:
+def _over(rows: Sequence[Row], colours: dict[str, str], along: str) -> list[str]:
+    """Error along the views, one figure a noise, or along the noises, one figure a number of views."""
+    across = "noise" if along == "views" else "views"
+    values = sorted({row["views"] for row in rows}) if along == "views" else _in_order(rows, "noise")
+    if len(values) < 2:
         return []
-    axes = Axes(
-        (views[0] / 1.15, views[-1] * 1.15),
-        _heights(rows),
-        tuple((float(view), str(view)) for view in views),
-        "views",
-        "mm",
-    )
-    noises = dict.fromkeys(row.noise for row in rows)
-    return [
-        plot(f"{noise} noise", axes, _series([row for row in rows if row.noise == noise], colours), True)
-        for noise in noises
-    ]
-
-
-def _over_noise(rows: Sequence[BenchRow], colours: dict[str, str]) -> list[str]:
-    noises = list(dict.fromkeys(row.noise for row in rows))
-    if len(noises) < 2:
-        return []
-    place = {noise: 2.0**at for at, noise in enumerate(noises)}
-    axes = Axes(
-        (2**-0.4, 2 ** (len(noises) - 0.6)),
-        _heights(rows),
-        tuple((at, noise) for noise, at in place.items()),
-        "noise",
-        "mm",
-    )
-    views = sorted({row.views for row in rows})
-    return [
-        plot(
-            f"{view} {'view' if view == 1 else 'views'}",
-            axes,
-            _series([row for row in rows if row.views == view], colours, place),
-            True,
-        )
-        for view in views
-    ]
-
-
-def _against_time(rows: Sequence[BenchRow], colours: dict[str, str]) -> list[str]:
-    timed = [row for row in rows if row.ms_per_person_frame and row.start == "cold" and row.mpjpe_mm > 0]
-    if len({row.optimizer for row in timed}) < 2:
-        return []
-    limits = decades([row.ms_per_person_frame or 1.0 for row in timed])
+    place = {value: float(value) if along == "views" else 2.0**at for at, value in enumerate(values)}
+    low, high = place[values[0]], place[values[-1]]
+    limits = (low / 1.15, high * 1.15) if along == "views" else (low * 2**-0.4, high * 2**0.4)
+    heights = decades([row["mpjpe_mm"] for row in rows if row["mpjpe_mm"] > 0] or [1.0])
+    axes = Axes(limits, heights, tuple((at, str(value)) for value, at in place.items()), along, "mm")
     figures = []
-    for noise in dict.fromkeys(row.noise for row in timed):
-        for view in sorted({row.views for row in timed}):
-            chosen = [row for row in timed if (row.noise, row.views) == (noise, view)]
-            if not chosen:
-                continue
-            axes = Axes(
-                limits, from_zero([row.mpjpe_mm for row in chosen]), time_ticks(limits), "ms per person-frame", "mm"
-            )
-            series = [
-                Series(_label(row), colours[_label(row)], ((row.ms_per_person_frame or 1.0, row.mpjpe_mm),))
-                for row in chosen
-            ]
-            figures.append(plot(f"{noise} noise, {view} {'view' if view == 1 else 'views'}", axes, series, False))
+    for value in _in_order(rows, "noise") if across == "noise" else sorted({row["views"] for row in rows}):
+        points: dict[str, list[tuple[float, float]]] = {}
+        for row in rows:
+            if row[across] == value and row["mpjpe_mm"] > 0:
+                points.setdefault(_label(row), []).append((place[row[along]], row["mpjpe_mm"]))
+        series = [Series(name, colours[name], tuple(sorted(found)), name == BOUND) for name, found in points.items()]
+        figures.append(plot(f"{value} noise" if across == "noise" else counted_views(value), axes, series, True))
     return figures
 
 
-def _table(rows: Sequence[BenchRow]) -> str:
+def _in_order(rows: Sequence[Row], name: str) -> list[Any]:
+    return list(dict.fromkeys(row[name] for row in rows))
+
+
+def _against_time(rows: Sequence[Row], colours: dict[str, str]) -> list[str]:
+    timed = [row for row in rows if row["ms_per_person_frame"] and row["start"] == "cold" and row["mpjpe_mm"] > 0]
+    if len(_in_order(timed, "optimizer")) < 2:
+        return []
+    limits = decades([row["ms_per_person_frame"] for row in timed])
+    figures = []
+    for noise in _in_order(timed, "noise"):
+        for view in sorted({row["views"] for row in timed}):
+            chosen = [row for row in timed if (row["noise"], row["views"]) == (noise, view)]
+            if not chosen:
+                continue
+            heights = from_zero([row["mpjpe_mm"] for row in chosen])
+            axes = Axes(limits, heights, time_ticks(limits), "ms per person-frame", "mm")
+            series = [
+                Series(_label(row), colours[_label(row)], ((row["ms_per_person_frame"], row["mpjpe_mm"]),))
+                for row in chosen
+            ]
+            figures.append(plot(f"{noise} noise, {counted_views(view)}", axes, series, False))
+    return figures
+
+
+def _table(rows: Sequence[Row]) -> str:
     lines = []
     for row in rows:
-        figures = (row.mpjpe_mm, row.mpjpe_rel_mm, row.pa_mpjpe_mm, row.pve_mm, row.rot_deg, row.p95_mm)
-        bound = row.optimizer == BOUND
-        cells = (
-            row.optimizer, "–" if bound else row.start, row.noise, str(row.views), str(row.frames),
-            *(f"{value:.2f}" for value in figures),
-            "–" if row.ms_per_person_frame is None else f"{row.ms_per_person_frame:.2f}",
-            "–" if bound else str(row.failures),
-        )  # fmt: skip
-        lines.append(
-            f"<tr{' class=bound' if bound else ''}>"
-            + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-            + "</tr>"
-        )
-    head = "".join(f"<th>{heading}</th>" for heading in HEADINGS)
+        cells = "".join(f"<td>{html.escape(COLUMNS[name].of(row[name], '–'))}</td>" for name in SHOWN)
+        lines.append(f"<tr{' class=bound' if row['optimizer'] == BOUND else ''}>{cells}</tr>")
+    units = {"rot_deg": " °"}
+    head = "".join(f"<th>{COLUMNS[name].heading}{units.get(name, '')}</th>" for name in SHOWN)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'

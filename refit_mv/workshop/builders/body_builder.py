@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from refit_mv.body.joints import SMPL_JOINT_NAMES, SMPL_PARENTS
 from refit_mv.body.landmarks import LANDMARK_NAMES
-from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS
 from refit_mv.body.open_body import OPEN_BODY_FILE
 from refit_mv.errors import InputError
 from refit_mv.workshop.builders.body_decimate import LightMesh, lighten, mirror_partners

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from refit_mv.body.joint_centres import joint_centre_rows
-from refit_mv.body.landmarks import JOINT_CENTRES, LANDMARK_NAMES, mirrored_landmark, mixture
-from refit_mv.body.model import SMPL_JOINT_NAMES, SMPL_PARENTS
+from refit_mv.body.joints import SMPL_JOINT_NAMES, SMPL_PARENTS
+from refit_mv.body.landmarks import JOINT_CENTRES, LANDMARK_NAMES, mixture
+from refit_mv.body.sides import other_side
 from refit_mv.workshop.builders.body_rig import ShapeSpace, regressor_row
 
 # Interior points that follow bones of MakeHuman's: BlazePose's knuckles and the whole-body sets' finger roots.
@@ -225,7 +226,7 @@ def joint_centres(scene: LandmarkScene) -> dict[str, Float[np.ndarray, " vertex"
     rows = {}
     for name, row in zip(names, found, strict=True):
         rows[name] = row if name.startswith("left_") else 0.5 * (row + row[scene.mirror])
-        rows[mirrored_landmark(name)] = rows[name][scene.mirror]
+        rows[other_side(name)] = rows[name][scene.mirror]
     return rows
 
 
@@ -258,9 +259,9 @@ def open_body_landmarks(scene: LandmarkScene) -> Float[np.ndarray, "landmark ver
             origin,
             np.array(direction) / np.linalg.norm(direction),
         )
-        if mirrored_landmark(name) == name:
+        if other_side(name) == name:
             rows[name] = 0.5 * (rows[name] + rows[name][scene.mirror])
     matrix = np.zeros((len(LANDMARK_NAMES), count))
     for index, name in enumerate(LANDMARK_NAMES):
-        matrix[index] = rows[name] if name in rows else rows[mirrored_landmark(name)][scene.mirror]
+        matrix[index] = rows[name] if name in rows else rows[other_side(name)][scene.mirror]
     return matrix

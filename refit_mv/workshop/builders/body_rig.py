@@ -7,14 +7,10 @@ from jaxtyping import Float, Int
 from scipy import sparse
 from scipy.optimize import nnls
 
-from refit_mv.body.model import SMPL_JOINT_NAMES
+from refit_mv.body.joints import SMPL_JOINT_NAMES
+from refit_mv.body.sides import mirrored_order
 
-LEFT_RIGHT_JOINTS = np.array(
-    [
-        SMPL_JOINT_NAMES.index(name.replace("left", "#").replace("right", "left").replace("#", "right"))
-        for name in SMPL_JOINT_NAMES
-    ]
-)
+LEFT_RIGHT_JOINTS = np.array(mirrored_order(SMPL_JOINT_NAMES))
 TORSO_BONES = ("root", "pelvis", "spine", "breast")
 TRUNK_JOINTS = (
     "pelvis",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from refit_mv.body.model import SMPL_JOINT_NAMES
+from refit_mv.body.joints import SMPL_JOINT_NAMES
 from refit_mv.workshop.builders.body_rig import LEFT_RIGHT_JOINTS
 from refit_mv.workshop.builders.body_source import HumanSample, HumanSource
 

@@ -13,11 +13,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from refit_mv.body.model import SMPL_JOINT_NAMES
+from refit_mv.body.joints import SMPL_JOINT_NAMES
 from refit_mv.body.priors import PRIOR_FILE, PosePrior
+from refit_mv.body.sides import mirrored_order
 from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import log, nearest_rotation
-from refit_mv.motion.motion import Motion, mirror, mirrored_joint_order
+from refit_mv.motion.motion import Motion, mirror
 from refit_mv.workshop.builders.reachable_poses import reachable_poses
 from refit_mv.workshop.synthetic.motions import read_motions
 from refit_mv.workshop.synthetic.plausibility import plausible_frames
@@ -65,7 +66,7 @@ def balanced_poses(motions: Sequence[Motion]) -> Float[Tensor, "frame joint 3 3"
 
 def _mirrored_coordinates() -> tuple[Int[Tensor, " coordinate"], Float[Tensor, " coordinate"]]:
     """Tangent coordinate i of a mirrored pose is ``sign[i] * original[order[i]]``."""
-    joints = torch.tensor(mirrored_joint_order()[1:]) - 1
+    joints = torch.tensor(mirrored_order(SMPL_JOINT_NAMES[1:]))
     order = (3 * joints[:, None] + torch.arange(3)).flatten()
     return order, torch.tensor(_VECTOR_REFLECTION, dtype=torch.float64).repeat(len(joints))
 

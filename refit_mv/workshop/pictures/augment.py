@@ -11,25 +11,17 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from refit_mv.body.joints import SMPL_JOINT_NAMES
+from refit_mv.body.sides import mirrored_order
 from refit_mv.errors import InputError
-from refit_mv.motion.motion import mirrored_joint_order
 from refit_mv.ranges import require_not_negative
 from refit_mv.workshop.pictures.backdrop import occlude
 from refit_mv.workshop.pictures.examples import POINTS, Labels
 from refit_mv.workshop.pictures.render import encoded
 
 _MIRROR = np.array([-1.0, 1.0, 1.0])
-_SWAPPED = {"left": "right", "right": "left"}
 # Boxes that strong cropping makes: so much of the side is left at least, as a waist-up portrait has it.
 CLOSEST_CROP = 0.4
-
-
-def _mirrored_points() -> list[int]:
-    order = []
-    for name in POINTS:
-        side, _, rest = name.partition("_")
-        order.append(POINTS.index(f"{_SWAPPED[side]}_{rest}") if side in _SWAPPED else POINTS.index(name))
-    return order
 
 
 @dataclass(frozen=True)
@@ -126,13 +118,13 @@ def reframed(labels: Labels, framing: Framing) -> Labels:
     def where(mirrored: np.ndarray, same: np.ndarray) -> np.ndarray:
         return np.where(flip.reshape(-1, *([1] * (same.ndim - 1))), mirrored, same)
 
-    order = _mirrored_points()
+    order, joints = list(mirrored_order(POINTS)), list(mirrored_order(SMPL_JOINT_NAMES))
     pixels = _moved_pixels(labels.points[..., :2], labels, framing)
     points = np.concatenate([pixels, labels.points[..., 2:]], axis=-1)
     spatial = labels.points_3d.copy()
     spatial[..., :3] = spatial[..., :3] * np.where(flip[:, None, None], _MIRROR, 1.0) @ turn.transpose(0, 2, 1)
     pelvis = labels.pelvis * np.where(flip[:, None], _MIRROR, 1.0)
-    rotations = where(labels.rotations[:, mirrored_joint_order()] * _MIRROR[:, None] * _MIRROR, labels.rotations).copy()
+    rotations = where(labels.rotations[:, joints] * _MIRROR[:, None] * _MIRROR, labels.rotations).copy()
     rotations[:, 0] = turn @ rotations[:, 0]
     return replace(
         labels,

@@ -16,7 +16,7 @@ from refit_mv.body.skin import landmark_skin
 from refit_mv.image.fusion import Views, world_params
 from refit_mv.image.network import ImageReFit
 from refit_mv.image.points import FeedbackBody
-from refit_mv.workshop.bench.pose_errors import pose_errors
+from refit_mv.workshop.bench.errors import pose_errors
 from refit_mv.workshop.pictures.augment import NONE
 from refit_mv.workshop.pictures.batches import make_batch
 from refit_mv.workshop.pictures.examples import ExampleSource

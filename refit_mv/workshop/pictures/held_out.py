@@ -28,8 +28,8 @@ from refit_mv.workshop.pictures.augment import NONE
 from refit_mv.workshop.pictures.batches import make_batch
 from refit_mv.workshop.pictures.evaluation import PictureErrors, evaluate, picture_errors
 from refit_mv.workshop.pictures.people import PeopleOptions, RenderedPeople, render_people
-from refit_mv.workshop.pictures.training import RECORDED_ONLY
-from refit_mv.workshop.training.pose_bank import pose_bank
+from refit_mv.workshop.synthetic.pose_bank import pose_bank
+from refit_mv.workshop.training.images import RECORDED_ONLY
 
 VIEWS = (1, 2, 4)
 SEED = 11

@@ -27,9 +27,9 @@ from refit_mv.workshop.pictures.appearance import draw_appearance, tailor
 from refit_mv.workshop.pictures.backdrop import draw_background, occlude
 from refit_mv.workshop.pictures.examples import HIPS, POINTS, Labels, box_around
 from refit_mv.workshop.pictures.render import draw_light, encoded, render
+from refit_mv.workshop.synthetic.pose_bank import PoseBank, PoseMix, draw_poses
 from refit_mv.workshop.synthetic.rigs import random_rig
 from refit_mv.workshop.synthetic.session import STANDING_RADIUS, motion_params, random_shape
-from refit_mv.workshop.training.pose_bank import PoseBank, PoseMix, draw_poses
 
 PICTURES, LABELS, FACTS = "pictures.npy", "labels.npz", "facts.json"
 # People posed at once: vertices of 32 bodies in float32 are 2.5 MB.

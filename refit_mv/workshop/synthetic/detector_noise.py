@@ -13,7 +13,7 @@ from scipy.signal import lfilter
 from scipy.special import ndtr
 
 from refit_mv.body.keypoint_sets import KeypointSet
-from refit_mv.body.limbs import limb_of
+from refit_mv.body.sides import mirrored_order
 from refit_mv.errors import InputError
 
 # The stature that stands for every person when noise is turned into pixels, metres.
@@ -119,17 +119,6 @@ class Detections:
     legs_swapped: Bool[np.ndarray, "frame view"]
 
 
-def limb_mirror(keypoints: KeypointSet, limb: str) -> tuple[int, ...]:
-    """For every keypoint the one reported in its place when the ``limb`` ("arms" or "legs") is taken for that of the
-    other side.
-    """
-    order = list(range(len(keypoints.keypoint_names)))
-    for left, right in keypoints.left_right_pairs:
-        if limb_of(keypoints.keypoint_names[left]) == limb:
-            order[left], order[right] = right, left
-    return tuple(order)
-
-
 def apparent_height(
     depth: Float[np.ndarray, "frame view landmark"], focal: Float[np.ndarray, " view"]
 ) -> Float[np.ndarray, "frame view"]:
@@ -172,8 +161,9 @@ def detect(
     visible = visible & ((pixels >= 0) & (pixels <= last)).all(-1)
 
     arms, legs = draw.uniform(frame_view, copies=2) < noise.swap_share
-    pixels, visible = _swapped(pixels, visible, arms, limb_mirror(keypoints, "arms"))
-    pixels, visible = _swapped(pixels, visible, legs, limb_mirror(keypoints, "legs"))
+    names = keypoints.keypoint_names
+    pixels, visible = _swapped(pixels, visible, arms, mirrored_order(names, "arms"))
+    pixels, visible = _swapped(pixels, visible, legs, mirrored_order(names, "legs"))
 
     sigma = noise.sigma * draw.between(noise.spread, points)
     outlier = draw.uniform(points) < noise.outlier_share

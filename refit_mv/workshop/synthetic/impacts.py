@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from refit_mv.body.model import SMPL_JOINT_NAMES
+from refit_mv.body.joints import SMPL_JOINT_NAMES
 
 # Feet that strike the floor, hands that meet, the pelvis that lands.
 IMPACT_JOINTS = ("pelvis", "left_ankle", "right_ankle", "left_wrist", "right_wrist")

@@ -8,17 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from refit_mv.body.joints import BODY_JOINT_NAMES, SMPL
 from refit_mv.body.priors import PosePrior, rotations_from_tangent
 from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import exp
-from refit_mv.motion.amass_reading import read_amass
-from refit_mv.motion.motion import Motion, mirror, resample
-from refit_mv.motion.retarget import read_bvh
+from refit_mv.motion import formats
+from refit_mv.motion.motion import Z_UP, Motion, upright
 from refit_mv.motion.standard_skeleton import ANKLE_HEIGHT, pose_standard_skeleton
-
-__all__ = ["Motion", "mirror", "read_amass", "read_bvh", "read_motion", "read_motions", "resample", "sampled_motion"]
-
-_READERS: dict[str, Callable[[Path], Motion]] = {".bvh": read_bvh, ".npz": read_amass}
 
 # Time scales of the procedural motion, seconds. At 0.35 s its joints accelerate about as those of a brisk exercise do.
 POSE_SECONDS = 0.35
@@ -35,16 +31,15 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 
 def read_motion(path: str | Path) -> Motion:
-    """One motion file, its kind told by its suffix (``.bvh``; ``.npz`` is AMASS, z up).
+    """One motion file of a known format over SMPL's joints, y up, fingers dropped and hands at rest. A file that does
+    not say which way is up is z up, as AMASS's are.
 
     Raises:
         InputError: an unknown suffix, or whatever is wrong with the file.
     """
-    path = Path(path)
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise InputError(f"{path}: unknown kind of motion file; expected one of {', '.join(sorted(_READERS))}")
-    return reader(path)
+    motion = upright(formats.read_motion(path).on(SMPL), assumed=Z_UP)
+    motion.rotations[:, len(BODY_JOINT_NAMES) :] = torch.eye(3, dtype=torch.float64)
+    return motion
 
 
 def read_motions(folder: str | Path, wanted: Callable[[Path], bool] = lambda path: True) -> list[Motion]:
@@ -54,15 +49,13 @@ def read_motions(folder: str | Path, wanted: Callable[[Path], bool] = lambda pat
     Raises:
         InputError: no such folder, no motion file in it, or one that cannot be used.
     """
-    folder = Path(folder)
+    folder, suffixes = Path(folder), formats.readable_suffixes()
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected one with {' or '.join(sorted(_READERS))} motion files")
-    paths = sorted((path for path in folder.iterdir() if path.suffix.lower() in _READERS), key=_natural)
+        raise InputError(f"{folder}: no such folder; expected one with {' or '.join(suffixes)} motion files")
+    paths = sorted((path for path in folder.iterdir() if path.suffix.lower() in suffixes), key=_natural)
     chosen = [path for path in paths if wanted(path)]
     if not chosen:
-        raise InputError(
-            f"{folder}: {len(paths)} motion files ({', '.join(sorted(_READERS))}) in it, none of them wanted here"
-        )
+        raise InputError(f"{folder}: {len(paths)} motion files ({', '.join(suffixes)}) in it, none of them wanted here")
     return [read_motion(path) for path in chosen]
 
 

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from refit_mv.body.joints import BODY_JOINT_NAMES, SMPL_JOINT_NAMES
 from refit_mv.body.keypoint_sets import KeypointSet, keypoint_set
-from refit_mv.body.model import SMPL_JOINT_NAMES, BodyModel, rest_joints
+from refit_mv.body.model import BodyModel, rest_joints
 from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import LandmarkSkin, landmark_skin, pose_landmarks
 from refit_mv.errors import InputError
@@ -82,7 +83,7 @@ def motion_params(body: BodyModel, motion: Motion, shape: Float[Tensor, "frame s
     """The body doing the motion. Travel and pelvis height follow the length of this body's legs, so that feet stay on
     the floor.
     """
-    missing = [name for name in SMPL_JOINT_NAMES[:22] if name not in body.joint_names]
+    missing = [name for name in BODY_JOINT_NAMES if name not in body.joint_names]
     if missing:
         raise InputError(
             f"body '{body.name}' lacks the joints {', '.join(missing)} that motions move; it must be of the SMPL family"

@@ -12,8 +12,8 @@ from refit_mv.errors import InputError
 from refit_mv.networks.frame_network import Fusion
 from refit_mv.networks.weights_file import load_network
 from refit_mv.optimizers.refit import ReFit
-from refit_mv.workshop.training.training import WEIGHTS, TrainRecipe, read_people, train
-from refit_mv.workshop.training.training_loop import STATE, Report, quiet
+from refit_mv.workshop.training.keypoints import WEIGHTS, TrainRecipe, read_people, train
+from refit_mv.workshop.training.loop import STATE, Report, quiet
 from refit_mv.workshop.training.validation import Validation, draw_validation
 
 TABLE = "ablations.csv"

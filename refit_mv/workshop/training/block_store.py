@@ -53,7 +53,7 @@ class BlockStore:
         self._folder = folder
         self._capacity = capacity
         folder.mkdir(parents=True, exist_ok=True)
-        paths = sorted(folder.glob("*.safetensors"))[-capacity:]
+        paths = sorted(folder.glob("[0-9]*.safetensors"))[-capacity:]
         self._kept = deque((path, read_block(path)) for path in paths)
         self.drawn = int(paths[-1].stem) + 1 if paths else 0
 

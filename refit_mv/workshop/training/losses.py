@@ -1,6 +1,6 @@
 """What training minimises: metres of joint error, plus a little for rotations that joints do not show."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -59,3 +59,16 @@ def discounted(losses: Float[Tensor, "prediction frame"], options: LossOptions) 
     count = len(losses)
     factor = options.discount ** torch.arange(count - 1, -1, -1, dtype=losses.dtype)
     return (factor[:, None] * losses).sum(0) / factor.sum()
+
+
+@dataclass
+class UsualLoss:
+    """The running mean loss of each kind of sample, so that easy kinds are learned as keenly as hard ones."""
+
+    by_kind: dict[str, float] = field(default_factory=dict)
+
+    def weight(self, kind: str, loss: float) -> float:
+        """One over the kind's running mean, this loss counted (an outlier as three times the usual)."""
+        usual = self.by_kind.get(kind, loss)
+        self.by_kind[kind] = 0.97 * usual + 0.03 * min(loss, 3 * usual)
+        return 1 / self.by_kind[kind]

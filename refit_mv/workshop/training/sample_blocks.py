@@ -20,9 +20,9 @@ from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import build_problem
 from refit_mv.solve.terms.rays import Rays
 from refit_mv.workshop.synthetic.detector_noise import DetectorNoise, detector_noise
+from refit_mv.workshop.synthetic.pose_bank import PoseBank, PoseMix, draw_poses
 from refit_mv.workshop.synthetic.rigs import random_rig
 from refit_mv.workshop.synthetic.session import STANDING_RADIUS, SyntheticSession, motion_params, observe
-from refit_mv.workshop.training.pose_bank import PoseBank, PoseMix, draw_poses
 
 Choice = TypeVar("Choice")
 
@@ -101,7 +101,7 @@ def _confidence(session: SyntheticSession, noise: DetectorNoise, rng: np.random.
     """The detector's claims. Those of "mixed" detectors are bent in some blocks, as no two detectors mean the same by a
     number.
     """
-    confidence = session.observations.confidence[:, :, 0]
+    confidence = session.observations.person(0).confidence
     if noise.name == "mixed" and rng.uniform() < 0.5:
         confidence = np.where(confidence > 0, confidence ** rng.uniform(0, 2), 0.0)
     return confidence
@@ -149,7 +149,7 @@ def draw_block(
     if kind == "mixed" and rng.uniform() < mix.confused:
         session = replace(session, observations=_confuse(session, rng))
     present = [place for place, name in enumerate(keypoints.keypoint_names) if name in body.landmark_names]
-    pixels = torch.from_numpy(session.observations.pixels[:, :, 0][:, :, present])
+    pixels = torch.from_numpy(session.observations.person(0).pixels[:, :, present])
     confidence = torch.from_numpy(_confidence(session, noise, rng)[:, :, present])
     if rng.uniform() < mix.thinned:
         dropped = torch.from_numpy(rng.uniform(size=len(present)) < rng.uniform(0, mix.thinning))

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from refit_mv.body.keypoint_sets import keypoint_set
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior, prior_for
+from refit_mv.body.sides import mirrored_order
 from refit_mv.body.skin import LandmarkSkin, landmark_skin, pose_landmarks
 from refit_mv.networks.scene import Scene
 from refit_mv.solve.result import FEWEST_LANDMARKS
@@ -23,9 +23,8 @@ from refit_mv.workshop.synthetic.detector_noise import (
     CONFIDENCE_SIGMA,
     PRESETS,
     DetectorNoise,
-    limb_mirror,
 )
-from refit_mv.workshop.training.pose_bank import PoseBank, PoseMix, draw_poses
+from refit_mv.workshop.synthetic.pose_bank import PoseBank, PoseMix, draw_poses
 from refit_mv.workshop.training.sample_blocks import SampleBlock
 
 NOISE_KINDS = ("standard", "clean", "strong", "mixed")
@@ -57,16 +56,6 @@ class _Group:
     body: Int[Tensor, " frame"]
 
 
-def limb_order(set_name: str, names: tuple[str, ...], limb: str) -> Tensor:
-    """``limb_mirror`` restricted to the landmarks in use."""
-    keypoints = keypoint_set(set_name)
-    order = limb_mirror(keypoints, limb)
-    place = {name: index for index, name in enumerate(names)}
-    return torch.tensor(
-        [place.get(keypoints.keypoint_names[order[keypoints.index(name)]], place[name]) for name in names]
-    )
-
-
 def _group(blocks: Sequence[SampleBlock]) -> _Group:
     first = blocks[0]
     evidence = Rays.concatenate([block.evidence for block in blocks])
@@ -75,8 +64,8 @@ def _group(blocks: Sequence[SampleBlock]) -> _Group:
     return _Group(
         first.landmark_names,
         (
-            limb_order(first.keypoint_set, first.landmark_names, "arms"),
-            limb_order(first.keypoint_set, first.landmark_names, "legs"),
+            torch.tensor(mirrored_order(first.landmark_names, "arms")),
+            torch.tensor(mirrored_order(first.landmark_names, "legs")),
         ),
         evidence[kept],
         BodyParams.concatenate([block.truth for block in blocks])[kept],

@@ -14,6 +14,7 @@ from refit_mv.body.keypoint_sets import keypoint_set
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior, rotations_from_tangent, tangent
+from refit_mv.body.sides import mirrored_order
 from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import exp
 from refit_mv.motion.motion import Motion, mirror
@@ -23,11 +24,10 @@ from refit_mv.solve.problem import build_problem
 from refit_mv.solve.terms.rays import Rays
 from refit_mv.workshop.synthetic.detector_noise import APPARENT_STATURE, detector_noise
 from refit_mv.workshop.synthetic.plausibility import plausible_frames
+from refit_mv.workshop.synthetic.pose_bank import below
 from refit_mv.workshop.synthetic.rigs import random_rig
 from refit_mv.workshop.synthetic.session import motion_params, observe
-from refit_mv.workshop.training.pose_bank import below
 from refit_mv.workshop.training.sample_blocks import mixed_noise, pick
-from refit_mv.workshop.training.sample_pool import limb_order
 
 # How far from the truth the given shape is at most, in standard deviations of people: from measured people to what a
 # short session tells.
@@ -171,9 +171,9 @@ def _drifted(evidence: Rays, size: float, memory: float, rng: np.random.Generato
     return replace(evidence, bearing=torch.nn.functional.normalize(evidence.bearing + shift, dim=-1))
 
 
-def _swapped(evidence: Rays, set_name: str, names: tuple[str, ...], rng: np.random.Generator) -> Rays:
+def _swapped(evidence: Rays, names: tuple[str, ...], rng: np.random.Generator) -> Rays:
     """Arms or legs of one view take each other's places for a while."""
-    order = limb_order(set_name, names, "arms" if rng.uniform() < 0.5 else "legs")
+    order = torch.tensor(mirrored_order(names, "arms" if rng.uniform() < 0.5 else "legs"))
     frames, views = evidence.confidence.shape[:2]
     begin, view = int(rng.integers(frames)), int(rng.integers(views))
     rows = slice(begin, begin + int(rng.integers(2, 20)))
@@ -212,12 +212,13 @@ def draw_window(takes: Takes, bodies: Sequence[BodyModel], mix: WindowMix, rng: 
     session = observe(body, keypoints, truth, rig, noise, int(rng.integers(2**62)), fps=1 / step)
     present = [place for place, name in enumerate(keypoints.keypoint_names) if name in body.landmark_names]
     names = tuple(keypoints.keypoint_names[place] for place in present)
-    pixels = torch.from_numpy(session.observations.pixels[:, :, 0][:, :, present])
-    confidence = torch.from_numpy(session.observations.confidence[:, :, 0][:, :, present])
+    seen = session.observations.person(0)
+    pixels = torch.from_numpy(seen.pixels[:, :, present])
+    confidence = torch.from_numpy(seen.confidence[:, :, present])
     problem = build_problem(body, session.rig, names, pixels, confidence)
     evidence = _thinned(problem.rays.to(torch.float32), mix, step, rng)
     if rng.uniform() < mix.swap_runs:
-        evidence = _swapped(evidence, keypoints.name, names, rng)
+        evidence = _swapped(evidence, names, rng)
     if rng.uniform() < mix.drifting:
         memory = float(np.exp(-step / rng.uniform(*mix.drift_seconds)))
         evidence = _drifted(evidence, mix.drift * rng.uniform(), memory, rng)

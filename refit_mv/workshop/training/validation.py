@@ -66,12 +66,12 @@ def draw_validation(
             for session in independent_frames(
                 body, keypoints, motions, views, detector_noise(kind), frames, seed, blocks
             ):
-                seen = session.observations
-                confidence = torch.from_numpy(seen.confidence[:, :, 0])
+                seen = session.observations.person(0)
+                confidence = torch.from_numpy(seen.confidence)
                 visible = ((confidence > 0).any(1).sum(-1) >= FEWEST_LANDMARKS).nonzero()[:, 0]
                 if len(visible) == 0:
                     continue
-                pixels = torch.from_numpy(seen.pixels[:, :, 0])
+                pixels = torch.from_numpy(seen.pixels)
                 problem = build_problem(body, session.rig, names, pixels, confidence).frames(visible)
                 problems.append(problem)
                 truths.append(session.truth[visible])
@@ -141,18 +141,18 @@ def fitted_correction(runs: Sequence[tuple[Tensor, Tensor, Tensor]], steps: int 
     # Every kind counts the same, however many of its frames showed anything.
     frame_weight = torch.cat([torch.full((len(facts),), 1 / len(facts)) for _, _, facts in runs]) / len(runs)
     coefficients = SigmaCorrection.none().coefficients.requires_grad_(True)
-    optimiser = torch.optim.Adam([coefficients], lr=0.03)
+    optimizer = torch.optim.Adam([coefficients], lr=0.03)
     for step in range(steps):
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = 0.03 * (1 - step / steps) + 1e-4
         sigma = SigmaCorrection(coefficients).log_sigma(log_sigma, facts).exp()
         ratio = (errors / sigma[..., None]).clamp_min(1e-4)
         per_frame = (_quantile_loss(ratio, WITHIN_ONE) + 2 * _quantile_loss(ratio / 2, WITHIN_TWO)).mean((-1, -2))
         # Statistics count only where they earn it: little data must not bend them.
         loss = (frame_weight * per_frame).sum() + 1e-4 * (coefficients[:, 2:] ** 2).sum(-1).mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     return SigmaCorrection(coefficients.detach())
 
 

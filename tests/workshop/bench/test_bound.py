@@ -9,12 +9,10 @@ import torch
 from refit_mv.body.keypoint_sets import keypoint_set
 from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.solve.problem import CostOptions
-from refit_mv.workshop.bench.bound import cramer_rao
-from refit_mv.workshop.bench.cell import draw_cell
-from refit_mv.workshop.bench.detector_information import detector_information
+from refit_mv.workshop.bench.bound import cramer_rao, detector_information
+from refit_mv.workshop.bench.errors import pose_errors
+from refit_mv.workshop.bench.frames import FrameBench, draw_cell
 from refit_mv.workshop.bench.motions import bench_motions
-from refit_mv.workshop.bench.pose_errors import pose_errors
-from refit_mv.workshop.bench.request import BenchRequest
 from refit_mv.workshop.synthetic.detector_noise import APPARENT_STATURE, DetectorNoise, detect, detector_noise
 
 # One sigma, nothing lost: a detector of which everything is known.
@@ -73,7 +71,7 @@ def test_no_robust_mean_beats_the_information_and_a_good_one_comes_close() -> No
 
 
 @pytest.fixture(scope="module")
-def marker_request(small: BenchRequest) -> BenchRequest:
+def marker_request(small: FrameBench) -> FrameBench:
     """The cost that belongs to ``PLAIN``: its sigma in metres, no robust kernel to speak of, and the priors that the
     bound assumes.
     """
@@ -83,7 +81,7 @@ def marker_request(small: BenchRequest) -> BenchRequest:
     return replace(small, frames=48, frames_per_rig=48, keypoints="markers67", cost=cost)
 
 
-def _against_bound(request: BenchRequest) -> float:
+def _against_bound(request: FrameBench) -> float:
     (block,) = draw_cell(request, bench_motions(None, 0).motions, 4, PLAIN).blocks
     fitted = GaussNewton().solve(block.problem, block.start)
     ours = pose_errors(request.body, block.problem.skin, fitted.params, block.truth)
@@ -91,18 +89,18 @@ def _against_bound(request: BenchRequest) -> float:
     return float(ours.joint.mean() / bound.joint.mean())
 
 
-def test_least_squares_with_the_right_priors_reaches_the_bound(marker_request: BenchRequest) -> None:
+def test_least_squares_with_the_right_priors_reaches_the_bound(marker_request: FrameBench) -> None:
     """67 markers in four views, equal Gaussian noise, poses from the prior: there least squares is efficient."""
     # 0.965 to 0.997 on five seeds.
     assert 0.93 < _against_bound(marker_request) < 1.05
 
 
-def test_least_squares_with_priors_too_weak_does_not(marker_request: BenchRequest) -> None:
+def test_least_squares_with_priors_too_weak_does_not(marker_request: FrameBench) -> None:
     weak = replace(marker_request, cost=replace(marker_request.cost, pose_prior=1e-3, shape_prior=1e-3))
     assert _against_bound(weak) > 1.05
 
 
-def test_the_bound_scales_with_noise_and_falls_with_views(marker_request: BenchRequest) -> None:
+def test_the_bound_scales_with_noise_and_falls_with_views(marker_request: FrameBench) -> None:
     motions = bench_motions(None, 0).motions
     means = {}
     for views, sigma in ((2, 0.002), (8, 0.002), (8, 0.004)):
@@ -116,7 +114,7 @@ def test_the_bound_scales_with_noise_and_falls_with_views(marker_request: BenchR
     assert 1.5 < means[8, 0.004] / means[8, 0.002] <= 2.05
 
 
-def test_without_evidence_the_priors_remain(small: BenchRequest) -> None:
+def test_without_evidence_the_priors_remain(small: FrameBench) -> None:
     (block, _) = draw_cell(small, bench_motions(None, 0).motions, 3, detector_noise("standard")).blocks
     blind = replace(block, problem=block.problem.with_rays(confidence=torch.zeros_like(block.problem.confidence)))
     covariance = cramer_rao(small.body, blind, detector_information(detector_noise("standard"))).covariance

@@ -12,14 +12,9 @@ from refit_mv.body.params import BodyParams
 from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.result import FitResult
-from refit_mv.workshop.bench.recording import (
-    COLUMNS,
-    RecordingRequest,
-    RecordingRow,
-    recording_table,
-    run_recording_bench,
-    write_recording_csv,
-)
+from refit_mv.workshop.bench.columns import Row, table, write_csv
+from refit_mv.workshop.bench.recording import LAYOUT, RecordingBench
+from refit_mv.workshop.bench.run import run_bench
 
 
 @dataclass(frozen=True)
@@ -36,46 +31,46 @@ class Shaken:
 
 
 @pytest.fixture(scope="module")
-def rows(session_folder: Path) -> dict[str, RecordingRow]:
-    found = run_recording_bench(
-        RecordingRequest(session_folder, subject_frames=12),
+def rows(session_folder: Path) -> dict[str, Row]:
+    found = run_bench(
+        RecordingBench(session_folder, subject_frames=12),
         {"gauss-newton": GaussNewton(), "still": Shaken(0.0), "shaken": Shaken(0.02)},
     )
-    return {row.optimizer: row for row in found}
+    return {row["optimizer"]: row for row in found}
 
 
-def test_every_optimizer_is_measured_with_and_without_time(rows: dict[str, RecordingRow]) -> None:
+def test_every_optimizer_is_measured_with_and_without_time(rows: dict[str, Row]) -> None:
     assert {"gauss-newton", "gauss-newton per frame", "gauss-newton filtered"} <= set(rows)
-    assert all(row.frames == 40 and row.failures == 0 and row.ms_per_person_frame > 0 for row in rows.values())
+    assert all(row["frames"] == 40 and row["failures"] == 0 and row["ms_per_person_frame"] > 0 for row in rows.values())
 
 
-def test_the_same_answer_is_measured_alike(rows: dict[str, RecordingRow]) -> None:
-    assert rows["still"].median_px == pytest.approx(rows["gauss-newton per frame"].median_px, abs=1e-6)
+def test_the_same_answer_is_measured_alike(rows: dict[str, Row]) -> None:
+    assert rows["still"]["median_px"] == pytest.approx(rows["gauss-newton per frame"]["median_px"], abs=1e-6)
 
 
-def test_shaking_shows_in_pixels_and_accelerations(rows: dict[str, RecordingRow]) -> None:
+def test_shaking_shows_in_pixels_and_accelerations(rows: dict[str, Row]) -> None:
     # Moved by (a, a, a) every second frame, second differences are 2 √3 a fps²: 62 m/s² at 30 frames a second, far
     # above the person's own.
-    added = rows["shaken"].accel_m_s2
+    added = rows["shaken"]["accel_m_s2"]
     assert added == pytest.approx(2 * 3**0.5 * 0.02 * 30**2, rel=0.25)
-    assert rows["still"].accel_m_s2 < 0.5 * added
+    assert rows["still"]["accel_m_s2"] < 0.5 * added
     for worse, better in (("shaken", "still"),):
-        assert rows[worse].median_px > 1.2 * rows[better].median_px
-        assert rows[worse].worst_frame_px > rows[better].worst_frame_px
+        assert rows[worse]["median_px"] > 1.2 * rows[better]["median_px"]
+        assert rows[worse]["worst_frame_px"] > rows[better]["worst_frame_px"]
 
 
-def test_neighbours_calm_the_motion(rows: dict[str, RecordingRow]) -> None:
-    assert rows["gauss-newton"].accel_m_s2 < 0.7 * rows["gauss-newton per frame"].accel_m_s2
+def test_neighbours_calm_the_motion(rows: dict[str, Row]) -> None:
+    assert rows["gauss-newton"]["accel_m_s2"] < 0.7 * rows["gauss-newton per frame"]["accel_m_s2"]
 
 
-def test_table_and_csv(rows: dict[str, RecordingRow], tmp_path: Path) -> None:
+def test_table_and_csv(rows: dict[str, Row], tmp_path: Path) -> None:
     ordered = list(rows.values())
-    assert len(recording_table(ordered).splitlines()) == 1 + len(ordered)
-    write_recording_csv(ordered, tmp_path / "rows.csv")
+    assert len(table(LAYOUT, ordered).splitlines()) == 2 + len(ordered)
+    write_csv(LAYOUT, ordered, tmp_path / "rows.csv")
     with (tmp_path / "rows.csv").open() as file:
         read = list(csv.DictReader(file))
-    assert tuple(read[0]) == COLUMNS
-    assert float(read[0]["median_px"]) == pytest.approx(ordered[0].median_px, abs=1e-4)
+    assert tuple(read[0]) == LAYOUT.csv
+    assert float(read[0]["median_px"]) == pytest.approx(ordered[0]["median_px"], abs=1e-4)
 
 
 def test_from_the_command_line(cli: Callable, session_copy: Callable, tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from refit_mv.errors import InputError
+from refit_mv.workshop.bench.frames import FrameBench
 from refit_mv.workshop.bench.motions import bench_motions
-from refit_mv.workshop.bench.request import BenchRequest
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from refit_mv.workshop.bench.request import BenchRequest
 )
 def test_impossible_requests_get_one_line(wrong: dict, said: str) -> None:
     with pytest.raises(InputError) as caught:
-        BenchRequest(**wrong)
+        FrameBench(**wrong)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from refit_mv.body.model import SMPL_JOINT_NAMES
+from refit_mv.body.joints import SMPL_JOINT_NAMES
 from refit_mv.errors import InputError
 from refit_mv.workshop.builders.body_decimate import boundary_loops, fill_hole, lighten, mirror_partners, triangulated
 from refit_mv.workshop.builders.body_landmarks import ray_row

@@ -35,7 +35,7 @@ from refit_mv.workshop.pictures.batches import crop_cameras, make_batch
 from refit_mv.workshop.pictures.examples import HIPS, POINTS, Labels
 from refit_mv.workshop.pictures.people import PeopleOptions, RenderedPeople, render_people
 from refit_mv.workshop.synthetic.motions import sampled_motion
-from refit_mv.workshop.training.pose_bank import pose_bank
+from refit_mv.workshop.synthetic.pose_bank import pose_bank
 
 ROUGH = AugmentOptions(roll=0.4, scale=0.25, shift=0.1, strong_crop=0.5, noise=0.05)
 

@@ -18,8 +18,8 @@ from refit_mv.geometry.rotations import exp, log
 from refit_mv.recipe import load_recipe
 from refit_mv.workshop.pictures.dataset import DatasetOptions, read_dataset
 from refit_mv.workshop.pictures.examples import HIPS, POINTS
-from refit_mv.workshop.pictures.training import ImageTrainRecipe
 from refit_mv.workshop.synthetic.motions import sampled_motion
+from refit_mv.workshop.training.images import ImageTrainRecipe
 
 COUNT = 3
 SPIN_PLACES = {"right_ankle": 0, "left_hip": 3, "left_wrist": 11, "head_top": 13, "nose": 19, "right_ear": 23}

@@ -20,7 +20,7 @@ from refit_mv.workshop.pictures.examples import POINTS
 from refit_mv.workshop.pictures.people import FACTS, PICTURES, PeopleOptions, RenderedPeople, open_people, render_people
 from refit_mv.workshop.pictures.render import draw_light, render
 from refit_mv.workshop.synthetic.motions import sampled_motion
-from refit_mv.workshop.training.pose_bank import PoseBank, pose_bank
+from refit_mv.workshop.synthetic.pose_bank import PoseBank, pose_bank
 
 SIZE = 28
 

@@ -17,8 +17,9 @@ from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.projection import project
 from refit_mv.geometry.rotations import exp
 from refit_mv.geometry.transforms import RigidTransform
+from refit_mv.motion.motion import Motion
 from refit_mv.workshop.synthetic.detector_noise import PRESETS
-from refit_mv.workshop.synthetic.motions import Motion, sampled_motion
+from refit_mv.workshop.synthetic.motions import sampled_motion
 from refit_mv.workshop.synthetic.rigs import random_rig, ring_rig
 from refit_mv.workshop.synthetic.session import (
     SyntheticSession,
@@ -54,12 +55,12 @@ def test_noise_free_observations_are_the_projected_surface(body: BodyModel, exac
     landmarks = body.landmark_regressor[rows] @ vertices(body, exact.truth)
     pixels, depth = project(exact.true_rig.stacked(), landmarks)
     assert bool((depth > 1).all())
-    seen = exact.observations.confidence[:, :, 0] > 0
+    seen = exact.observations.person(0).confidence > 0
     assert seen.mean() > 0.95
     # The collapsed skin leaves out shares below 1e-4 of a landmark, 0.1 mm at most, 0.05 px here.
-    assert np.abs(exact.observations.pixels[:, :, 0] - pixels.numpy())[seen].max() < 0.05
+    assert np.abs(exact.observations.person(0).pixels - pixels.numpy())[seen].max() < 0.05
     again, _ = true_keypoints(body, exact.observations.keypoints, exact.truth, exact.true_rig)
-    assert np.abs(exact.observations.pixels[:, :, 0] - again)[seen].max() < 1e-9
+    assert np.abs(exact.observations.person(0).pixels - again)[seen].max() < 1e-9
     assert exact.rig is exact.true_rig and exact.fps == 30 and exact.body_name == "open"
 
 
@@ -98,7 +99,7 @@ def test_several_motions_follow_one_another(body: BodyModel, motion: Motion) -> 
 def test_points_that_are_not_on_the_body_are_missing(body: BodyModel, motion: Motion) -> None:
     session = synthesise(body, "wholebody133", motion, ring_rig(2), PRESETS["none"], seed=0)
     on_body = np.array([name in body.landmark_names for name in keypoint_set("wholebody133").keypoint_names])
-    seen = session.observations.confidence[:, :, 0] > 0
+    seen = session.observations.person(0).confidence > 0
     assert not seen[..., ~on_body].any() and seen[..., on_body].mean() > 0.95
     with pytest.raises(InputError, match="none of the points"):
         true_keypoints(replace(body, landmark_names=("x",) * 130), keypoint_set("coco17"), session.truth, session.rig)
@@ -128,9 +129,9 @@ def test_independent_frames_are_independent(body: BodyModel) -> None:
     forward = torch.cat([block.truth.rotations for block in blocks])[:, 0, :, 2]
     # Random headings cancel: the mean of 200 unit vectors is 0.07 long.
     assert float(forward[:, [0, 2]].mean(0).norm()) < 0.25
-    pixels = np.concatenate([block.observations.pixels[:, :, 0] for block in blocks])
+    pixels = np.concatenate([block.observations.person(0).pixels for block in blocks])
     # People stand in the picture: what is missing is what the noise took (1 - 0.92 * 0.96) and a hand now and then.
-    seen = np.concatenate([block.observations.confidence[:, :, 0] for block in blocks]) > 0
+    seen = np.concatenate([block.observations.person(0).confidence for block in blocks]) > 0
     assert seen.mean() == pytest.approx(0.92 * 0.96, abs=0.03)
     assert len(np.unique(pixels[seen][:, 0])) > 0.99 * seen.sum()
     again = independent_frames(body, "coco23", motions, 3, PRESETS["standard"], frames=200, seed=0, blocks=8)
@@ -158,8 +159,8 @@ def test_moving_the_world_keeps_the_pictures(body: BodyModel, exact: SyntheticSe
         posed_joints(body, other.truth).positions, new_from_old.apply(posed_joints(body, exact.truth).positions)
     )
     pixels, _ = true_keypoints(body, exact.observations.keypoints, other.truth, other.rig)
-    seen = exact.observations.confidence[:, :, 0] > 0
-    assert np.abs(pixels - exact.observations.pixels[:, :, 0])[seen].max() < 1e-8
+    seen = exact.observations.person(0).confidence > 0
+    assert np.abs(pixels - exact.observations.person(0).pixels)[seen].max() < 1e-8
 
 
 def test_bystanders_take_no_fixed_slot(body: BodyModel, motion: Motion) -> None:
@@ -184,11 +185,11 @@ def test_bystanders_take_no_fixed_slot(body: BodyModel, motion: Motion) -> None:
 def test_calibration_errors_touch_only_the_given_rig(body: BodyModel, motion: Motion) -> None:
     noise = replace(PRESETS["none"], calibration_rotation=0.01, calibration_translation=0.01)
     session = synthesise(body, "coco17", motion, ring_rig(3), noise, seed=0)
-    seen = session.observations.confidence[:, :, 0] > 0
+    seen = session.observations.person(0).confidence > 0
 
     def error(rig: CameraRig) -> np.ndarray:
         pixels, _ = true_keypoints(body, session.observations.keypoints, session.truth, rig)
-        return np.abs(pixels - session.observations.pixels[:, :, 0])[seen]
+        return np.abs(pixels - session.observations.person(0).pixels)[seen]
 
     with_true, with_given = error(session.true_rig), error(session.rig)
     assert with_true.max() < 1e-9

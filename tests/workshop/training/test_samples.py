@@ -6,20 +6,22 @@ import numpy as np
 import pytest
 import torch
 
+from refit_mv.body.joints import SMPL_JOINT_NAMES
 from refit_mv.body.keypoint_sets import keypoint_set
-from refit_mv.body.model import SMPL_JOINT_NAMES, rest_joints
+from refit_mv.body.model import rest_joints
 from refit_mv.body.open_body import open_body
 from refit_mv.body.priors import load_pose_prior, tangent
+from refit_mv.body.sides import mirrored_order
 from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.errors import InputError
 from refit_mv.geometry import rotations
-from refit_mv.motion.motion import Motion, mirrored_joint_order
+from refit_mv.motion.motion import Motion
 from refit_mv.solve.terms.rays import Rays
+from refit_mv.workshop.synthetic.body_variants import body_variant
 from refit_mv.workshop.synthetic.detector_noise import DetectorNoise
 from refit_mv.workshop.synthetic.motions import sampled_motion
+from refit_mv.workshop.synthetic.pose_bank import PoseBank, PoseMix, draw_poses, pose_bank
 from refit_mv.workshop.training.block_store import BlockStore
-from refit_mv.workshop.training.body_variants import body_variant
-from refit_mv.workshop.training.pose_bank import PoseBank, PoseMix, draw_poses, pose_bank
 from refit_mv.workshop.training.sample_blocks import EvidenceMix, SampleBlock, draw_block
 from refit_mv.workshop.training.sample_pool import SamplePool, fresh_noise
 
@@ -76,7 +78,7 @@ def test_variants_are_symmetric_people_of_other_proportions() -> None:
     variant = body_variant(body, 0.1, np.random.default_rng(0))
     zero = torch.zeros(1, body.shape_count, dtype=torch.float64)
     before, after = rest_joints(body, zero)[0], rest_joints(variant, zero)[0]
-    mirrored = after[mirrored_joint_order()] * torch.tensor([-1.0, 1, 1], dtype=torch.float64)
+    mirrored = after[list(mirrored_order(SMPL_JOINT_NAMES))] * torch.tensor([-1.0, 1, 1], dtype=torch.float64)
     # The asset's mirror symmetry after decimation.
     assert float((after - mirrored).abs().max()) < 2e-3
 

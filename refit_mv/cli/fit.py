@@ -1,0 +1,102 @@
+"""From recordings to motion: ``fit``, ``detect`` and ``demo``."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from refit_mv.cli import options as shared
+from refit_mv.cli.progress import plural, progress_bars
+from refit_mv.errors import InputError
+
+if TYPE_CHECKING:
+    from refit_mv.pipeline import FitRequest
+
+
+@click.command()
+@shared.session
+@shared.recipe_option("fit/default")
+@click.option("--optimizer", help="Overrides the recipe's optimizer: refit, gauss-newton or scipy.")
+@shared.body
+@shared.keypoints
+@click.option("--frames", callback=shared.frame_range, metavar="A:B", help="Only frames A to B-1.")
+@click.option("--fps", type=float, callback=shared.rate, help="Frame rate where neither videos nor time stamps say it.")
+@shared.device
+@click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same fit stopped.")
+@click.option("--smooth", help="Overrides the recipe's smoothing over time: off, default or strong.")
+@click.option("--no-overlay", is_flag=True, help="Do not draw overlay videos.")
+@shared.detector
+def fit(recipe: str, optimizer: str | None, smooth: str | None, no_overlay: bool, **options) -> None:
+    """Turn a recording of one person into the motion of a body.
+
+    SESSION is a folder with keypoint files or videos of every view; see docs/formats.md for the layouts.
+    """
+    from refit_mv.pipeline import FitRequest
+    from refit_mv.recipe import FitRecipe, find_recipe, load_recipe, with_optimizer, with_smoothing
+
+    chosen = load_recipe(FitRecipe, find_recipe(recipe))
+    if optimizer is not None:
+        chosen = with_optimizer(chosen, optimizer)
+    if smooth is not None:
+        chosen = with_smoothing(chosen, smooth)
+    if no_overlay:
+        chosen = replace(chosen, overlay=False)
+    _fit_and_tell(FitRequest(recipe=chosen, **options))
+
+
+@click.command()
+@shared.session
+@shared.detector
+def detect(session: Path, out: Path | None, detector: str, detector_weights: Path | None, **calibration) -> None:
+    """Detect keypoints in a session's videos and write them as OpenPose JSON."""
+    from refit_mv.detect.detector import detector as find_detector
+    from refit_mv.detect.run_detection import run_detection
+    from refit_mv.session.session import open_session
+
+    opened = open_session(session, **calibration)
+    finder = find_detector(detector, detector_weights)
+    with progress_bars() as progress:
+        folder = run_detection(opened, finder, out or session / "refit", progress)
+    click.echo(f"keypoints are in {folder}")
+
+
+@click.command()
+@click.option("--out", type=shared.FOLDER, default=Path("demo"), show_default=True, help="Output folder.")
+@click.option("--cache", type=shared.FOLDER, help="Where the recording is kept [default: the user's cache folder].")
+@click.option("--synthetic", is_flag=True, help="Do not fetch anything; fit a synthetic session.")
+def demo(out: Path, cache: Path | None, synthetic: bool) -> None:
+    """Fetch a real four-camera recording and fit it."""
+    from calib import write_rig
+    from refit_mv.pipeline import FitRequest
+    from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
+    from refit_mv.workshop.demo import fetch_recording, synthetic_recording, user_cache
+
+    recording = None
+    if not synthetic:
+        click.echo("fetching the demo recording (28 MB, once) ...")
+        try:
+            recording = fetch_recording(cache or user_cache())
+        except InputError as error:
+            click.echo(f"note: {error}; fitting a synthetic session instead", err=True)
+    if recording is None:
+        recording = synthetic_recording(out / "synthetic_session", write_rig)
+    click.echo(recording.note)
+    recipe = load_recipe(FitRecipe, find_recipe("fit/default"))
+    _fit_and_tell(FitRequest(recording.session, recipe, recording.calib, out, keypoints=recording.keypoints))
+
+
+def _fit_and_tell(request: "FitRequest") -> None:
+    from refit_mv.pipeline import fit as run
+
+    with progress_bars() as progress:
+        delivery = run(request, progress)
+    figures: dict[str, Any] = delivery.summary
+    median, high = figures["median_reprojection_px"], figures["p95_reprojection_px"]
+    statuses = ", ".join(f"{count} {status}" for status, count in figures["status"].items() if count)
+    for warning in delivery.warnings:
+        click.echo(f"note: {warning}")
+    click.echo(f"{figures['frames']} frames, {plural(figures['views'], 'view')}: {statuses}")
+    if median is not None:
+        click.echo(f"reprojection of confident keypoints: median {median:.1f} px, 95th percentile {high:.1f} px")
+    click.echo(f"look at {delivery.report}")

@@ -1,0 +1,94 @@
+"""Arguments and options that several commands share, and how their values are read."""
+
+from collections.abc import Callable
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import click
+
+from refit_mv.errors import InputError
+
+FOLDER = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path)
+
+
+def frame_range(_context: click.Context, _parameter: click.Parameter, value: str | None) -> slice | None:
+    """``A:B``: frames A to B−1 by the recording's own numbers; either side may be left out."""
+    if value is None:
+        return None
+    first, colon, last = value.partition(":")
+    try:
+        start, stop = (int(part) if part.strip() else None for part in (first, last))
+    except ValueError:
+        colon = ""
+        start = stop = None
+    if not colon or (start or 0) < 0 or (stop is not None and stop <= (start or 0)):
+        raise InputError(f"--frames {value}: expected A:B with A before B, for example 0:100")
+    return slice(start, stop)
+
+
+def rate(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
+    """Frames per second, if given."""
+    if value is not None and not (isfinite(value) and value > 0):
+        raise InputError(f"--fps {value:g}: expected a positive number of frames per second")
+    return value
+
+
+def words(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    """Words with commas between."""
+    return tuple(word.strip() for word in value.split(",") if word.strip())
+
+
+def counts(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
+    """Whole numbers with commas between."""
+    found = words(context, parameter, value)
+    if not found or not all(word.isdigit() for word in found):
+        raise InputError(f"--{parameter.name} {value}: expected whole numbers with commas between, for example 2,4,8")
+    return tuple(int(word) for word in found)
+
+
+def recipe_option(default: str, text: str = "Shipped recipe or YAML file.") -> Callable:
+    """``--recipe`` with the command's own default."""
+    return click.option("--recipe", default=default, show_default=True, help=text)
+
+
+def together(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Several options as one decorator, in the order that the help lists them."""
+
+    def decorate(command: Any) -> Any:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+calib_file = click.option(
+    "--calib", type=FILE, help="Calibration file; by default the one inside the session. One view alone may do without."
+)
+units = click.option(
+    "--units", help="Unit of the calibration's lengths where the file does not say: m, cm, mm, in, or metres per unit."
+)
+body = click.option(
+    "--body", default="open", show_default=True, help="'open', or an SMPL, SMPL-H or SMPL-X file (.pkl, .npz)."
+)
+keypoints = click.option(
+    "--keypoints", help="Keypoint set of the files where their length leaves it open, such as BODY_25B."
+)
+device = click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
+session = together(
+    click.argument("session", type=FOLDER),
+    calib_file,
+    units,
+    click.option("--out", type=FOLDER, help="Output folder [default: SESSION/refit]."),
+)
+detector = together(
+    click.option(
+        "--detector",
+        default="mediapipe",
+        show_default=True,
+        help="Who detects keypoints in videos: mediapipe or rtmlib.",
+    ),
+    click.option("--detector-weights", type=FOLDER, help="Folder with the detector's network files."),
+)

@@ -1,0 +1,67 @@
+"""The program ``refit-mv``: all commands under one name, and a user's mistake as one line."""
+
+import sys
+from typing import NoReturn
+
+import click
+
+from refit_mv import __version__
+from refit_mv.cli.bench import bench
+from refit_mv.cli.calibration import calib
+from refit_mv.cli.export import export
+from refit_mv.cli.fit import demo, detect, fit
+from refit_mv.cli.images import shape, weights
+from refit_mv.cli.synthesise import synthesise
+from refit_mv.cli.train import train
+from refit_mv.errors import InputError
+
+# A new command is a file beside this one and its name here.
+COMMANDS = (fit, detect, demo, export, calib, shape, synthesise, bench, train, weights)
+
+
+class _Commands(click.Group):
+    """Turns a user's mistake into one line and exit code 2, whatever the command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            _refuse_usage(error)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            _refuse(str(error))
+        except click.UsageError as error:
+            _refuse_usage(error)
+        except BrokenPipeError:
+            sys.exit(1)
+
+
+def _refuse(message: str) -> NoReturn:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.exit(2)
+
+
+def _refuse_usage(error: click.UsageError) -> NoReturn:
+    # A command group without a command shows its help.
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+        raise error
+    command = "refit-mv" if error.ctx is None else error.ctx.command_path
+    _refuse(f"{error.format_message().rstrip('.')}; see {command} --help")
+
+
+@click.group(
+    cls=_Commands,
+    commands={command.name: command for command in COMMANDS if command.name},
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="refit-mv")
+def main() -> None:
+    """Fit a parametric body to synchronized, calibrated views."""
+    # Imported only when a command runs: help does not wait for it.
+    import torch
+
+    # Frames are many and small: threads inside one operation fight each other. Work is divided over frames instead.
+    torch.set_num_threads(1)

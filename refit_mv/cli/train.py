@@ -1,0 +1,98 @@
+"""The commands under ``train``."""
+
+from pathlib import Path
+
+import click
+
+from refit_mv.cli import options as shared
+from refit_mv.cli.progress import tell_share
+
+
+def _motions(text: str, required: bool = True):
+    return click.option("--motion", "folders", type=shared.FOLDER, multiple=True, required=required, help=text)
+
+
+_more_motions = _motions("As in `train keypoints`.")
+_out = click.option(
+    "--out", type=shared.FOLDER, required=True, help="Folder for checkpoints, loss picture and weights."
+)
+_resume = click.option("--resume", is_flag=True, help="Continue the run in --out.")
+
+
+@click.group()
+def train() -> None:
+    """Train the networks."""
+
+
+@train.command("keypoints")
+@_motions("Folder of BVH or AMASS files; may be repeated.")
+@shared.recipe_option("train/keypoints")
+@_out
+@_resume
+def train_keypoints(folders: tuple[Path, ...], recipe: str, out: Path, resume: bool) -> None:
+    """Train the learned optimizer on keypoint evidence."""
+    from refit_mv.recipe import find_recipe, load_recipe
+    from refit_mv.workshop.training.keypoints import TrainRecipe
+    from refit_mv.workshop.training.keypoints import train as run
+
+    _done(run(load_recipe(TrainRecipe, find_recipe(recipe)), folders, out, resume, tell_share))
+
+
+@train.command("sequences")
+@_more_motions
+@shared.recipe_option("train/sequences")
+@_out
+@_resume
+def train_sequences(folders: tuple[Path, ...], recipe: str, out: Path, resume: bool) -> None:
+    """Train what the learned optimizer knows about time, on top of the keypoint network."""
+    from refit_mv.recipe import find_recipe, load_recipe
+    from refit_mv.workshop.training.sequences import SequenceRecipe
+    from refit_mv.workshop.training.sequences import train_sequences as run
+
+    _done(run(load_recipe(SequenceRecipe, find_recipe(recipe)), folders, out, resume, tell_share))
+
+
+@train.command("image")
+@_motions("As in `train keypoints`; for rendered people.", required=False)
+@shared.recipe_option("train/image")
+@shared.body
+@click.option(
+    "--people", type=shared.FOLDER, help="Folder of the rendered people, for runs that share them [default: --out]."
+)
+@shared.device
+@_out
+@_resume
+def train_image(
+    folders: tuple[Path, ...], recipe: str, body: str, people: Path | None, device: str, out: Path, resume: bool
+) -> None:
+    """Train the image network on rendered people, on annotated pictures, or on both.
+
+    Started by torchrun, several processes train one network.
+    """
+    from refit_mv.body.files import load_body
+    from refit_mv.recipe import find_recipe, load_recipe
+    from refit_mv.workshop.training.images import ImageTrainRecipe
+    from refit_mv.workshop.training.images import train_image as run
+
+    chosen = load_recipe(ImageTrainRecipe, find_recipe(recipe))
+    _done(run(chosen, load_body(body), folders, out, resume, people, device, tell_share))
+
+
+@train.command("ablations")
+@_more_motions
+@shared.recipe_option("train/ablations")
+@click.option(
+    "--out", type=shared.FOLDER, required=True, help="Folder for the runs and ablations.csv; continued if it exists."
+)
+def train_ablations(folders: tuple[Path, ...], recipe: str, out: Path) -> None:
+    """Train variants of the keypoint network side by side and compare them."""
+    from refit_mv.recipe import find_recipe, load_recipe
+    from refit_mv.workshop.training.ablations import TABLE, ablate
+    from refit_mv.workshop.training.keypoints import TrainRecipe
+
+    ablate(load_recipe(TrainRecipe, find_recipe(recipe)), folders, out, report=tell_share)
+    click.echo(f"the table is in {out / TABLE}")
+
+
+def _done(weights: Path) -> None:
+    click.echo(f"weights are in {weights}")

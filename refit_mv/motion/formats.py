@@ -1,0 +1,102 @@
+"""The motion formats that are known, and files read and written by their suffix.
+
+A format is one module, its reader and its writer together, and one row here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from refit_mv.body.model import BodyModel
+from refit_mv.errors import InputError
+from refit_mv.motion.amass import read_amass, write_amass
+from refit_mv.motion.bvh import read_bvh, write_bvh
+from refit_mv.motion.motion import Motion
+
+Writer = Callable[[Path, Motion], tuple[Path, ...]]
+Reader = Callable[[Path, BodyModel | None], Motion]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of motion file: ``writer`` returns the files it wrote, ``reader`` gives the motion of a body or, without
+    one, of the skeleton that the file tells; None where the format is only read, or only written.
+    """
+
+    name: str
+    suffix: str
+    writer: Writer | None
+    reader: Reader | None
+
+    def write(self, path: Path, motion: Motion) -> tuple[Path, ...]:
+        """Write a motion. Raises InputError where the format is only read, or what the writer raises."""
+        if self.writer is None:
+            raise InputError(f"{path}: motions are not written as {self.name}; {_choice(_written())}")
+        return self.writer(path, motion)
+
+    def read(self, path: Path, body: BodyModel | None = None) -> Motion:
+        """Read a motion. Raises InputError where the format is only written, or what the reader raises."""
+        if self.reader is None:
+            raise InputError(f"{path}: motions are not read from {self.name}; {_choice(_read())}")
+        return self.reader(path, body)
+
+
+FORMATS = {
+    kind.name: kind
+    for kind in (
+        Format("amass", ".npz", write_amass, read_amass),
+        Format("bvh", ".bvh", write_bvh, read_bvh),
+    )
+}
+
+
+def _written() -> list[Format]:
+    return [kind for kind in FORMATS.values() if kind.writer is not None]
+
+
+def _read() -> list[Format]:
+    return [kind for kind in FORMATS.values() if kind.reader is not None]
+
+
+def _choice(kinds: list[Format]) -> str:
+    return f"choose one of {', '.join(f'{kind.name} ({kind.suffix})' for kind in kinds)}"
+
+
+def format_named(name: str) -> Format:
+    """The format of that name. Raises InputError for an unknown one."""
+    if name not in FORMATS:
+        raise InputError(f"no motion format '{name}': {_choice(list(FORMATS.values()))}")
+    return FORMATS[name]
+
+
+def format_of(path: Path) -> Format:
+    """The format that a file's suffix tells. Raises InputError for an unknown one."""
+    suffix = path.suffix.lower()
+    found = next((kind for kind in FORMATS.values() if kind.suffix == suffix), None)
+    if found is None:
+        raise InputError(f"{path}: unknown kind of motion file; {_choice(list(FORMATS.values()))}")
+    return found
+
+
+def readable_suffixes() -> tuple[str, ...]:
+    """Suffixes of the files that ``read_motion`` takes, sorted."""
+    return tuple(sorted(kind.suffix for kind in _read()))
+
+
+def read_motion(path: str | Path, body: BodyModel | None = None) -> Motion:
+    """A motion file, its kind told by its suffix, as the motion of a ``body`` or, without one, of the skeleton that
+    it tells.
+
+    Raises:
+        InputError: an unknown suffix, or whatever is wrong with the file.
+    """
+    return format_of(Path(path)).read(Path(path), body)
+
+
+def write_motion(path: str | Path, motion: Motion) -> tuple[Path, ...]:
+    """Write a motion in the format that the suffix tells. Returns the files.
+
+    Raises:
+        InputError: an unknown suffix, a motion that the format cannot hold, or a file that cannot be written.
+    """
+    return format_of(Path(path)).write(Path(path), motion)

@@ -1,0 +1,163 @@
+"""One person's results on disk: which quantities ``people/<id>/fit.h5`` holds and what they mean."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
+from refit_mv.body.sides import LIMBS
+from refit_mv.people.evidence import Evidence
+from refit_mv.people.person import Person
+from refit_mv.people.subject import Subject
+from refit_mv.solve.result import FitResult
+from refit_mv.status import PRESENCE_CODES, STATUS_CODES, FrameStatus
+from refit_mv.take.store import Field, ResultStore
+
+
+def _fields(joints: int, views: int, landmarks: int) -> dict[str, Field]:
+    """The per-frame quantities of one person's fit."""
+    codes = ", ".join(f"{code} {status}" for code, status in enumerate(STATUS_CODES))
+    return {
+        "pelvis": Field((3,), "float64", "world position of the pelvis joint, metres"),
+        "rotations": Field((joints, 3, 3), "float64", "parent_from_joint rotations, the root's world_from_root"),
+        "status": Field((), "uint8", codes),
+        "cost": Field((), "float64", "final cost (twice the negative log-posterior)"),
+        "explained": Field((), "float32", "share of the evidence that the body explains, 0 to 1"),
+        "joint_covariance": Field((joints, 3, 3), "float32", "covariance of the joints' world positions, m²"),
+        "pixels": Field((views, landmarks, 2), "float32", "the keypoints that were fitted, pixels"),
+        "confidence": Field((views, landmarks), "float32", "their confidence, 0 where missing"),
+        "pixel_error": Field(
+            (views, landmarks), "float32", "distance of the projected landmark, pixels; NaN without evidence"
+        ),
+        "per_frame_pelvis": Field((3,), "float64", "pelvis of the frame fitted alone, before time terms, metres"),
+        "per_frame_rotations": Field(
+            (joints, 3, 3), "float64", "rotations of the frame fitted alone, before time terms"
+        ),
+        "presence": Field((), "uint8", ", ".join(f"{code} {word}" for code, word in enumerate(PRESENCE_CODES))),
+        "swapped": Field(
+            (views, len(LIMBS)), "uint8", f"1 where {' or '.join(LIMBS)} were on the wrong sides and were exchanged"
+        ),
+        "detection": Field((views,), "int16", "which detection of the view was taken, -1 none"),
+        "frame_number": Field((), "int64", "the recording's number of the frame"),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class FittedPerson:
+    """A store and what its quantities mean. ``left_out_px``: of each view the median error of what the others predict
+    for it, None where too few views are left for that.
+    """
+
+    id: int
+    store: ResultStore
+    left_out_px: Mapping[str, float] | None = None
+
+    def __len__(self) -> int:
+        return self.store.frame_count
+
+    @staticmethod
+    def place(take: Path, id: int) -> Path:
+        """Where a take keeps a person's results."""
+        return take / "people" / str(id) / "fit.h5"
+
+    @staticmethod
+    def create(
+        take: Path, person: Person, subject: Subject, body: BodyModel, chunk_frames: int, fingerprint: str
+    ) -> "FittedPerson":
+        """Room for the results of a person who has just been met; replaces earlier ones.
+
+        Raises:
+            InputError: the file cannot be written (no space, no permission).
+        """
+        views, landmarks = person.observations.view_names, person.evidence.landmark_names
+        static = {
+            "shape": subject.shape.numpy(),
+            "landmark_offset": subject.landmark_offset.numpy(),
+            "landmark_names": "\n".join(landmarks),
+            "joint_names": "\n".join(body.joint_names),
+            "view_names": "\n".join(views),
+        }
+        layout = _fields(body.joint_count, len(views), len(landmarks))
+        path = FittedPerson.place(take, person.id)
+        return FittedPerson(
+            person.id, ResultStore.create(path, len(person.evidence), layout, static, chunk_frames, fingerprint)
+        )
+
+    @staticmethod
+    def open(take: Path, id: int, fingerprint: str | None = None) -> "FittedPerson":
+        """What :meth:`create` made, finished or not.
+
+        Raises:
+            InputError: nothing there, damaged, or (with ``fingerprint`` given) made from other inputs.
+        """
+        return FittedPerson(id, ResultStore.open(FittedPerson.place(take, id), fingerprint))
+
+    @cached_property
+    def subject(self) -> Subject:
+        """Whom the results are of."""
+        shape, offset = (
+            torch.from_numpy(np.asarray(self.store.read_static(name), dtype=np.float64))
+            for name in ("shape", "landmark_offset")
+        )
+        return Subject(shape, offset)
+
+    @property
+    def landmark_names(self) -> tuple[str, ...]:
+        return self._names("landmark_names")
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        return self._names("joint_names")
+
+    def _names(self, axis: str) -> tuple[str, ...]:
+        return tuple(str(self.store.read_static(axis)).split("\n"))
+
+    def params(self, rows: slice = slice(None)) -> BodyParams:
+        """The motion, shape included."""
+        pelvis = torch.from_numpy(self.store.read("pelvis", rows))
+        rotations = torch.from_numpy(self.store.read("rotations", rows))
+        return BodyParams(pelvis, rotations, self.subject.shape.expand(len(pelvis), -1))
+
+    @property
+    def status(self) -> tuple[FrameStatus, ...]:
+        """The status of every frame."""
+        return tuple(STATUS_CODES[code] for code in self.store.read("status"))
+
+    def write_chunk(self, index: int, result: FitResult, seen: Evidence, pixel_error: Tensor, person: Person) -> None:
+        """Store one chunk's results, durably. ``seen`` is the evidence as it was fitted, ``pixel_error`` the distances
+        of its points from the body.
+
+        Raises:
+            InputError: the disk refuses.
+        """
+
+        def array(tensor: Tensor, dtype: str) -> np.ndarray:
+            return tensor.detach().cpu().numpy().astype(dtype)
+
+        rows = self.store.chunk_rows(index)
+        alone = result.params if result.per_frame is None else result.per_frame
+        swapped = np.zeros((*seen.confidence.shape[:2], len(LIMBS)), dtype="uint8")
+        arrays = {
+            "pelvis": array(result.params.pelvis, "float64"),
+            "rotations": array(result.params.rotations, "float64"),
+            "status": np.array([STATUS_CODES.index(status) for status in result.status], dtype="uint8"),
+            "cost": array(result.cost, "float64"),
+            "explained": array(result.explained, "float32"),
+            "joint_covariance": array(result.joint_covariance, "float32"),
+            "pixels": array(seen.pixels, "float32"),
+            "confidence": array(seen.confidence, "float32"),
+            "pixel_error": array(pixel_error, "float32"),
+            "per_frame_pelvis": array(alone.pelvis, "float64"),
+            "per_frame_rotations": array(alone.rotations, "float64"),
+            "presence": np.array([PRESENCE_CODES.index(status.presence) for status in result.status], dtype="uint8"),
+            "swapped": swapped if result.swapped is None else array(result.swapped, "uint8"),
+            "detection": person.track.detection[rows].astype("int16"),
+            "frame_number": person.observations.frame_numbers[rows].astype("int64"),
+        }
+        self.store.write_chunk(index, arrays)

@@ -1,0 +1,163 @@
+"""A finished fit on disk, which opens again without the session: for exports, reports and whatever looks at it later.
+
+``take.json`` holds what all people share and is written last: where it is, everything else is. Each person's results
+are in ``people/<id>/fit.h5``.
+"""
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from refit_mv import __version__
+from refit_mv.body.files import load_body
+from refit_mv.body.model import BodyModel
+from refit_mv.errors import InputError
+from refit_mv.files import complete_or_absent
+from refit_mv.geometry.camera import CameraRig
+from refit_mv.session.session import Session
+from refit_mv.take.fitted_person import FittedPerson
+from refit_mv.take.session_text import from_runs, read_session, runs, session_text
+
+FORMAT, VERSION = "refit-mv take", 1
+FILE = "take.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """``session`` is the recording as it was fitted, without its keypoint files and with all warnings;
+    ``source_numbers`` tell which of each view's own pictures a frame is (−1: none). ``body_source`` is what
+    :func:`load_body` takes. ``seconds`` is the time the fit took.
+    """
+
+    folder: Path
+    session: Session
+    source_numbers: Int[np.ndarray, "frame view"]
+    frame_numbers: Int[np.ndarray, " frame"]
+    fps: float
+    keypoint_set: str
+    body: BodyModel
+    body_source: str
+    optimizer: str
+    recipe: Mapping[str, object]
+    versions: Mapping[str, str]
+    seconds: float
+    people: tuple[FittedPerson, ...]
+
+    def __len__(self) -> int:
+        return len(self.frame_numbers)
+
+    @property
+    def title(self) -> str:
+        return self.session.path.resolve().name
+
+    @property
+    def rig(self) -> CameraRig:
+        return self.session.rig
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self.session.warnings
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what takes part in the numbers."""
+    found = {"refit-mv": __version__, "python": platform.python_version()}
+    for name in ("torch", "numpy", "scipy", "h5py"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def write_take(take: Take) -> None:
+    """Write ``take.json``, whole or not at all: from then on :func:`open_take` finds the fit.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    text = {
+        "format": FORMAT,
+        "version": VERSION,
+        "units": "m",
+        "session": session_text(take.session, take.folder),
+        "frames": runs(take.frame_numbers),
+        "source_frames": [runs(numbers) for numbers in take.source_numbers.T],
+        "fps": take.fps,
+        "keypoint_set": take.keypoint_set,
+        "body": {"name": take.body.name, "source": take.body_source},
+        "optimizer": take.optimizer,
+        "recipe": dict(take.recipe),
+        "versions": dict(take.versions),
+        "seconds": take.seconds,
+        "people": [
+            {"id": person.id, "left_out_px": None if person.left_out_px is None else dict(person.left_out_px)}
+            for person in take.people
+        ],
+    }
+    with complete_or_absent(take.folder / FILE) as temporary:
+        temporary.write_text(json.dumps(text, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def open_take(folder: Path, body: str | Path | None = None) -> Take:
+    """Open what ``fit`` left in its output folder. ``body`` says where the model's file is now, if it has moved.
+
+    Raises:
+        InputError: no finished fit there, a damaged one, or a body that is not the one that was fitted.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise InputError(
+            f"{path.parent} holds no finished fit (no {FILE} in it): give the output folder of refit-mv fit, or finish "
+            "the fit with --resume"
+        )
+    try:
+        text = json.loads(path.read_text(encoding="utf-8"))
+        if text["format"] != FORMAT or text["version"] != VERSION:
+            raise InputError(
+                f"{path}: is {text['format']} {text['version']}, this program reads {FORMAT} {VERSION}; fit again"
+            )
+        source = text["body"]["source"] if body is None else str(body)
+        people = tuple(
+            replace(FittedPerson.open(path.parent, each["id"]), left_out_px=each["left_out_px"])
+            for each in text["people"]
+        )
+        take = Take(
+            folder=path.parent,
+            session=read_session(text["session"], path.parent),
+            source_numbers=np.stack([from_runs(numbers) for numbers in text["source_frames"]], axis=1),
+            frame_numbers=from_runs(text["frames"]),
+            fps=text["fps"],
+            keypoint_set=text["keypoint_set"],
+            body=load_body(source),
+            body_source=source,
+            optimizer=text["optimizer"],
+            recipe=text["recipe"],
+            versions=text["versions"],
+            seconds=text["seconds"],
+            people=people,
+        )
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise InputError(f"{path}: damaged ({' '.join(str(error).split())}); fit again") from None
+    _check(take)
+    return take
+
+
+def _check(take: Take) -> None:
+    for person in take.people:
+        if person.store.unfinished():
+            raise InputError(f"{person.store.path} is not finished; go on with refit-mv fit --resume")
+        if len(person) != len(take):
+            raise InputError(f"{person.store.path}: {len(person)} frames, the take has {len(take)}; fit again")
+        if person.joint_names != take.body.joint_names or len(person.subject.shape) != take.body.shape_count:
+            raise InputError(
+                f"{person.store.path} was fitted with another body than '{take.body.name}' from {take.body_source}"
+            )
