@@ -2,6 +2,7 @@
 
 import json
 from collections import deque
+from dataclasses import fields
 from pathlib import Path
 
 import safetensors
@@ -15,13 +16,8 @@ from refit_mv.workshop.training.sample_blocks import SampleBlock
 
 
 def _tensors(block: SampleBlock) -> dict[str, torch.Tensor]:
-    evidence, truth, start = block.evidence, block.truth, block.start
-    return {
-        "center": evidence.center, "bearing": evidence.bearing, "confidence": evidence.confidence,
-        "distance": evidence.distance,
-        "truth.pelvis": truth.pelvis, "truth.rotations": truth.rotations, "truth.shape": truth.shape,
-        "start.pelvis": start.pelvis, "start.rotations": start.rotations, "start.shape": start.shape,
-    }  # fmt: skip
+    parts = {"": block.evidence, "truth.": block.truth, "start.": block.start}
+    return {f"{kind}{each.name}": getattr(part, each.name) for kind, part in parts.items() for each in fields(part)}
 
 
 def write_block(path: Path, block: SampleBlock) -> None:
@@ -37,9 +33,9 @@ def read_block(path: Path) -> SampleBlock:
         facts = file.metadata()
 
     def params(kind: str) -> BodyParams:
-        return BodyParams(*(tensors[f"{kind}.{name}"] for name in ("pelvis", "rotations", "shape")))
+        return BodyParams(*(tensors[f"{kind}.{each.name}"] for each in fields(BodyParams)))
 
-    evidence = Evidence(*(tensors[name] for name in ("center", "bearing", "confidence", "distance")))
+    evidence = Evidence(*(tensors[each.name] for each in fields(Evidence)))
     names = tuple(json.loads(facts["landmark_names"]))
     return SampleBlock(
         facts["keypoint_set"], names, facts["noise"], int(facts["body"]), evidence, params("truth"), params("start")

@@ -67,14 +67,14 @@ def limb_order(set_name: str, names: tuple[str, ...], limb: str) -> Tensor:
     )
 
 
+def joined(parts: Sequence[Evidence]) -> Evidence:
+    """One after the other along the frame axis."""
+    return Evidence(*(torch.cat([getattr(part, each.name) for part in parts]) for each in fields(Evidence)))
+
+
 def _group(blocks: Sequence[SampleBlock]) -> _Group:
     first = blocks[0]
-    evidence = Evidence(
-        *(
-            torch.cat([getattr(block.evidence, name) for block in blocks])
-            for name in ("center", "bearing", "confidence", "distance")
-        )
-    )
+    evidence = joined([block.evidence for block in blocks])
     # Frames in which nearly nothing is seen teach nothing but the mean pose.
     kept = ((evidence.confidence > 0).any(1).sum(-1) >= FEWEST_LANDMARKS).nonzero()[:, 0]
     return _Group(
@@ -148,14 +148,6 @@ def stacked_skins(skins: Sequence[LandmarkSkin]) -> StackedSkin:
     return StackedSkin(**values)
 
 
-def _where(chosen: Bool[Tensor, " frame"], new: BodyParams, old: BodyParams) -> BodyParams:
-    return BodyParams(
-        torch.where(chosen[:, None], new.pelvis, old.pelvis),
-        torch.where(chosen[:, None, None, None], new.rotations, old.rotations),
-        torch.where(chosen[:, None], new.shape, old.shape),
-    )
-
-
 class SamplePool:
     """Blocks at hand, the bodies they were made with, and the poses that people of a batch may strike instead."""
 
@@ -199,7 +191,7 @@ class SamplePool:
         started[:, 0] = start.rotations[:, 0] @ truth.rotations[:, 0].transpose(-1, -2) @ turned[:, 0]
         new_start = BodyParams(start.pelvis + pelvis - truth.pelvis, started, start.shape)
         new_truth = BodyParams(pelvis, turned, truth.shape)
-        return _where(chosen, new_truth, truth), _where(chosen, new_start, start)
+        return new_truth.where(chosen, truth), new_start.where(chosen, start)
 
     def draw(
         self,

@@ -14,7 +14,7 @@ from refit_mv.networks.frame_network import ReFitNetwork
 from refit_mv.networks.scene import Scene
 from refit_mv.networks.time_unroll import Timeline
 from refit_mv.networks.unroll import Recurrence, recur
-from refit_mv.workshop.training.sample_pool import stacked_skins
+from refit_mv.workshop.training.sample_pool import joined, stacked_skins
 from refit_mv.workshop.training.sequence_samples import SampleWindow, timeline
 
 
@@ -50,15 +50,9 @@ def window_batch(windows: Sequence[SampleWindow], bodies: Sequence[BodyModel]) -
     )
     rest, anchor = (tensor.repeat_interleave(frames, 0) for tensor in (skin.rest_mean, skin.anchor))
     skin = replace(skin, rest_mean=rest, anchor=anchor)
-    evidence = Evidence(
-        *(
-            torch.cat([getattr(w.evidence, name) for w in windows])
-            for name in ("center", "bearing", "confidence", "distance")
-        )
-    )
     return WindowBatch(
         Scene.of(skin, bodies[0].joint_names, prior_for(bodies[0]), with_shape=False),
-        evidence,
+        joined([w.evidence for w in windows]),
         BodyParams.concatenate([w.truth for w in windows]),
         BodyParams.concatenate([w.start for w in windows]),
         timeline(windows),
