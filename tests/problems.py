@@ -14,7 +14,7 @@ from refit_mv.people.evidence import evidence_on
 from refit_mv.solve.problem import CostOptions, FitProblem, ShapeMode
 from refit_mv.workshop.synthetic.detector_noise import DetectorNoise, detector_noise
 from refit_mv.workshop.synthetic.motions import sampled_motion
-from refit_mv.workshop.synthetic.session import SyntheticSession, independent_frames
+from refit_mv.workshop.synthetic.session import SyntheticSession, independent_people, observe_in_blocks
 
 # Priors so weak that they only settle what no marker shows; the limits stay, true poses keep them.
 WEAK = CostOptions(pose_prior=1e-4, shape_prior=1e-4)
@@ -37,7 +37,8 @@ def draw_frames(
     """Frames that have nothing to do with one another, each block before a random rig of its own."""
     motion = sampled_motion(load_pose_prior(), seed=seed, frames=400, fps=4.0)
     errors = detector_noise(noise) if isinstance(noise, str) else noise
-    return independent_frames(body, keypoints, [motion], views, errors, frames, seed, blocks=blocks, distortion=True)
+    people = independent_people(body, [motion], frames, seed)
+    return observe_in_blocks(body, keypoints, people, views, errors, seed, blocks, distortion=True)
 
 
 @pytest.fixture(scope="session")

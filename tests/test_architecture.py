@@ -195,7 +195,7 @@ def test_a_planted_illegal_import_is_caught(importer: str, line: str) -> None:
 def test_legal_imports_are_left_alone() -> None:
     legal = {
         "refit_mv": "if TYPE_CHECKING:\n    from refit_mv.pipeline import fit",
-        "refit_mv.cli.main": "import click\nfrom calib import read_rig\nfrom refit_mv import __version__",
+        "refit_mv.cli.program": "import click\nfrom calib import read_rig\nfrom refit_mv import __version__",
         "refit_mv.solve.problem": "import torch\nfrom refit_mv.body.model import BodyModel\nfrom "
         "refit_mv.solve.result import FitResult",
         "calib.board": "import aniposelib\nfrom refit_mv.geometry.camera import Camera\nfrom refit_mv.errors "

@@ -111,7 +111,8 @@ def test_the_reader_pairs_crops_with_frames_and_says_what_is_missing() -> None:
     pixels = rng.uniform((300, 200), (600, 500), (4, 2, 1, len(names), 2)).astype(np.float32)
     confidence = np.full((4, 2, 1, len(names)), 0.8, dtype=np.float32)
     confidence[2, 1] = 0
-    person = Observations(pixels, confidence, keypoint_set("halpe26"), ("one", "two"), 30.0, np.arange(4))
+    everybody = Observations(pixels, confidence, keypoint_set("halpe26"), ("one", "two"), 30.0, np.arange(4))
+    person = everybody.person(0)
     shades = [np.full((SIZE[1], SIZE[0], 3), 10 * (index + 1), dtype=np.uint8) for index in range(5)]
     one, two = Stills(shades), Stills(shades)
     reader = CropReader(rig, (one, two), ([0, 1, 2, 4], [0, -1, 2, 3]), person)

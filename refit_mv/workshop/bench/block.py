@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from jaxtyping import Bool
 from torch import Tensor
 
+from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
+from refit_mv.people.evidence import evidence_on
 from refit_mv.solve.initialise import initialise
-from refit_mv.solve.problem import FitProblem
-from refit_mv.solve.result import FitResult
+from refit_mv.solve.problem import CostOptions, FitProblem
+from refit_mv.solve.result import FEWEST_LANDMARKS, FitResult
 from refit_mv.workshop.bench.run import Contender
 from refit_mv.workshop.synthetic.session import SyntheticSession
 
@@ -28,6 +30,16 @@ class Block:
     start_seconds: float
     session: SyntheticSession
     lost: slice = field(default_factory=lambda: slice(0, 0))
+
+    @staticmethod
+    def of_seen(
+        body: BodyModel, session: SyntheticSession, cost: CostOptions, frames: int | None = None, runs: int = 1
+    ) -> "Block":
+        """The first ``frames`` (or all) in which enough is seen; the start is the best of so many runs."""
+        evidence = evidence_on(body, session.observations.person(0))
+        visible = ((evidence.confidence > 0).any(1).sum(-1) >= FEWEST_LANDMARKS).nonzero()[:frames, 0]
+        problem = evidence.frames(visible).problem(body, session.rig, cost, "free")
+        return Block(problem, session.truth[visible], *cold_start(problem, runs), session)
 
     def __len__(self) -> int:
         return len(self.problem)

@@ -17,12 +17,11 @@ from refit_mv.body.model import BodyModel
 from refit_mv.body.open_body import open_body
 from refit_mv.errors import InputError
 from refit_mv.motion.motion import Motion
-from refit_mv.people.evidence import evidence_on
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions
-from refit_mv.solve.result import FEWEST_LANDMARKS, Optimizer
+from refit_mv.solve.result import Optimizer
 from refit_mv.status import FrameStatus
-from refit_mv.workshop.bench.block import Block, cold_start
+from refit_mv.workshop.bench.block import Block
 from refit_mv.workshop.bench.bound import cramer_rao, detector_information
 from refit_mv.workshop.bench.columns import ACCURACY, BOUND, Layout, Row, counted_views
 from refit_mv.workshop.bench.errors import PoseErrors, accuracy, pose_errors
@@ -250,13 +249,6 @@ class FrameCell:
         return sorted(seconds)[len(seconds) // 2]
 
 
-def _block(bench: FrameBench, session: SyntheticSession, frames: int, runs: int = 1) -> Block:
-    evidence = evidence_on(bench.body, session.observations.person(0))
-    visible = ((evidence.confidence > 0).any(1).sum(-1) >= FEWEST_LANDMARKS).nonzero()[:frames, 0]
-    problem = evidence.frames(visible).problem(bench.body, session.rig, bench.cost, "free")
-    return Block(problem, session.truth[visible], *cold_start(problem, runs), session)
-
-
 def draw_cell(bench: FrameBench, motions: Sequence[Motion], views: int, noise: DetectorNoise) -> FrameCell:
     """Draw a cell. The same seed gives the same people in the same poses whatever the views and the noise, but for
     frames that had to be replaced.
@@ -269,5 +261,6 @@ def draw_cell(bench: FrameBench, motions: Sequence[Motion], views: int, noise: D
 
     drawn = sessions(count * math.ceil(max(sizes) * (1 + SPARE)), count)
     (timed,) = sessions(math.ceil(bench.timed_frames * (1 + SPARE)), 1)
-    measured = tuple(_block(bench, session, size) for session, size in zip(drawn, sizes, strict=True))
-    return FrameCell(bench, views, noise, measured, _block(bench, timed, bench.timed_frames, TIMED_RUNS))
+    blocks = [Block.of_seen(bench.body, session, bench.cost, size) for session, size in zip(drawn, sizes, strict=True)]
+    batch = Block.of_seen(bench.body, timed, bench.cost, bench.timed_frames, TIMED_RUNS)
+    return FrameCell(bench, views, noise, tuple(blocks), batch)

@@ -1,1 +1,3 @@
-"""Rendered and annotated people, and the training of the image network on them."""
+"""Pictures of people for the image network, rendered or annotated: how they are made or read, spoilt, put into batches,
+and what is lost and reached on them.
+"""

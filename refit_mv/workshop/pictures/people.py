@@ -6,7 +6,6 @@ the seed and ``i``.
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -19,9 +18,11 @@ from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.errors import InputError
+from refit_mv.files import complete_or_absent
 from refit_mv.geometry.camera import Camera, CameraRig
 from refit_mv.geometry.transforms import RigidTransform
 from refit_mv.motion.motion import Motion
+from refit_mv.progress import Progress, quiet
 from refit_mv.ranges import require_positive
 from refit_mv.workshop.pictures.appearance import draw_appearance, tailor
 from refit_mv.workshop.pictures.backdrop import draw_background, occlude
@@ -168,7 +169,7 @@ def render_people(
     options: PeopleOptions,
     folder: Path,
     seed: int,
-    report: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = quiet,
 ) -> RenderedPeople:
     """Draw, render and store people; a folder that holds the very same ones already is only opened.
 
@@ -183,7 +184,7 @@ def render_people(
         return people
     folder.mkdir(parents=True, exist_ok=True)
     cast = _draw_cast(body, bank, options, seed)
-    _render_cast(body, cast, options, folder, report)
+    _render_cast(body, cast, options, folder, progress)
     np.savez(
         folder / LABELS,
         **{item.name: getattr(cast.labels, item.name) for item in fields(Labels)},
@@ -193,20 +194,19 @@ def render_people(
         truth_rotations=cast.truth.rotations.numpy(),
     )
     # Last, so that an interrupted run leaves no folder that looks finished.
-    (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+    with complete_or_absent(folder / FACTS) as temporary:
+        temporary.write_text(json.dumps(facts), encoding="utf-8")
     return open_people(folder)
 
 
-def _render_cast(
-    body: BodyModel, cast: _Cast, options: PeopleOptions, folder: Path, report: Callable[[int, int], None]
-) -> None:
+def _render_cast(body: BodyModel, cast: _Cast, options: PeopleOptions, folder: Path, progress: Progress) -> None:
     side, small = options.side, body.to(torch.float32)
     shape = (len(cast.labels), side, side, 3)
     pictures = np.lib.format.open_memmap(folder / PICTURES, "w+", np.uint8, shape)
     for person, rng in enumerate(cast.generators):
         if person % BATCH == 0:
             surface = vertices(small, cast.truth[slice(person, person + BATCH)].to(torch.float32)).numpy()
-            report(person, options.count)
+            progress("rendering", person, options.count)
         looks = draw_appearance(tailor(body), rng)
         for at in range(person * options.views, (person + 1) * options.views):
             background = draw_background((side, side), rng)
@@ -220,7 +220,7 @@ def _render_cast(
                 picture = encoded(linear)
             pictures[at] = picture
     pictures.flush()
-    report(options.count, options.count)
+    progress("rendering", options.count, options.count)
 
 
 def _facts(body: BodyModel, bank: PoseBank, options: PeopleOptions, seed: int) -> dict[str, object]:

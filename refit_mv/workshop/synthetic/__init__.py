@@ -1,1 +1,3 @@
-"""Sessions with known truth: motions, camera rigs and a detector's errors. For tests, training and the benchmark."""
+"""Sessions with known truth: bodies, poses and motions, camera rigs, and a detector's errors. For tests, training and
+the benchmark.
+"""

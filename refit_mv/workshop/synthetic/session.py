@@ -197,25 +197,10 @@ def synthesise(
     )
 
 
-def independent_frames(
-    body: BodyModel,
-    keypoint_set_name: str,
-    motions: Sequence[Motion],
-    views: int,
-    noise: DetectorNoise,
-    frames: int,
-    seed: int,
-    blocks: int = 16,
-    distortion: bool = False,
-) -> list[SyntheticSession]:
-    """Frames that have nothing to do with one another, for benchmarks and training.
-
-    Every frame has a pose of its own (each motion equally likely, implausible frames left out), a random shape and
-    heading, and a place within 0.3 m of the middle; frames come in ``blocks`` sessions of (nearly) equal length, each
-    before a random rig of its own. Their rate is nominal, 1 Hz.
+def independent_people(body: BodyModel, motions: Sequence[Motion], frames: int, seed: int) -> BodyParams:
+    """People who have nothing to do with one another: each with a pose of their own (each motion equally likely,
+    implausible frames left out), a random shape and heading, and a place within 0.3 m of the middle.
     """
-    if not 0 < blocks <= frames:
-        raise InputError(f"cannot divide {frames} frames into {blocks} blocks: give at least one frame a block")
     pools = [motion.frames(good) for motion in motions if len(good := plausible_frames(motion).nonzero()[:, 0]) > 0]
     if not pools:
         raise InputError("no motion with a plausible frame to draw poses from")
@@ -233,14 +218,47 @@ def independent_frames(
     reach = torch.from_numpy(STANDING_RADIUS * np.sqrt(rng.uniform(size=frames)))
     direction = torch.from_numpy(rng.uniform(0, 2 * np.pi, frames))
     pelvis = torch.stack([reach * direction.sin(), pelvis[:, 1], reach * direction.cos()], dim=-1)
+    return motion_params(body, Motion("independent frames", 1.0, pelvis, rotations), random_shape(body, frames, rng))
 
-    params = motion_params(body, Motion("independent frames", 1.0, pelvis, rotations), random_shape(body, frames, rng))
+
+def observe_in_blocks(
+    body: BodyModel,
+    keypoint_set_name: str,
+    people: BodyParams,
+    views: int,
+    noise: DetectorNoise,
+    seed: int,
+    blocks: int = 16,
+    distortion: bool = False,
+) -> list[SyntheticSession]:
+    """The people in ``blocks`` sessions of (nearly) equal length, each before a random rig of its own. Their rate is
+    nominal, 1 Hz.
+    """
+    if not 0 < blocks <= len(people):
+        raise InputError(f"cannot divide {len(people)} frames into {blocks} blocks: give at least one frame a block")
     keypoints = keypoint_set(keypoint_set_name)
     sessions = []
-    for block, chosen in enumerate(torch.arange(frames).tensor_split(blocks)):
+    for block, chosen in enumerate(torch.arange(len(people)).tensor_split(blocks)):
         rig = random_rig([seed, 4, block], views, distortion=distortion)
-        sessions.append(observe(body, keypoints, params[chosen], rig, noise, [seed, 5, block], fps=1.0))
+        sessions.append(observe(body, keypoints, people[chosen], rig, noise, [seed, 5, block], fps=1.0))
     return sessions
+
+
+def independent_frames(
+    body: BodyModel,
+    keypoint_set_name: str,
+    motions: Sequence[Motion],
+    views: int,
+    noise: DetectorNoise,
+    frames: int,
+    seed: int,
+    blocks: int = 16,
+) -> list[SyntheticSession]:
+    """Frames that have nothing to do with one another, for benchmarks and training: :func:`independent_people` as
+    :func:`observe_in_blocks` sees them.
+    """
+    people = independent_people(body, motions, frames, seed)
+    return observe_in_blocks(body, keypoint_set_name, people, views, noise, seed, blocks)
 
 
 def moved(session: SyntheticSession, new_from_old: RigidTransform) -> SyntheticSession:

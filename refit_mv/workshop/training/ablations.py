@@ -9,6 +9,7 @@ from pathlib import Path
 
 from refit_mv.body.open_body import open_body
 from refit_mv.errors import InputError
+from refit_mv.files import complete_or_absent
 from refit_mv.networks.frame_network import Fusion
 from refit_mv.networks.weights_file import load_network
 from refit_mv.optimizers.refit import ReFit
@@ -103,9 +104,9 @@ def _finished(weights: Path, steps: int) -> bool:
 
 def _milliseconds(weights: Path, check: Validation) -> float:
     """Best of three, after a warm-up."""
-    refit, problem, start = ReFit(weights=weights), check.problems[0], check.starts[0]
-    seconds = [refit.solve(problem, start).seconds for _ in range(4)]
-    return 1000 * min(seconds[1:]) / len(problem)
+    refit, block = ReFit(weights=weights), check.blocks[0]
+    seconds = [refit.solve(block.problem, block.start).seconds for _ in range(4)]
+    return 1000 * min(seconds[1:]) / len(block)
 
 
 def ablate(
@@ -162,7 +163,7 @@ def _ratio(errors: dict[str, float], base: dict[str, float]) -> float:
 def write_ablations(path: Path, rows: Sequence[AblationRow]) -> None:
     """The table as CSV; errors in mm, root-relative for one view."""
     kinds = list(rows[0].errors_mm)
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with complete_or_absent(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["question", "variant", "steps", *kinds, "ratio", "ms_per_person_frame"])
         for row in rows:

@@ -5,37 +5,13 @@ ships.
 import copy
 import math
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, runtime_checkable
+from typing import Generic, Literal
 
 import torch
 from torch import Tensor
 
 from refit_mv.networks.weights_file import Network, optimizer_tensors, restore_networks, restore_optimizer
 from refit_mv.ranges import require_not_negative, require_positive
-
-
-@runtime_checkable
-class Descent(Protocol):
-    """What AdamW is told, and its rate at ``step`` (from 0), ``share`` of the run being over. ``average`` is the decay
-    of the moving average of the weights, ``clip`` the largest norm of the gradient.
-    """
-
-    @property
-    def learning_rate(self) -> float: ...
-
-    @property
-    def weight_decay(self) -> float: ...
-
-    @property
-    def clip(self) -> float: ...
-
-    @property
-    def average(self) -> float: ...
-
-    @property
-    def betas(self) -> tuple[float, float]: ...
-
-    def rate(self, step: int, share: float) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -95,7 +71,12 @@ class AveragedAdam(Generic[Network]):
     precision within its range.
     """
 
-    def __init__(self, network: Network, options: Descent, scaler: torch.amp.GradScaler | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        options: OptimizerOptions | ImageOptimizerOptions,
+        scaler: torch.amp.GradScaler | None = None,
+    ) -> None:
         self.network = network
         self.average = copy.deepcopy(network).requires_grad_(False).eval()
         self.options = options

@@ -2,6 +2,7 @@
 
 import json
 from collections import deque
+from dataclasses import fields
 from pathlib import Path
 
 import safetensors
@@ -13,15 +14,14 @@ from refit_mv.networks.weights_file import save_tensors
 from refit_mv.solve.terms.rays import Rays
 from refit_mv.workshop.training.sample_blocks import SampleBlock
 
+# What is kept of rays, in their order.
+RAYS = ("center", "bearing", "confidence", "distance")
+
 
 def _tensors(block: SampleBlock) -> dict[str, torch.Tensor]:
-    evidence, truth, start = block.evidence, block.truth, block.start
-    return {
-        "center": evidence.center, "bearing": evidence.bearing, "confidence": evidence.confidence,
-        "distance": evidence.distance,
-        "truth.pelvis": truth.pelvis, "truth.rotations": truth.rotations, "truth.shape": truth.shape,
-        "start.pelvis": start.pelvis, "start.rotations": start.rotations, "start.shape": start.shape,
-    }  # fmt: skip
+    parts = {"truth": block.truth, "start": block.start}
+    params = {f"{kind}.{each.name}": getattr(part, each.name) for kind, part in parts.items() for each in fields(part)}
+    return {**{name: getattr(block.evidence, name) for name in RAYS}, **params}
 
 
 def write_block(path: Path, block: SampleBlock) -> None:
@@ -37,9 +37,10 @@ def read_block(path: Path) -> SampleBlock:
         facts = file.metadata()
 
     def params(kind: str) -> BodyParams:
-        return BodyParams(*(tensors[f"{kind}.{name}"] for name in ("pelvis", "rotations", "shape")))
+        return BodyParams(*(tensors[f"{kind}.{each.name}"] for each in fields(BodyParams)))
 
-    evidence = Rays(tensors["center"], tensors["bearing"], tensors["confidence"], tensors["distance"])
+    center, bearing, confidence, distance = (tensors[name] for name in RAYS)
+    evidence = Rays(center, bearing, confidence, distance)
     names = tuple(json.loads(facts["landmark_names"]))
     return SampleBlock(
         facts["keypoint_set"], names, facts["noise"], int(facts["body"]), evidence, params("truth"), params("start")

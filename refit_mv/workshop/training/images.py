@@ -260,7 +260,7 @@ def _sources(
     validation = render_people(body, pose_bank(held_out), judged, people_dir / VALIDATION, recipe.seed)
     if data.rendered > 0:
 
-        def tell(done: int, total: int) -> None:
+        def tell(_stage: str, done: int, total: int) -> None:
             report(f"rendered {done} of {total} people", 0.0)
 
         people = render_people(body, pose_bank(training), data.people, people_dir / PEOPLE, recipe.seed, tell)

@@ -8,21 +8,22 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from refit_mv.body.keypoint_sets import keypoint_set
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior
+from refit_mv.geometry.camera import CameraRig
 from refit_mv.motion.motion import Motion
+from refit_mv.people.evidence import evidence_on
 from refit_mv.session.observations import Observations
 from refit_mv.solve.initialise import initialise
-from refit_mv.solve.problem import build_problem
+from refit_mv.solve.problem import CostOptions
 from refit_mv.solve.terms.rays import Rays
 from refit_mv.workshop.synthetic.detector_noise import DetectorNoise, detector_noise
 from refit_mv.workshop.synthetic.pose_bank import PoseBank, PoseMix, draw_poses
 from refit_mv.workshop.synthetic.rigs import random_rig
-from refit_mv.workshop.synthetic.session import STANDING_RADIUS, SyntheticSession, motion_params, observe
+from refit_mv.workshop.synthetic.session import STANDING_RADIUS, motion_params, observe, random_shape
 
 Choice = TypeVar("Choice")
 
@@ -97,19 +98,16 @@ def mixed_noise(rng: np.random.Generator) -> DetectorNoise:
     )
 
 
-def _confidence(session: SyntheticSession, noise: DetectorNoise, rng: np.random.Generator) -> np.ndarray:
-    """The detector's claims. Those of "mixed" detectors are bent in some blocks, as no two detectors mean the same by a
-    number.
-    """
-    confidence = session.observations.person(0).confidence
-    if noise.name == "mixed" and rng.uniform() < 0.5:
-        confidence = np.where(confidence > 0, confidence ** rng.uniform(0, 2), 0.0)
-    return confidence
+def _bent(seen: Observations, rng: np.random.Generator) -> Observations:
+    """In some blocks of "mixed" detectors claims are bent, as no two detectors mean the same by a number."""
+    if rng.uniform() >= 0.5:
+        return seen
+    confidence = np.where(seen.confidence > 0, seen.confidence ** rng.uniform(0, 2), 0.0)
+    return replace(seen, confidence=confidence)
 
 
-def _confuse(session: SyntheticSession, rng: np.random.Generator) -> Observations:
+def _confused(seen: Observations, rng: np.random.Generator) -> Observations:
     """In a few frame-views the points are those of another frame of the block: someone else, elsewhere."""
-    seen = session.observations
     frames, views = seen.confidence.shape[:2]
     wrong = rng.uniform(size=(frames, views)) < 0.06
     other = rng.permutation(frames)
@@ -128,8 +126,24 @@ def draw_truth(
     pelvis = torch.stack(
         [torch.from_numpy(reach * np.sin(azimuth)), height, torch.from_numpy(reach * np.cos(azimuth))], -1
     )
-    shape = torch.from_numpy(spread * rng.normal(size=(frames, body.shape_count)).clip(-2, 2))
-    return motion_params(body, Motion("training", 1.0, pelvis, rotations), shape)
+    return motion_params(body, Motion("training", 1.0, pelvis, rotations), spread * random_shape(body, frames, rng))
+
+
+def pick_noise(options: Sequence[tuple[str, float]], rng: np.random.Generator) -> tuple[str, DetectorNoise]:
+    """A kind of noise, and a detector of that kind."""
+    kind = pick(options, rng)
+    return kind, mixed_noise(rng) if kind == "mixed" else detector_noise(kind)
+
+
+def pick_body(bodies: Sequence[BodyModel], first: float, rng: np.random.Generator) -> int:
+    """The number of a body; that of the first with at least that chance."""
+    return 0 if len(bodies) == 1 or rng.uniform() < first else int(rng.integers(1, len(bodies)))
+
+
+def pick_rig(views: int, usual: float, distance: tuple[float, float], rng: np.random.Generator) -> CameraRig:
+    """A rig as far away as the benchmark's, with the chance ``usual``, or anywhere in ``distance`` (metres)."""
+    usually = rng.uniform() < usual
+    return random_rig(int(rng.integers(2**62)), views, distance=(2.5, 5.5) if usually else distance)
 
 
 def draw_block(
@@ -138,44 +152,28 @@ def draw_block(
     """One block of samples; every random number comes from ``rng``."""
     views = pick(mix.views, rng)
     keypoints = keypoint_set(pick(mix.keypoint_sets, rng))
-    kind = pick(mix.noise, rng)
-    noise = mixed_noise(rng) if kind == "mixed" else detector_noise(kind)
-    index = 0 if len(bodies) == 1 or rng.uniform() < mix.first_body else int(rng.integers(1, len(bodies)))
+    kind, noise = pick_noise(mix.noise, rng)
+    index = pick_body(bodies, mix.first_body, rng)
     body = bodies[index]
     truth = draw_truth(bank, body, poses, mix.wide_shape if rng.uniform() < 0.2 else 1.0, frames, rng)
-    usual = rng.uniform() < mix.usual_rigs
-    rig = random_rig(int(rng.integers(2**62)), views, distance=(2.5, 5.5) if usual else mix.distance)
+    rig = pick_rig(views, mix.usual_rigs, mix.distance, rng)
     session = observe(body, keypoints, truth, rig, noise, int(rng.integers(2**62)), fps=1.0)
+    observations = session.observations
     if kind == "mixed" and rng.uniform() < mix.confused:
-        session = replace(session, observations=_confuse(session, rng))
-    present = [place for place, name in enumerate(keypoints.keypoint_names) if name in body.landmark_names]
-    pixels = torch.from_numpy(session.observations.person(0).pixels[:, :, present])
-    confidence = torch.from_numpy(_confidence(session, noise, rng)[:, :, present])
+        observations = _confused(observations, rng)
+    if kind == "mixed":
+        observations = _bent(observations, rng)
+    seen = evidence_on(body, observations.person(0))
     if rng.uniform() < mix.thinned:
-        dropped = torch.from_numpy(rng.uniform(size=len(present)) < rng.uniform(0, mix.thinning))
-        confidence = torch.where(dropped, torch.zeros_like(confidence), confidence)
-    names = tuple(keypoints.keypoint_names[place] for place in present)
-    problem = build_problem(body, session.rig, names, pixels, confidence)
-    start = initialise(problem)
+        dropped = torch.from_numpy(rng.uniform(size=len(seen.landmark_names)) < rng.uniform(0, mix.thinning))
+        seen = replace(seen, confidence=seen.confidence.masked_fill(dropped, 0.0))
+    problem = seen.problem(body, session.rig, CostOptions(), "free")
     return SampleBlock(
         keypoints.name,
-        names,
+        seen.landmark_names,
         kind,
         index,
         problem.rays.to(torch.float32),
         truth.to(torch.float32),
-        start.to(torch.float32),
+        initialise(problem).to(torch.float32),
     )
-
-
-def state(block: SampleBlock) -> dict[str, Tensor | str | int | tuple[str, ...]]:
-    """Plain values for ``torch.save``, so that blocks can be kept between runs."""
-    evidence, truth, start = block.evidence, block.truth, block.start
-    return {
-        "keypoint_set": block.keypoint_set, "landmark_names": block.landmark_names, "noise": block.noise,
-        "body": block.body,
-        "center": evidence.center, "bearing": evidence.bearing, "confidence": evidence.confidence,
-        "distance": evidence.distance,
-        "truth": torch.cat([truth.pelvis, truth.rotations.flatten(1), truth.shape], -1),
-        "start": torch.cat([start.pelvis, start.rotations.flatten(1), start.shape], -1),
-    }  # fmt: skip

@@ -132,14 +132,6 @@ def stacked_skins(skins: Sequence[LandmarkSkin]) -> StackedSkin:
     return StackedSkin(**values)
 
 
-def _where(chosen: Bool[Tensor, " frame"], new: BodyParams, old: BodyParams) -> BodyParams:
-    return BodyParams(
-        torch.where(chosen[:, None], new.pelvis, old.pelvis),
-        torch.where(chosen[:, None, None, None], new.rotations, old.rotations),
-        torch.where(chosen[:, None], new.shape, old.shape),
-    )
-
-
 class SamplePool:
     """Blocks at hand, the bodies they were made with, and the poses that people of a batch may strike instead."""
 
@@ -183,7 +175,7 @@ class SamplePool:
         started[:, 0] = start.rotations[:, 0] @ truth.rotations[:, 0].transpose(-1, -2) @ turned[:, 0]
         new_start = BodyParams(start.pelvis + pelvis - truth.pelvis, started, start.shape)
         new_truth = BodyParams(pelvis, turned, truth.shape)
-        return _where(chosen, new_truth, truth), _where(chosen, new_start, start)
+        return new_truth.where(chosen, truth), new_start.where(chosen, start)
 
     def draw(
         self,

@@ -50,10 +50,9 @@ def window_batch(windows: Sequence[SampleWindow], bodies: Sequence[BodyModel]) -
     )
     rest, anchor = (tensor.repeat_interleave(frames, 0) for tensor in (skin.rest_mean, skin.anchor))
     skin = replace(skin, rest_mean=rest, anchor=anchor)
-    evidence = Rays.concatenate([w.evidence for w in windows])
     return WindowBatch(
         Scene.of(skin, bodies[0].joint_names, prior_for(bodies[0]), with_shape=False),
-        evidence,
+        Rays.concatenate([w.evidence for w in windows]),
         BodyParams.concatenate([w.truth for w in windows]),
         BodyParams.concatenate([w.start for w in windows]),
         timeline(windows),

@@ -19,15 +19,15 @@ from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import exp
 from refit_mv.motion.motion import Motion, mirror
 from refit_mv.networks.time_unroll import Timeline
+from refit_mv.people.evidence import evidence_on
 from refit_mv.solve.initialise import initialise
-from refit_mv.solve.problem import build_problem
+from refit_mv.solve.problem import CostOptions
 from refit_mv.solve.terms.rays import Rays
-from refit_mv.workshop.synthetic.detector_noise import APPARENT_STATURE, detector_noise
+from refit_mv.workshop.synthetic.detector_noise import APPARENT_STATURE
 from refit_mv.workshop.synthetic.plausibility import plausible_frames
 from refit_mv.workshop.synthetic.pose_bank import below
-from refit_mv.workshop.synthetic.rigs import random_rig
-from refit_mv.workshop.synthetic.session import motion_params, observe
-from refit_mv.workshop.training.sample_blocks import mixed_noise, pick
+from refit_mv.workshop.synthetic.session import motion_params, observe, random_shape
+from refit_mv.workshop.training.sample_blocks import pick, pick_body, pick_noise, pick_rig
 
 # How far from the truth the given shape is at most, in standard deviations of people: from measured people to what a
 # short session tells.
@@ -199,23 +199,17 @@ def _thinned(evidence: Rays, mix: WindowMix, step: float, rng: np.random.Generat
 def draw_window(takes: Takes, bodies: Sequence[BodyModel], mix: WindowMix, rng: np.random.Generator) -> SampleWindow:
     """One window; every random number comes from ``rng``."""
     views, stride = pick(mix.views, rng), pick(mix.strides, rng)
-    keypoints, kind = keypoint_set(pick(mix.keypoint_sets, rng)), pick(mix.noise, rng)
-    noise = mixed_noise(rng) if kind == "mixed" else detector_noise(kind)
-    index = 0 if len(bodies) == 1 or rng.uniform() < mix.first_body else int(rng.integers(1, len(bodies)))
+    keypoints = keypoint_set(pick(mix.keypoint_sets, rng))
+    kind, noise = pick_noise(mix.noise, rng)
+    index = pick_body(bodies, mix.first_body, rng)
     body = bodies[index]
     motion = _movement(takes, mix, stride, rng)
-    shape = torch.from_numpy(rng.normal(size=body.shape_count).clip(-2, 2)).expand(mix.frames, -1)
-    truth = motion_params(body, motion, shape)
+    truth = motion_params(body, motion, random_shape(body, 1, rng).expand(mix.frames, -1))
     step = stride / motion.fps * rng.uniform(*mix.warp)
-    usual = rng.uniform() < mix.usual_rigs
-    rig = random_rig(int(rng.integers(2**62)), views, distance=(2.5, 5.5) if usual else mix.distance)
+    rig = pick_rig(views, mix.usual_rigs, mix.distance, rng)
     session = observe(body, keypoints, truth, rig, noise, int(rng.integers(2**62)), fps=1 / step)
-    present = [place for place, name in enumerate(keypoints.keypoint_names) if name in body.landmark_names]
-    names = tuple(keypoints.keypoint_names[place] for place in present)
-    seen = session.observations.person(0)
-    pixels = torch.from_numpy(seen.pixels[:, :, present])
-    confidence = torch.from_numpy(seen.confidence[:, :, present])
-    problem = build_problem(body, session.rig, names, pixels, confidence)
+    seen = evidence_on(body, session.observations.person(0))
+    names, problem = seen.landmark_names, seen.problem(body, session.rig, CostOptions(), "free")
     evidence = _thinned(problem.rays.to(torch.float32), mix, step, rng)
     if rng.uniform() < mix.swap_runs:
         evidence = _swapped(evidence, names, rng)

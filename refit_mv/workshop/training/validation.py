@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.body.keypoint_sets import keypoint_set
 from refit_mv.body.model import BodyModel, posed_joints
-from refit_mv.body.params import BodyParams
 from refit_mv.motion.motion import Motion
 from refit_mv.networks.frame_network import ReFitNetwork
 from refit_mv.networks.scene import JOINT_STREAMS, Scene
@@ -18,10 +17,9 @@ from refit_mv.networks.uncertainty import (
     corrected_covariance,
 )
 from refit_mv.networks.unroll import unroll
-from refit_mv.solve.initialise import initialise
-from refit_mv.solve.problem import FitProblem, build_problem
-from refit_mv.solve.result import FEWEST_LANDMARKS
+from refit_mv.solve.problem import CostOptions
 from refit_mv.solve.uncertainty import factored_covariance
+from refit_mv.workshop.bench.block import Block
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
 from refit_mv.workshop.synthetic.session import independent_frames
 
@@ -37,13 +35,11 @@ WITHIN_ONE, WITHIN_TWO = 0.6827, 0.9545
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """One kind of evidence: problems (a rig each), truths and starts."""
+    """One kind of evidence, in blocks of a rig each."""
 
     name: str
     views: int
-    problems: tuple[FitProblem, ...]
-    truths: tuple[BodyParams, ...]
-    starts: tuple[BodyParams, ...]
+    blocks: tuple[Block, ...]
 
 
 def draw_validation(
@@ -57,26 +53,11 @@ def draw_validation(
     frames_per_rig: int = FRAMES_PER_RIG,
 ) -> tuple[Validation, ...]:
     """The benchmark's kinds of evidence on the given motions. Frames in which nearly nothing is seen are left out."""
-    checks = []
-    names = keypoint_set(keypoints).keypoint_names
-    for kind in noise:
-        for views in view_counts:
-            problems, truths, starts = [], [], []
-            blocks = max(1, frames // frames_per_rig)
-            for session in independent_frames(
-                body, keypoints, motions, views, detector_noise(kind), frames, seed, blocks
-            ):
-                seen = session.observations.person(0)
-                confidence = torch.from_numpy(seen.confidence)
-                visible = ((confidence > 0).any(1).sum(-1) >= FEWEST_LANDMARKS).nonzero()[:, 0]
-                if len(visible) == 0:
-                    continue
-                pixels = torch.from_numpy(seen.pixels)
-                problem = build_problem(body, session.rig, names, pixels, confidence).frames(visible)
-                problems.append(problem)
-                truths.append(session.truth[visible])
-                starts.append(initialise(problem))
-            checks.append(Validation(f"{kind} {views}", views, tuple(problems), tuple(truths), tuple(starts)))
+    count, checks = max(1, frames // frames_per_rig), []
+    for kind, views in product(noise, view_counts):
+        sessions = independent_frames(body, keypoints, motions, views, detector_noise(kind), frames, seed, count)
+        blocks = (Block.of_seen(body, session, CostOptions()) for session in sessions)
+        checks.append(Validation(f"{kind} {views}", views, tuple(block for block in blocks if len(block))))
     return tuple(checks)
 
 
@@ -84,10 +65,11 @@ def draw_validation(
 def _run(network: ReFitNetwork, check: Validation) -> tuple[Tensor, Tensor, Tensor]:
     """Joint errors (world axes, metres), raw covariances and statistics of all frames."""
     errors, covariances, facts = [], [], []
-    for problem, truth, start in zip(check.problems, check.truths, check.starts, strict=True):
+    for block in check.blocks:
+        problem, truth = block.problem, block.truth
         scene = Scene.of_problem(problem)
         evidence = problem.rays.to(torch.float32)
-        unrolled = unroll(network, scene, evidence, start.to(torch.float32), extra_layers=EXTRA_LAYERS)
+        unrolled = unroll(network, scene, evidence, block.start.to(torch.float32), extra_layers=EXTRA_LAYERS)
         gap = (
             posed_joints(problem.body, unrolled.final.to(torch.float64)).positions
             - posed_joints(problem.body, truth).positions
@@ -159,7 +141,7 @@ def fitted_correction(runs: Sequence[tuple[Tensor, Tensor, Tensor]], steps: int 
 def coverage(network: ReFitNetwork, check: Validation, correction: SigmaCorrection) -> tuple[float, float]:
     """Shares of joint errors per axis within one and two sigma of that axis."""
     errors, covariance, facts = _run(network, check)
-    scene = Scene.of_problem(check.problems[0])
+    scene = Scene.of_problem(check.blocks[0].problem)
     corrected = corrected_covariance(scene, covariance, facts, correction)
     sigma = corrected.diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
     return float((errors.abs() <= sigma).float().mean()), float((errors.abs() <= 2 * sigma).float().mean())

@@ -15,7 +15,7 @@ from refit_mv.errors import InputError
 from refit_mv.networks.weights_file import load_network
 from refit_mv.workshop.training.ablations import BASE, TABLE, VARIANTS, ablate
 from refit_mv.workshop.training.keypoints import WEIGHTS, TrainRecipe
-from tests.workshop.training.test_keypoints import TINY, motion_folder
+from tests.workshop.training.test_keypoint_training import TINY, motion_folder
 
 __all__ = ["motion_folder"]
 

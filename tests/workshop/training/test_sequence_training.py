@@ -22,7 +22,7 @@ from refit_mv.workshop.training.sequences import (
     SequenceTrainer,
     train_sequences,
 )
-from tests.workshop.training.test_loop import StoppedError, stops_at
+from tests.workshop.training.test_training_loop import StoppedError, stops_at
 
 TINY = SequenceRecipe(
     steps=4,

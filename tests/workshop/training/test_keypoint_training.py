@@ -27,7 +27,7 @@ from refit_mv.workshop.training.run_log import LOG, PICTURE
 from refit_mv.workshop.training.sample_blocks import EvidenceMix
 from refit_mv.workshop.training.validation import calibrate, coverage, draw_validation, validate
 from tests.known import Known, lively_network
-from tests.workshop.training.test_loop import StoppedError, stops_at
+from tests.workshop.training.test_training_loop import StoppedError, stops_at
 
 TINY = TrainRecipe(
     steps=12,

@@ -35,7 +35,7 @@ from refit_mv.workshop.bench.sequences import (
     scenario,
     sequence_block,
 )
-from refit_mv.workshop.bench.tuning import TIME_FIGURES, TimeGrid, tune_time, tuning_table
+from refit_mv.workshop.bench.tuning import tune_time, tuning_table
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
 from refit_mv.workshop.synthetic.motions import sampled_motion
 from refit_mv.workshop.synthetic.rigs import ring_rig
@@ -201,12 +201,12 @@ def test_tuning_starts_at_the_default_and_tries_the_grid(body: BodyModel) -> Non
     session = synthesise(body, "coco23", motion, ring_rig(2), detector_noise("standard"), seed=4)
     subject = Subject(session.truth.shape[0], torch.zeros(23, 3).double())
     take = sequence_block(body, session, CostOptions(), 0.0, subject)
-    grid = TimeGrid((0.5,), (1.0,), (0.1,), (1.0,))
-    tuning = tune_time({"standard 2": [take]}, grid, SequenceOptions(iterations=4), MotionOptions())
+    grid = ({"acceleration": (0.5,), "tail": (1.0,)}, {"pose_prior": (0.1,)}, {"velocity": (1.0,)})
+    tuning = tune_time({"standard 2": [take]}, MotionOptions(), SequenceOptions(iterations=4), grid)
     trials = tuning.trials
     assert [trial.setting.pose_prior for trial in trials][2] == 0.1
     assert trials[0].setting == MotionOptions()
     assert trials[0].score == pytest.approx(1.0)
     assert trials[1].setting.joint_acceleration == pytest.approx(0.5 * MotionOptions().joint_acceleration)
     assert len(trials) == 4
-    assert len(tuning_table(tuning, TIME_FIGURES).splitlines()) == 5
+    assert len(tuning_table(tuning, grid).splitlines()) == 5
