@@ -229,7 +229,7 @@ class _Job:
             if result.swapped is not None:
                 part = part.with_sides_exchanged(result.swapped.cpu())
             skin = problem.skin.to(torch.float64, "cpu")
-            error = pixel_error(skin, rig.stacked(), result.params.to(torch.float64), part)
+            error = pixel_error(skin, rig.stacked(), result.params.to(torch.float64, "cpu"), part)
             fitted.write_chunk(index, result, part, error, person)
             progress("fit", chunk.stop, len(fitted))
 

@@ -54,7 +54,7 @@ def left_out_error(
         problem = subject.lock(some.without_view(index).problem(body, rig, options, "locked", device=device))
         result = optimizer.solve(problem, subject.dress(initialise(problem)))
         skin = problem.skin.to(torch.float64, "cpu")
-        error = pixel_error(skin, rig.stacked(), result.params.to(torch.float64), some)[:, index]
+        error = pixel_error(skin, rig.stacked(), result.params.to(torch.float64, "cpu"), some)[:, index]
         known = error[(some.confidence[:, index] > CONFIDENT) & torch.isfinite(error)]
         if len(known):
             medians[name] = float(known.median())
