@@ -71,7 +71,7 @@ class FitRecipe(OptimizerOptions):
         Raises:
             InputError: the recipe sets a key of the cost that this optimizer cannot obey.
         """
-        refuse_ignored(self.optimizer, self.cost)
+        refuse_ignored(self.optimizer, self, self.cost)
         return optimizer_entry(self.optimizer).build(self)
 
     def build_keypoint_optimizer(self) -> Optimizer:

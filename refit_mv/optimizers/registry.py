@@ -26,12 +26,13 @@ class OptimizerOptions:
 
 @dataclass(frozen=True)
 class Entry:
-    """How an optimizer is made, and the keys of the cost that cannot move its results: a recipe that sets one of them
-    is refused rather than obeyed in appearance.
+    """How an optimizer is made, and the keys of the cost that cannot move its results (all, where it does not ``obey``
+    one at all): a recipe that sets one of them is refused rather than obeyed in appearance.
     """
 
     build: Callable[[OptimizerOptions], Optimizer]
     ignores: frozenset[str] = frozenset()
+    obeys: Callable[[OptimizerOptions], bool] = lambda _: True
 
 
 def _accepting(options: OptimizerOptions, layers: bool) -> AcceptingReFit:
@@ -56,7 +57,8 @@ OPTIMIZERS: dict[str, Entry] = {
     ),
     "gauss-newton": Entry(lambda given: GaussNewton(given.gauss_newton)),
     "scipy": Entry(lambda given: Scipy(given.scipy), frozenset({*_RATES, "time.tail", "time.pose_prior"})),
-    "image": Entry(_image),
+    # Pictures alone have no cost; the classic that may go on from them has it all.
+    "image": Entry(_image, obeys=lambda given: given.image.refine),
 }
 
 
@@ -81,16 +83,17 @@ def changed_keys(options: object, prefix: str = "") -> Iterator[str]:
             yield name
 
 
-def refuse_ignored(name: str, cost: CostOptions) -> None:
-    """Refuse keys of the cost that the named optimizer cannot obey.
+def refuse_ignored(name: str, options: OptimizerOptions, cost: CostOptions) -> None:
+    """Refuse keys of the cost that the named optimizer, with these options, cannot obey.
 
     Raises:
         InputError: names the keys, and who obeys them.
     """
-    ignored = sorted(set(changed_keys(cost)) & optimizer_entry(name).ignores)
+    entry, changed = optimizer_entry(name), set(changed_keys(cost))
+    ignored = changed & entry.ignores if entry.obeys(options) else changed
     if ignored:
-        keys = ", ".join(f"cost.{key}" for key in ignored)
-        obeying = [other for other, entry in OPTIMIZERS.items() if not entry.ignores & set(ignored)]
+        keys = ", ".join(f"cost.{key}" for key in sorted(ignored))
+        obeying = [other for other, each in OPTIMIZERS.items() if not each.ignores & ignored and each.obeys(options)]
         raise InputError(
             f"optimizer '{name}' has no use for {keys}: leave it out of the recipe, or choose {' or '.join(obeying)}"
         )
