@@ -278,3 +278,46 @@ def test_shapes_in_signatures_are_checked_while_tests_run() -> None:
     assert hat(torch.zeros(5, 3)).shape == (5, 3, 3)
     with pytest.raises(TypeCheckError):
         hat(torch.zeros(5, 4))
+
+
+# Loops over arrays, and the tensor functions that define them, take arrays one by one: a record would be unpacked at
+# once.
+LONG_SIGNATURES = {"refit_mv.kernels", "refit_mv.networks.compiled_features"}
+TWINS = {"_turned", "_linearised"}
+MOST_PARAMETERS = 8
+
+
+def parameters(node: ast.FunctionDef) -> int:
+    given = node.args
+    own = [each.arg for each in (*given.posonlyargs, *given.args)]
+    return len(own) + len(given.kwonlyargs) - (own[:1] in (["self"], ["cls"]))
+
+
+def test_functions_take_few_parameters() -> None:
+    crowded = []
+    for path in modules():
+        module = module_name(path, ROOT)
+        if module in LONG_SIGNATURES or module.rpartition(".")[0] in LONG_SIGNATURES:
+            continue
+        functions = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.FunctionDef)]
+        crowded += [
+            f"{module}.{node.name}: {parameters(node)}"
+            for node in functions
+            if parameters(node) > MOST_PARAMETERS and node.name not in TWINS
+        ]
+    assert crowded == []
+
+
+def test_no_work_is_done_in_assertions() -> None:
+    """It would be gone under ``python -O``. Looking is no work: comparisons, and calls that only ask."""
+    asking = {"isinstance", "len", "all", "any", "set", "bool", "isdisjoint"}
+    working = [
+        f"{module_name(path, ROOT)}:{node.lineno}"
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Assert)
+        for call in ast.walk(node.test)
+        if isinstance(call, ast.Call)
+        and (call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")) not in asking
+    ]
+    assert working == []
