@@ -43,18 +43,7 @@ def compiled(function: Callable[..., T]) -> Callable[..., T]:
         return njit(**how)(loop)
 
 
-def _serves(tensors: list[Tensor]) -> bool:
-    """Whether a kernel may do the work: one precision, on the processor, and nobody waits for a gradient."""
-    kind, gradients = None, torch.is_grad_enabled()
-    for tensor in tensors:
-        if not tensor.is_cpu or (gradients and tensor.requires_grad):
-            return False
-        # Indices may lie beside numbers.
-        if tensor.is_floating_point():
-            if kind is not None and tensor.dtype is not kind:
-                return False
-            kind = tensor.dtype
-    return kind is torch.float32 or kind is torch.float64
+_KINDS = frozenset({torch.float32, torch.float64, torch.int64})
 
 
 class Packed(ABC):
@@ -83,23 +72,41 @@ class Dispatch:
         self.definition, self.loop, self.flatten, self.spread = definition, loop, flatten, spread
 
     def __call__(self, *given):
-        # What never was an array goes as it is: numbers, flags, limits.
-        tensors = []
-        for value in given:
-            if isinstance(value, Tensor):
-                tensors.append(value)
-            elif isinstance(value, Packed):
-                tensors.append(value.sample)
-            elif isinstance(value, tuple) and value and isinstance(value[0], Tensor):
-                tensors.extend(value)
-        if self.loop is None or not _serves(tensors):
+        arrays = None if self.loop is None else self._arrays(given)
+        if arrays is None:
             return self.definition(*given)
         if self.flatten is not None:
             return self._flat(given[0], self.flatten)
-        if self.spread:
-            given = [part for value in given for part in (value if hasattr(value, "_fields") else (value,))]
-        found = self.loop(*[_as_arrays(value) for value in given])
+        found = self.loop(*arrays)
         return tuple(map(torch.from_numpy, found)) if isinstance(found, tuple) else torch.from_numpy(found)
+
+    def _arrays(self, given: tuple) -> list | None:
+        """What the loop takes; None where it may not serve. Hundreds of calls are made in a millisecond's work: one
+        pass over the arguments decides and converts.
+        """
+        gradients, kinds, arrays = torch.is_grad_enabled(), set(), []
+        for value in given:
+            if isinstance(value, Tensor):
+                parts, found = (value,), None
+            elif isinstance(value, Packed):
+                parts, found = (value.sample,), value
+            elif isinstance(value, tuple) and value and isinstance(value[0], Tensor):
+                parts, found = value, None
+            else:
+                arrays.append(value)
+                continue
+            # On the processor, in a precision that loops are made for, and nobody waits for a gradient.
+            for part in parts:
+                if not part.is_cpu or part.dtype not in _KINDS or (gradients and part.requires_grad):
+                    return None
+                kinds.add(part.dtype)
+            record = found.arrays if found is not None else [array(part) for part in parts]
+            if self.spread or (len(parts) == 1 and found is None):
+                arrays += record
+            else:
+                arrays.append(record if found is not None else type(value)(*record))
+        # Indices may lie beside numbers; numbers are of one precision.
+        return arrays if len(kinds - {torch.int64}) == 1 else None
 
     def _flat(self, tensor: Tensor, own: int) -> Tensor:
         """One tensor, whose leading axes are all of one batch."""
@@ -125,15 +132,6 @@ def compiled_by(
         return cast(Callable[Parameters, Returned], DISPATCHED[-1])
 
     return tie
-
-
-def _as_arrays(value: object) -> object:
-    if isinstance(value, Tensor):
-        return array(value)
-    if isinstance(value, tuple) and value and isinstance(value[0], Tensor):
-        arrays = map(array, value)
-        return type(value)(*arrays) if hasattr(value, "_fields") else tuple(arrays)
-    return value.arrays if isinstance(value, Packed) else value
 
 
 def array(tensor: Tensor) -> np.ndarray:

@@ -29,9 +29,9 @@ ZERO, ONE = np.float32(0), np.float32(1)
 class PriorArrays(NamedTuple):
     """A Gaussian's precision over the tangent coordinates of a pose, and their limits."""
 
-    precision: Tensor
-    lower: Tensor
-    upper: Tensor
+    precision: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
 
 
 class RayRows(NamedTuple):

@@ -10,6 +10,7 @@ from refit_mv.body.params import BodyParams
 from refit_mv.geometry import rotations as so3
 from refit_mv.kernels.compiling import compiled_by
 from refit_mv.networks.compiled_decisions import assembled_frames, held_frames
+from refit_mv.networks.features import IterationFeatures
 from refit_mv.networks.frame_network import Holding, Update
 from refit_mv.networks.scene import Scene, StreamMaps
 from refit_mv.solve.system import Weights
@@ -26,11 +27,11 @@ BONE_RIDGE = 0.01
 
 
 def assembled_step(
-    scene: Scene, here: Linearisation, proposal: Float[Tensor, "frame unknown"], update: Update
+    scene: Scene, here: Linearisation, features: IterationFeatures, update: Update
 ) -> Float[Tensor, "frame unknown"]:
-    """The iteration's step in the unknowns of the system, from the classic's ``proposal`` and what was decided."""
-    _, slope = scene.bones(here.params.shape)
-    return _assembled(scene.maps, REACH, BONE_RIDGE, here.params.rotations, slope, proposal, update)
+    """The iteration's step in the unknowns of the system, from the classic's proposal and what was decided."""
+    rotations, slope = here.params.rotations, features.bone_slope
+    return _assembled(scene.maps, REACH, BONE_RIDGE, rotations, slope, features.proposal, update)
 
 
 @compiled_by(assembled_frames)

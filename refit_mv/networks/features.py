@@ -83,8 +83,8 @@ class SeenRays(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class IterationFeatures:
-    """Inputs of one recurrent iteration: per stream, per landmark, and of the whole; the classic's step and the mean
-    viewing direction beside them.
+    """Inputs of one recurrent iteration: per stream, per landmark, and of the whole; beside them the classic's step,
+    the mean viewing direction, and how log bone lengths change with shape.
     """
 
     stream: Float[Tensor, "frame stream own"]
@@ -92,6 +92,7 @@ class IterationFeatures:
     context: Float[Tensor, "frame summary"]
     proposal: Float[Tensor, "frame unknown"]
     gaze: Float[Tensor, "frame 3"]
+    bone_slope: Float[Tensor, "frame bone shape"]
 
 
 def _weighted_mean(value: Tensor, weight: Tensor, dims: tuple[int, ...]) -> Tensor:
@@ -164,10 +165,10 @@ def iteration_features(
     """Features of one recurrent iteration from the classic's step and the fused evidence."""
     params = here.params
     at = Estimate(params.pelvis, params.rotations, params.shape, here.tangent, *scene.bones(params.shape))
-    found = _iteration(
+    stream, landmark, context, proposal, gaze = _iteration(
         scene.maps, scene.with_shape, REACH, EXACT_NOISE, TYPICAL_LOG_BONE, robust, SeenRays.of(here, distance), at
     )
-    return IterationFeatures(*found)
+    return IterationFeatures(stream, landmark, context, proposal, gaze, at.slope)
 
 
 @compiled_by(iteration_frames, spread=True)

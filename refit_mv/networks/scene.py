@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -12,7 +13,7 @@ from refit_mv.body.joints import SMPL_JOINT_NAMES, SMPL_PARENTS
 from refit_mv.body.priors import PosePrior
 from refit_mv.body.sides import mirrored_order
 from refit_mv.body.skin import LandmarkSkin
-from refit_mv.kernels.compiling import compiled_by
+from refit_mv.kernels.compiling import Packed, array, compiled_by
 from refit_mv.kernels.linearisation import bone_lengths
 from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.system import BodyPrior
@@ -27,17 +28,36 @@ BONES = JOINT_STREAMS - 1
 SHORTEST_BONE = 1e-3
 
 
-class StreamMaps(NamedTuple):
-    """How the body maps to the network's streams, of tensors for callers, of arrays inside loops. ``joint`` is the
-    body's joint for each of SMPL's 24, ``present`` 0 where the body lacks it (SMPL-X has no hand joints); ``pooling``
-    averages landmarks per stream; ``mirror`` is every landmark's counterpart on the other side, itself where there is
-    none.
+class StreamArrays(NamedTuple):
+    """``StreamMaps`` for kernels."""
+
+    joint: np.ndarray
+    present: np.ndarray
+    pooling: np.ndarray
+    mirror: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class StreamMaps(Packed):
+    """How the body maps to the network's streams. ``joint`` is the body's joint for each of SMPL's 24, ``present`` 0
+    where the body lacks it (SMPL-X has no hand joints); ``pooling`` averages landmarks per stream; ``mirror`` is every
+    landmark's counterpart on the other side, itself where there is none.
     """
 
     joint: Int[Tensor, " stream"]
     present: Float[Tensor, " stream"]
     pooling: Float[Tensor, "stream landmark"]
     mirror: Int[Tensor, " landmark"]
+
+    @cached_property
+    def arrays(self) -> StreamArrays:
+        """The same for kernels."""
+        return StreamArrays(*map(array, (self.joint, self.present, self.pooling, self.mirror)))
+
+    @property
+    def sample(self) -> Tensor:
+        """One of its tensors."""
+        return self.present
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +118,6 @@ class Scene:
         """How the body maps to the streams."""
         return StreamMaps(self.stream_joint, self.stream_present, self.pooling, self.mirror)
 
-    def on_joints(self, streams: Float[Tensor, "frame stream axis"]) -> Float[Tensor, "frame joint axis"]:
-        """Values of streams on the body's joints; joints that no stream has get 0."""
-        whole = streams.new_zeros(len(streams), self.unknowns.joints, streams.shape[-1])
-        return whole.index_add(1, self.stream_joint, streams * self.stream_present[:, None])
-
     @cached_property
     def mirror(self) -> Int[Tensor, " landmark"]:
         """For every landmark the index of its counterpart on the other side, its own where there is none."""
@@ -157,7 +172,7 @@ class Scene:
         vectors, _ = _bone_vectors(self.skin, *self._bone_ends, shape)
         return vectors.norm(dim=-1).clamp_min(SHORTEST_BONE).log() * self.stream_present[1:]
 
-    @property
+    @cached_property
     def _bone_ends(self) -> tuple[Tensor, Tensor]:
         """The body's joints at which bones end and begin."""
         return self.stream_joint[1:], self.stream_joint[list(SMPL_PARENTS[1:])]
@@ -195,7 +210,7 @@ def _scene_of(
         prior = BodyPrior(term, JointLimits(lower, upper, limit), ShapePriorTerm(shape))
         scene = _scene(Unknowns(skin, mean, with_shape), prior, joint_names)
         # Found now, for the same reason.
-        _ = scene.maps, scene.landmark_facts
+        _ = scene.maps, scene.landmark_facts, scene._bone_ends
         return scene
 
 

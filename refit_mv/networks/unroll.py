@@ -110,7 +110,7 @@ def recur(
         robust = robust_step(lane_scene.unknowns, lane_scene.prior, here, exact, counts)
         features = iteration_features(lane_scene, here, robust, lanes.distance)
         update, hidden, context = network.recur(features, lane_embedding, scene.pooling, hidden)
-        step = assembled_step(lane_scene, here, features.proposal, update)
+        step = assembled_step(lane_scene, here, features, update)
         params = lane_scene.unknowns.moved(here.params, here.tangent, step)
         gaze = features.gaze
         if options.fusion != "feedback":

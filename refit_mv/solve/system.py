@@ -3,6 +3,7 @@ by a robust kernel, the learned one by what its network decided; the system is t
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from refit_mv.body.model import PosedSkeleton
 from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import LandmarkSkin, PosedLandmarks, pose_landmarks
 from refit_mv.geometry import rotations as so3
-from refit_mv.kernels.compiling import compiled_by
+from refit_mv.kernels.compiling import Packed, array, compiled_by
 from refit_mv.kernels.linearisation import linearise_frames
 from refit_mv.kernels.normal_equations import (
     Estimate,
@@ -42,7 +43,7 @@ STAY = 1e6
 
 
 @dataclass(frozen=True, eq=False)
-class BodyPrior:
+class BodyPrior(Packed):
     """What is known of a body before anything is seen of it."""
 
     pose: PosePriorTerm
@@ -52,10 +53,15 @@ class BodyPrior:
     def to(self, dtype: torch.dtype, device: torch.device | str | None = None) -> "BodyPrior":
         return BodyPrior(self.pose.to(dtype, device), self.limits.to(dtype, device), self.shape)
 
+    @cached_property
+    def arrays(self) -> PriorArrays:
+        """Precision and limits for kernels."""
+        return PriorArrays(array(self.pose.precision), array(self.limits.lower), array(self.limits.upper))
+
     @property
-    def record(self) -> PriorArrays:
-        """The same for kernels."""
-        return PriorArrays(self.pose.precision, self.limits.lower, self.limits.upper)
+    def sample(self) -> Tensor:
+        """One of its tensors."""
+        return self.pose.precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +149,7 @@ def normal_equations(unknowns: Unknowns, prior: BodyPrior, here: Linearisation, 
         hessian, gradient, _ = _weighted(unknowns, prior, here, weights, -1.0)
         return NormalEquations(hessian, gradient)
     found = _normal_matrices(
-        unknowns.skin, prior.record, rays_of(here), weights.observation, here.tangent, here.params.shape,
+        unknowns.skin, prior, rays_of(here), weights.observation, here.tangent, here.params.shape,
         weights.scales, prior.limits.sigma,
     )  # fmt: skip
     return NormalEquations(*found)
@@ -152,7 +158,7 @@ def normal_equations(unknowns: Unknowns, prior: BodyPrior, here: Linearisation, 
 @compiled_by(normal_matrices)
 def _normal_matrices(
     skin: LandmarkSkin,
-    prior: PriorArrays,
+    prior: BodyPrior,
     rows: RayRows,
     weight: Float[Tensor, "frame view landmark"],
     tangent: Float[Tensor, "frame tangent"],
@@ -162,22 +168,21 @@ def _normal_matrices(
 ) -> tuple[Tensor, Tensor]:
     normal = NormalEquations.zero(len(tangent), rows.jacobian.shape[-1], tangent)
     add_rays(rows, normal, weight)
-    _add_priors(prior, tangent, shape, normal, scales, limit)
+    _add_priors(prior, tangent, shape, normal, scales)
     return normal.hessian, normal.gradient
 
 
 def _add_priors(
-    prior: PriorArrays,
+    prior: BodyPrior,
     tangent: Float[Tensor, "frame tangent"],
     shape: Float[Tensor, "frame shape"],
     normal: NormalEquations,
     scales: PriorScales,
-    limit: float,
 ) -> None:
-    PosePriorTerm(prior.precision, prior.precision, 1.0).add_scaled(tangent, normal, scales.pose)
-    JointLimits(prior.lower, prior.upper, limit).add_at(tangent, normal)
+    prior.pose.add_scaled(tangent, normal, scales.pose)
+    prior.limits.add_at(tangent, normal)
     if normal.gradient.shape[-1] > POSE_BEGIN + tangent.shape[-1]:
-        ShapePriorTerm(1.0).add_scaled(shape, normal, scales.shape)
+        prior.shape.add_scaled(shape, normal, scales.shape)
 
 
 def _solved(hessian: Tensor, gradient: Tensor, damping: float) -> tuple[Tensor, Tensor]:
@@ -240,14 +245,14 @@ def _robust(
     numbers = (counts.kernel, counts.pose_prior, counts.shape_prior, prior.limits.sigma, CLASSIC_DAMPING)
     settings = tuple(map(float, numbers))
     return _robust_steps(
-        unknowns.skin, prior.record, rays_of(here), base, here.tangent, here.params.shape, settings, keep_factor
+        unknowns.skin, prior, rays_of(here), base, here.tangent, here.params.shape, settings, keep_factor
     )
 
 
 @compiled_by(robust_steps)
 def _robust_steps(
     skin: LandmarkSkin,
-    prior: PriorArrays,
+    prior: BodyPrior,
     rows: RayRows,
     base: Float[Tensor, "frame view landmark"],
     tangent: Float[Tensor, "frame tangent"],
@@ -255,13 +260,13 @@ def _robust_steps(
     settings: tuple[float, ...],
     keep_factor: bool,
 ) -> tuple[Tensor, ...]:
-    kernel, pose_prior, shape_prior, limit, damping = settings
+    kernel, pose_prior, shape_prior, _, damping = settings
     weight = base * (1 + (rows.residual**2).sum(-1) / kernel**2) ** -2
     normal = NormalEquations.zero(len(tangent), rows.jacobian.shape[-1], tangent)
     information, pull = add_rays(rows, normal, weight)
     evidence = normal.diagonal.clone()
     counts = PriorScales(*(tangent.new_full((len(tangent),), count) for count in (pose_prior, shape_prior)))
-    _add_priors(prior, tangent, shape, normal, counts, limit)
+    _add_priors(prior, tangent, shape, normal, counts)
     step, factor = _solved(normal.hessian, normal.gradient, damping)
     return step, evidence, normal.gradient, weight, information, pull, factor
 
@@ -273,7 +278,7 @@ def _weighted(
     hold = weights.held
     at = Estimate(*_parts(here.params), here.tangent, hold.length, hold.slope)
     return _weighted_steps(
-        unknowns.skin, prior.record, hold.record, rays_of(here), weights.observation, at, weights.scales,
+        unknowns.skin, prior, hold.record, rays_of(here), weights.observation, at, weights.scales,
         (float(prior.limits.sigma), damping),
     )  # fmt: skip
 
@@ -281,7 +286,7 @@ def _weighted(
 @compiled_by(weighted_steps)
 def _weighted_steps(
     skin: LandmarkSkin,
-    prior: PriorArrays,
+    prior: BodyPrior,
     held: HoldArrays,
     rows: RayRows,
     weight: Float[Tensor, "frame view landmark"],
@@ -289,10 +294,10 @@ def _weighted_steps(
     scales: PriorScales,
     settings: tuple[float, float],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    limit, damping = settings
+    _, damping = settings
     normal = NormalEquations.zero(len(weight), rows.jacobian.shape[-1], weight)
     add_rays(rows, normal, weight)
-    _add_priors(prior, at.tangent, at.shape, normal, scales, limit)
+    _add_priors(prior, at.tangent, at.shape, normal, scales)
     Hold.of_record(held, at).add_at(BodyParams(at.pelvis, at.rotations, at.shape), at.tangent, normal)
     if damping < 0:
         return normal.hessian, normal.gradient, torch.zeros_like(normal.gradient)

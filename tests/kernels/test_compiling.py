@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from refit_mv.geometry import rotations as so3
-from refit_mv.kernels.compiling import DISPATCHED, _serves
+from refit_mv.kernels.compiling import DISPATCHED
 
 
 def test_kernels_leave_gradients_mixed_precision_and_other_devices_to_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,10 +26,13 @@ def test_kernels_leave_gradients_mixed_precision_and_other_devices_to_tensors(mo
     with torch.no_grad():
         so3.log(wanted)
     assert len(served) == 2
-    assert not _serves([torch.zeros(3), torch.zeros(3).double()])
-    assert not _serves([torch.zeros(3).long()])
-    assert not _serves([torch.zeros(3, device="meta")])
-    assert _serves([torch.zeros(3).long(), torch.zeros(3)])
+    single, places = torch.zeros(3), torch.zeros(3).long()
+    assert log._arrays((single, single.double())) is None
+    assert log._arrays((places,)) is None
+    assert log._arrays((single.half(),)) is None
+    assert log._arrays((torch.zeros(3, device="meta"),)) is None
+    assert log._arrays(((single, wanted),)) is None
+    assert log._arrays((places, single, 2.0)) is not None
 
 
 def test_kernels_compile_where_nothing_can_be_kept(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_steps(both: Callable, setting: tuple[Scene, Rays, BodyParams]) -> None:
     network = lively_network()
     embedding = network.embed(scene.landmark_facts)
     update, hidden, context = network.recur(features, embedding, scene.pooling, network.start(len(evidence)))
-    _same(*both(lambda: assembled_step(scene, here, features.proposal, update)), 1e-4)
+    _same(*both(lambda: assembled_step(scene, here, features, update)), 1e-4)
     holding = network.holding(hidden, context, features.gaze, statistics(here, evidence.distance), 0)
     base = evidence.confidence * 1e4
     held = HeldEstimate.of(scene, params)

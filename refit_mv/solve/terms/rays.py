@@ -8,6 +8,7 @@ the distance; detectors' errors grow with the person in the image in just this w
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -89,7 +90,7 @@ class Rays:
         """Frames with any evidence at all."""
         return (self.confidence > 0).flatten(1).any(-1)
 
-    @property
+    @cached_property
     def precision(self) -> Float[Tensor, "frame view landmark"]:
         """Of each observation before any robust kernel, 1/m²; 0 where nothing was seen."""
         weight = self.confidence.clamp_max(1.0) ** self.options.confidence_power / self.options.noise**2
