@@ -16,7 +16,7 @@ from refit_mv.solve.cores import over_cores
 from refit_mv.solve.descent import DescentOptions, descend
 from refit_mv.solve.over_time import SequenceOptions, fit_over_time
 from refit_mv.solve.problem import FitProblem
-from refit_mv.solve.result import FitResult, concatenate, explained_share, judge
+from refit_mv.solve.result import FitResult, concatenate
 from refit_mv.solve.shared_shape import solve_shared
 from refit_mv.solve.uncertainty import joint_covariance
 
@@ -66,15 +66,4 @@ class GaussNewton:
     def _solve_batch(self, problem: FitProblem, initial: BodyParams) -> FitResult:
         trace: list[Tensor] = []
         params, cost = descend(problem, initial, self.options, trace)
-        covariance = joint_covariance(problem, params)
-        explained = explained_share(problem, params)
-        return FitResult(
-            params=params,
-            landmark_offset=problem.skin.offset,
-            status=judge(problem, params, covariance, explained),
-            cost=cost,
-            trace=torch.stack(trace, dim=-1),
-            joint_covariance=covariance,
-            explained=explained,
-            seconds=0.0,
-        )
+        return FitResult.of(problem, params, joint_covariance(problem, params), cost, torch.stack(trace, dim=-1))

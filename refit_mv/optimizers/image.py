@@ -22,7 +22,7 @@ from refit_mv.image.points import FeedbackBody, feedback_body
 from refit_mv.image.weights import HOW_TO_GET, cached_image_network
 from refit_mv.ranges import require_not_negative, require_positive
 from refit_mv.solve.problem import FitProblem
-from refit_mv.solve.result import FitResult, explained_share, judge
+from refit_mv.solve.result import FitResult
 from refit_mv.solve.uncertainty import joint_covariance
 
 
@@ -138,16 +138,4 @@ class HeldStart:
             mean = (seen * initial.shape).sum(0) / seen.sum().clamp_min(1)
             params = replace(initial, shape=mean.expand(len(initial), -1))
             problem = replace(problem, shape_mode="locked")
-        covariance = joint_covariance(problem, params)
-        cost = problem.cost(problem.look(params))
-        explained = explained_share(problem, params)
-        return FitResult(
-            params=params,
-            landmark_offset=problem.skin.offset,
-            status=judge(problem, params, covariance, explained),
-            cost=cost,
-            trace=cost[:, None],
-            joint_covariance=covariance,
-            explained=explained,
-            seconds=0.0,
-        )
+        return FitResult.of(problem, params, joint_covariance(problem, params))

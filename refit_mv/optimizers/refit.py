@@ -19,7 +19,7 @@ from refit_mv.networks.weights_file import SHIPPED_WEIGHTS, load_network
 from refit_mv.ranges import require_not_negative, require_positive
 from refit_mv.solve.cores import over_cores
 from refit_mv.solve.problem import FitProblem
-from refit_mv.solve.result import FitResult, concatenate, explained_by, judge
+from refit_mv.solve.result import FitResult, concatenate
 from refit_mv.solve.shared_shape import solve_shared
 from refit_mv.solve.system import RobustCounts, linearise, robust_solution
 from refit_mv.solve.terms.rays import Rays
@@ -145,21 +145,10 @@ class ReFit:
         params = _cleaned(unrolled.final, initial)
         covariance = torch.nan_to_num(covariance.clone(), nan=1.0, posinf=1.0).to(problem.bearing.dtype)
         # The classic's cost, so that results of both can be compared.
-        found = problem.look(params)
-        cost = torch.stack([problem.cost(problem.look(initial)), problem.cost(found)], dim=-1)
-        explained = explained_by(problem, found.feedback)
-        result = FitResult(
-            params=params,
-            landmark_offset=problem.skin.offset,
-            status=judge(problem, params, covariance, explained),
-            cost=cost[:, -1],
-            trace=cost,
-            joint_covariance=covariance,
-            explained=explained,
-            seconds=0.0,
-        )
+        result = FitResult.of(problem, params, covariance)
+        trace = torch.stack([problem.cost(problem.look(initial)), result.cost], dim=-1)
         assert unrolled.recurrence is not None
-        return result, unrolled.recurrence.ended()
+        return replace(result, trace=trace), unrolled.recurrence.ended()
 
     def _covariance(self, scene: Scene, rays: Rays, unrolled: Unrolled) -> Tensor:
         """Of the joints, from the last layer's system, or without layers from the one that the classic would solve."""

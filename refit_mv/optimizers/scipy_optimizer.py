@@ -24,7 +24,7 @@ from refit_mv.geometry.triangulation import ray_projector
 from refit_mv.ranges import require_positive
 from refit_mv.solve.gaps import bridged_frames, seen_frames
 from refit_mv.solve.problem import FitProblem
-from refit_mv.solve.result import FitResult, explained_share, judge
+from refit_mv.solve.result import FitResult
 from refit_mv.solve.shared_shape import common_precision, mean_shape
 from refit_mv.solve.uncertainty import joint_covariance
 from refit_mv.solve.unknowns import ParameterVector
@@ -109,20 +109,14 @@ class Scipy:
             problem, initial = self._share(problem, initial)
         bridged = _bridged(problem)
         params, cost = self._frames(problem, initial, bridged)
-        covariance = joint_covariance(problem, params)
-        explained = explained_share(problem, params)
-        statuses = judge(problem, params, covariance, explained)
-        return FitResult(
+        result = FitResult.of(problem, params, joint_covariance(problem, params), cost)
+        return replace(
+            result,
             params=params.to(torch.float64, device),
-            landmark_offset=problem.skin.offset,
             status=tuple(
                 FrameStatus.BRIDGED if carried else status
-                for carried, status in zip(bridged.tolist(), statuses, strict=True)
+                for carried, status in zip(bridged.tolist(), result.status, strict=True)
             ),
-            cost=cost,
-            trace=cost[:, None],
-            joint_covariance=covariance,
-            explained=explained,
             seconds=time.perf_counter() - began,
         )
 

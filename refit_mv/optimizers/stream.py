@@ -35,7 +35,7 @@ from refit_mv.ranges import require_not_negative, require_positive
 from refit_mv.solve.gaps import seen_frames
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions, FitProblem
-from refit_mv.solve.result import FitResult, explained_share, judge
+from refit_mv.solve.result import FitResult
 from refit_mv.solve.terms.rays import Rays
 from refit_mv.status import FrameStatus
 
@@ -275,7 +275,4 @@ class FitStream:
 
     def _result(self, problem: FitProblem, params: BodyParams, covariance: Tensor) -> FitResult:
         covariance = torch.nan_to_num(covariance.to(problem.bearing.dtype), nan=1.0, posinf=1.0)
-        explained = explained_share(problem, params)
-        status = judge(problem, params, covariance, explained)
-        cost = torch.zeros(1, dtype=problem.bearing.dtype)
-        return FitResult(params, problem.skin.offset, status, cost, cost[:, None], covariance, explained, 0.0)
+        return FitResult.of(problem, params, covariance, cost=torch.zeros(1, dtype=problem.bearing.dtype))

@@ -14,7 +14,7 @@ from refit_mv.ranges import require_not_negative, require_positive
 from refit_mv.solve.cores import over_cores
 from refit_mv.solve.gaps import bridged_frames, interpolated, seen_frames
 from refit_mv.solve.problem import FitProblem
-from refit_mv.solve.result import FitResult, explained_share, judge
+from refit_mv.solve.result import FitResult
 from refit_mv.solve.swaps import find_swaps, undo_swaps
 from refit_mv.solve.windows import Windows, windows_over
 from refit_mv.status import FrameStatus
@@ -104,15 +104,12 @@ def fit_over_time(problem: FitProblem, alone: FitResult, options: SequenceOption
         problem, swapped = undo_swaps(problem, more), swapped ^ more
         solver = solver.again(params, seen, more.any(-1).any(-1))
         params, covariance = _solve_all(problem, params, present, options, solver)
-    explained = explained_share(problem, params)
-    statuses = judge(problem, params, covariance, explained)
+    found = FitResult.of(problem, params, covariance, trace=alone.trace)
     return replace(
-        alone,
-        params=params,
-        status=tuple(map(_status, statuses, alone.status, bridged.tolist())),
-        cost=problem.cost(problem.look(params)),
-        joint_covariance=covariance,
-        explained=explained,
+        found,
+        landmark_offset=alone.landmark_offset,
+        status=tuple(map(_status, found.status, alone.status, bridged.tolist())),
+        seconds=alone.seconds,
         per_frame=alone.params,
         swapped=swapped,
     )

@@ -44,6 +44,35 @@ class FitResult:
     per_frame: BodyParams | None = None
     swapped: Bool[Tensor, "frame view limb"] | None = None
 
+    @classmethod
+    def of(
+        cls,
+        problem: FitProblem,
+        params: BodyParams,
+        joint_covariance: Float[Tensor, "frame joint 3 3"],
+        cost: Float[Tensor, " frame"] | None = None,
+        trace: Float[Tensor, "frame iteration"] | None = None,
+    ) -> "FitResult":
+        """What is known of where an optimizer arrived. Without ``cost`` it is the problem's there, without ``trace``
+        nothing but that. ``seconds`` are for whoever has the clock.
+        """
+        if cost is None:
+            guess = problem.look(params)
+            feedback, cost = guess.feedback, problem.cost(guess)
+        else:
+            feedback = problem.feedback(params)
+        explained = explained_by(problem, feedback)
+        return cls(
+            params=params,
+            landmark_offset=problem.skin.offset,
+            status=judge(problem, params, joint_covariance, explained),
+            cost=cost,
+            trace=cost[:, None] if trace is None else trace,
+            joint_covariance=joint_covariance,
+            explained=explained,
+            seconds=0.0,
+        )
+
     def __getitem__(self, frames: slice) -> "FitResult":
         """A range of frames."""
         return replace(

@@ -30,7 +30,7 @@ from refit_mv.geometry.rotations import nearest_rotation
 from refit_mv.geometry.triangulation import triangulate
 from refit_mv.solve.gaps import interpolated, seen_frames
 from refit_mv.solve.problem import FitProblem
-from refit_mv.solve.result import FitResult, Optimizer, explained_share, judge
+from refit_mv.solve.result import FitResult, Optimizer
 from refit_mv.solve.uncertainty import joint_covariance
 from refit_mv.status import FrameStatus
 from refit_mv.workshop.bench.run import Contender
@@ -164,18 +164,7 @@ class SmplFitter:
             shape = fitted["shape_betas"].to(points.dtype)
             pelvis = fitted["trans"].to(points.dtype) + rest_joints(body, shape)[:, 0]
             params = BodyParams(pelvis, fitted["relative_orientations"].to(points.dtype), shape)
-        cost = problem.cost(problem.look(params))
-        covariance, explained = joint_covariance(problem, params), explained_share(problem, params)
-        return FitResult(
-            params=params,
-            landmark_offset=skin.offset,
-            status=judge(problem, params, covariance, explained),
-            cost=cost,
-            trace=cost[:, None],
-            joint_covariance=covariance,
-            explained=explained,
-            seconds=0.0,
-        )
+        return FitResult.of(problem, params, joint_covariance(problem, params))
 
 
 def _vendor(name: str) -> ModuleType:
