@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"refit_mv"}),
     frozenset({"errors"}),
-    frozenset({"ranges", "files", "progress", "status"}),
+    frozenset({"ranges", "files", "progress", "status", "finding"}),
     frozenset({"kernels"}),
     frozenset({"geometry"}),
     frozenset({"body"}),

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from refit_mv.finding import Finding
 from refit_mv.report import charts, measures
 from refit_mv.report.quality import QualityReport
-from refit_mv.report.verdict import Finding, FrameToCheck, Verdict, disagreeing_views, frames_to_check, verdict
+from refit_mv.report.verdict import FrameToCheck, Verdict, disagreeing_views, frames_to_check, verdict
 from refit_mv.session.observations import CONFIDENT
 
 # Colours of the lines, told apart by colour-blind people and readable on light and dark ground.

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 
 from refit_mv.body.model import posed_joints
 from refit_mv.body.sides import LIMBS
+from refit_mv.finding import Finding
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.stature import stature
 from refit_mv.session.observations import CONFIDENT
@@ -25,6 +26,7 @@ class QualityReport:
     absent), ``joint_sigma_m`` the 1-sigma uncertainty of each joint. ``left_out_px`` maps a view to the median pixel
     error of what the *other* cameras predict for it. ``swapped`` tells which views had arms or legs
     (``body.sides.LIMBS``) on the wrong sides before the fit exchanged them. ``up`` is the world's up direction.
+    ``findings`` are what earlier steps found out, beside what the figures here say.
     Optional parts that are None are left out of the page.
 
     Raises:
@@ -53,6 +55,7 @@ class QualityReport:
     up: tuple[float, float, float] | None = None
     swapped: Bool[np.ndarray, "frame view limb"] | None = None
     warnings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     _confident: Bool[np.ndarray, "frame view landmark"] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -113,6 +116,7 @@ class QualityReport:
             person_height_m=stature(take.body, params),
             up=take.session.up,
             warnings=take.warnings,
+            findings=(*take.findings, *person.findings),
         )
 
     def __len__(self) -> int:

@@ -1,15 +1,13 @@
 """The figures in plain words: what is good, what to check, and which frames to look at."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from refit_mv.body.sides import LIMBS
+from refit_mv.finding import Finding, Level
 from refit_mv.report import measures
 from refit_mv.report.quality import QualityReport
-
-Level = Literal["good", "check", "bad"]
 
 # Millimetres at the person. Detectors scatter by 5 to 20 mm at the body (keypoints are not drawn on it), so a median
 # within 20 is as good as their evidence; beyond 45 the skeleton is off by more than a joint's width.
@@ -33,15 +31,6 @@ OUTLYING_RATIO = 2.5
 JUMP_DEVIATIONS, JUMP_FLOOR = 8.0, 60.0
 # A view that exchanges sides in more than this share of its frames deserves a look.
 SWAPPED_OFTEN = 0.10
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence about the fit. ``advice`` says what to do, empty when there is nothing."""
-
-    level: Level
-    text: str
-    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,6 +77,7 @@ def verdict(report: QualityReport) -> Verdict:
         *_height(report),
         *_jumps(report),
         *_swaps(report),
+        *report.findings,
     ]
     order = {"bad": 0, "check": 1, "good": 2}
     findings.sort(key=lambda finding: order[finding.level])
@@ -107,6 +97,7 @@ def _coverage(report: QualityReport) -> list[Finding]:
     if not present:
         return [
             Finding(
+                "coverage",
                 "bad",
                 "No frame has a person in it.",
                 "Check that the keypoints belong to this recording and calibration.",
@@ -121,19 +112,27 @@ def _coverage(report: QualityReport) -> list[Finding]:
     text += f"; {' and '.join(rest)}." if rest else "."
     found = [
         Finding(
-            level, text, "" if level == "good" else "See the timeline for where, and the frames to look at for why."
+            "coverage",
+            level,
+            text,
+            "" if level == "good" else "See the timeline for where, and the frames to look at for why.",
         )
     ]
     if counts["bridged"]:
         found.append(
             Finding(
+                "coverage",
                 "good",
                 f"In {counts['bridged']:,} frames no view saw the person; the motion before and after carries the "
                 "body.",
             )
         )
     if counts["absent"]:
-        found.append(Finding("good", f"In {counts['absent']:,} frames nobody was found; no body is made up for them."))
+        found.append(
+            Finding(
+                "coverage", "good", f"In {counts['absent']:,} frames nobody was found; no body is made up for them."
+            )
+        )
     return found
 
 
@@ -147,6 +146,7 @@ def _swaps(report: QualityReport) -> list[Finding]:
     level: Level = "good" if share[worst] < SWAPPED_OFTEN else "check"
     return [
         Finding(
+            "sides",
             level,
             f"Left was taken for right and exchanged back: {' and '.join(counts)} single pictures, most often in "
             f"{report.view_names[worst]} ({_percent(share[worst])} of its frames).",
@@ -163,7 +163,10 @@ def _error(report: QualityReport) -> list[Finding]:
     if error.median_px is None:
         return [
             Finding(
-                "bad", "There is not one confident keypoint to compare the body with.", "Check the detector's output."
+                "error",
+                "bad",
+                "There is not one confident keypoint to compare the body with.",
+                "Check the detector's output.",
             )
         ]
     millimetres = measures.median_mm(report)
@@ -176,7 +179,9 @@ def _error(report: QualityReport) -> list[Finding]:
         said = f"{error.median_px:.1f} px"
     if value <= good:
         return [
-            Finding("good", f"The body meets the keypoints as closely as detectors can tell: {said} in the median.")
+            Finding(
+                "error", "good", f"The body meets the keypoints as closely as detectors can tell: {said} in the median."
+            )
         ]
     advice = (
         "Compare the views below: one bad camera, a wrong frame offset or a poor detector each leave their own pattern."
@@ -184,12 +189,13 @@ def _error(report: QualityReport) -> list[Finding]:
     if value <= bad:
         return [
             Finding(
+                "error",
                 "check",
                 f"The body misses the keypoints by more than detectors usually scatter: {said} in the median.",
                 advice,
             )
         ]
-    return [Finding("bad", f"The body does not meet the keypoints: {said} in the median.", advice)]
+    return [Finding("error", "bad", f"The body does not meet the keypoints: {said} in the median.", advice)]
 
 
 def _left_out_at_1920(report: QualityReport) -> dict[str, float]:
@@ -218,6 +224,7 @@ def _left_out(report: QualityReport) -> list[Finding]:
         return []
     found = [
         Finding(
+            "left_out",
             "check",
             f"View {name} does not agree with the others: without it, they predict its keypoints {off:.0f} px"
             f" from where they are (other views: {usual:.0f} px).",
@@ -231,8 +238,10 @@ def _left_out(report: QualityReport) -> list[Finding]:
             f"The views do not agree with each other: each is predicted {typical:.0f} px off by the rest (in a "
             "picture 1920 wide)."
         )
-        return [Finding("check", text, "Check the calibration as a whole, its age, and the synchronisation.")]
-    return found or [Finding("good", "The cameras agree: each view is where the other views predict it.")]
+        return [
+            Finding("left_out", "check", text, "Check the calibration as a whole, its age, and the synchronisation.")
+        ]
+    return found or [Finding("left_out", "good", "The cameras agree: each view is where the other views predict it.")]
 
 
 def _evidence(report: QualityReport) -> list[Finding]:
@@ -240,7 +249,9 @@ def _evidence(report: QualityReport) -> list[Finding]:
     for row in measures.view_figures(report):
         if report.posed.any() and row.seen < SEEN_GOOD:
             text = f"View {row.name} has confident keypoints in only {_percent(row.seen)} of the frames with a person."
-            found.append(Finding("check", text, "Is the person in this picture? Was the detector run on it?"))
+            found.append(
+                Finding("evidence", "check", text, "Is the person in this picture? Was the detector run on it?")
+            )
     return found
 
 
@@ -255,9 +266,11 @@ def _uncertainty(report: QualityReport) -> list[Finding]:
         f"with {worst.median_mm:.0f} mm."
     )
     if typical <= SIGMA_GOOD_MM:
-        return [Finding("good", text)]
+        return [Finding("uncertainty", "good", text)]
     level: Level = "check" if typical <= SIGMA_BAD_MM else "bad"
-    return [Finding(level, text, "More views, or views from more different directions, would help most.")]
+    return [
+        Finding("uncertainty", level, text, "More views, or views from more different directions, would help most.")
+    ]
 
 
 def _height(report: QualityReport) -> list[Finding]:
@@ -265,9 +278,10 @@ def _height(report: QualityReport) -> list[Finding]:
     if height is None:
         return []
     if HEIGHT_RANGE_M[0] <= height <= HEIGHT_RANGE_M[1]:
-        return [Finding("good", f"The person comes out {height:.2f} m tall, as a person should.")]
+        return [Finding("height", "good", f"The person comes out {height:.2f} m tall, as a person should.")]
     return [
         Finding(
+            "height",
             "bad",
             f"The person comes out {height:.2f} m tall.",
             "The calibration's unit of length is wrong: give it with --units.",
@@ -292,12 +306,12 @@ def _jumps(report: QualityReport) -> list[Finding]:
         return []
     jumps = int((np.nan_to_num(acceleration) > limit).sum())
     if not jumps:
-        return [Finding("good", "The motion is continuous: no frame jumps away from its neighbours.")]
+        return [Finding("jumps", "good", "The motion is continuous: no frame jumps away from its neighbours.")]
     text = (
         f"The body jumps in {'one frame' if jumps == 1 else f'{jumps:,} frames'} (more than {limit:.0f} m/s² "
         "on average over its joints)."
     )
-    return [Finding("check", text, "See whether they are swapped limbs, or a real hit or landing.")]
+    return [Finding("jumps", "check", text, "See whether they are swapped limbs, or a real hit or landing.")]
 
 
 def frames_to_check(report: QualityReport, most: int = 12) -> tuple[FrameToCheck, ...]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.body.sides import LIMBS
+from refit_mv.finding import Finding
 from refit_mv.people.evidence import Evidence
 from refit_mv.people.person import Person
 from refit_mv.people.subject import Subject
@@ -51,12 +52,13 @@ def _fields(joints: int, views: int, landmarks: int) -> dict[str, Field]:
 @dataclass(frozen=True, eq=False)
 class FittedPerson:
     """A store and what its quantities mean. ``left_out_px``: of each view the median error of what the others predict
-    for it, None where too few views are left for that.
+    for it, None where too few views are left for that. ``findings``: what else is known of how far to trust them.
     """
 
     id: int
     store: ResultStore
     left_out_px: Mapping[str, float] | None = None
+    findings: tuple[Finding, ...] = ()
 
     def __len__(self) -> int:
         return self.store.frame_count

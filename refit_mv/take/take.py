@@ -7,7 +7,7 @@ are in ``people/<id>/fit.h5``.
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -19,12 +19,13 @@ from refit_mv.body.files import load_body
 from refit_mv.body.model import BodyModel
 from refit_mv.errors import InputError
 from refit_mv.files import complete_or_absent
+from refit_mv.finding import Finding
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.session.session import Session
 from refit_mv.take.fitted_person import FittedPerson
 from refit_mv.take.session_text import from_runs, read_session, runs, session_text
 
-FORMAT, VERSION = "refit-mv take", 1
+FORMAT, VERSION = "refit-mv take", 2
 FILE = "take.json"
 
 
@@ -32,7 +33,8 @@ FILE = "take.json"
 class Take:
     """``session`` is the recording as it was fitted, without its keypoint files and with all warnings;
     ``source_numbers`` tell which of each view's own pictures a frame is (−1: none). ``body_source`` is what
-    :func:`load_body` takes. ``seconds`` is the time the fit took.
+    :func:`load_body` takes. ``seconds`` is the time the fit took. ``findings`` are what is known of the recording as a
+    whole that bears on how far to trust the fit.
     """
 
     folder: Path
@@ -48,6 +50,7 @@ class Take:
     versions: Mapping[str, str]
     seconds: float
     people: tuple[FittedPerson, ...]
+    findings: tuple[Finding, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frame_numbers)
@@ -96,8 +99,13 @@ def write_take(take: Take) -> None:
         "recipe": dict(take.recipe),
         "versions": dict(take.versions),
         "seconds": take.seconds,
+        "findings": [asdict(finding) for finding in take.findings],
         "people": [
-            {"id": person.id, "left_out_px": None if person.left_out_px is None else dict(person.left_out_px)}
+            {
+                "id": person.id,
+                "left_out_px": None if person.left_out_px is None else dict(person.left_out_px),
+                "findings": [asdict(finding) for finding in person.findings],
+            }
             for person in take.people
         ],
     }
@@ -125,7 +133,11 @@ def open_take(folder: Path, body: str | Path | None = None) -> Take:
             )
         source = text["body"]["source"] if body is None else str(body)
         people = tuple(
-            replace(FittedPerson.open(path.parent, each["id"]), left_out_px=each["left_out_px"])
+            replace(
+                FittedPerson.open(path.parent, each["id"]),
+                left_out_px=each["left_out_px"],
+                findings=tuple(Finding(**finding) for finding in each["findings"]),
+            )
             for each in text["people"]
         )
         take = Take(
@@ -142,6 +154,7 @@ def open_take(folder: Path, body: str | Path | None = None) -> Take:
             versions=text["versions"],
             seconds=text["seconds"],
             people=people,
+            findings=tuple(Finding(**finding) for finding in text["findings"]),
         )
     except InputError:
         raise

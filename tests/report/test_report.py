@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from refit_mv.finding import Finding
 from refit_mv.geometry.camera import Camera, CameraRig
 from refit_mv.geometry.transforms import RigidTransform
 from refit_mv.report import measures
 from refit_mv.report.quality import QualityReport
 from refit_mv.report.report import summary, write_report, write_summary
-from refit_mv.report.verdict import Finding, frames_to_check, verdict
+from refit_mv.report.verdict import frames_to_check, verdict
 
 FRAMES, LANDMARKS, JOINTS = 120, ("nose", "left_knee", "right_knee"), ("pelvis", "left_hip", "head")
 SUMMARY_KEYS = {
