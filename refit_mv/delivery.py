@@ -13,10 +13,11 @@ from torch import Tensor
 from refit_mv.body.model import vertices
 from refit_mv.errors import InputError
 from refit_mv.progress import Progress, quiet
+from refit_mv.report.frames_to_check import FrameToCheck, frames_to_check
 from refit_mv.report.overlay import OverlayBody, blank_source, positions_by_number, render_overlay
 from refit_mv.report.quality import QualityReport
 from refit_mv.report.report import summary, write_report, write_summary
-from refit_mv.report.verdict import FrameToCheck, frames_to_check
+from refit_mv.report.verdict import Verdict, overall_verdict
 from refit_mv.session.session import frame_source
 from refit_mv.session.video import FrameSource
 from refit_mv.take.export import export
@@ -31,10 +32,13 @@ LONGEST_BLANK_OVERLAY = 1000
 
 @dataclass(frozen=True)
 class Delivery:
-    """Where the results are, the figures of ``summary.json``, and what a person should know about them."""
+    """Where the results are, what to think of them, the figures of ``summary.json``, and what a person should know
+    about the session.
+    """
 
     out: Path
     report: Path
+    verdict: Verdict
     summary: dict[str, object]
     warnings: tuple[str, ...] = ()
 
@@ -49,7 +53,7 @@ def deliver(take: Take, overlay: bool = True, progress: Progress = quiet) -> Del
         pictures = _overlays(take, [item for report in reports for item in frames_to_check(report)], progress)
     write_report(out / "report.html", reports, pictures)
     write_summary(out / "summary.json", reports)
-    return Delivery(out, out / "report.html", summary(reports), take.warnings)
+    return Delivery(out, out / "report.html", overall_verdict(reports), summary(reports), take.warnings)
 
 
 def _overlays(take: Take, wanted: list[FrameToCheck], progress: Progress) -> dict[str, bytes]:

@@ -5,5 +5,13 @@ class InputError(ValueError):
     """Something the user gave cannot be used.
 
     The message is one line: what arrived, what was expected, and what to run or change. The command line prints it and
-    exits with code 2; library users catch it like any ``ValueError``.
+    exits with ``exit_code``; library users catch it like any ``ValueError``.
     """
+
+    exit_code = 2
+
+
+class NobodyError(InputError):
+    """What the user gave can be used, but nobody is in it."""
+
+    exit_code = 3

@@ -1,7 +1,8 @@
 """One sentence about a fit, for people and, by its key, for scripts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Level = Literal["good", "check", "bad"]
 
@@ -9,10 +10,17 @@ Level = Literal["good", "check", "bad"]
 @dataclass(frozen=True)
 class Finding:
     """``key`` is the finding's stable name: short words with underscores, the same whatever the sentence says.
-    ``advice`` says what to do, empty when there is nothing.
+    ``advice`` says what to do, empty when there is nothing. ``views`` are those that it is about, empty where it is
+    about all.
     """
 
     key: str
     level: Level
     text: str
     advice: str = ""
+    views: tuple[str, ...] = ()
+
+    @staticmethod
+    def read(text: Mapping[str, Any]) -> "Finding":
+        """From what ``dataclasses.asdict`` and JSON made of one."""
+        return Finding(**{**text, "views": tuple(text["views"])})

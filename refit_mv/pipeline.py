@@ -19,6 +19,7 @@ from refit_mv.errors import InputError
 from refit_mv.image.crop_reading import crop_reader
 from refit_mv.optimizers.image import picture_start
 from refit_mv.people.person import Person, people_of
+from refit_mv.people.plausibility import session_findings
 from refit_mv.people.reprojection import left_out_error, pixel_error
 from refit_mv.people.stature import check_stature
 from refit_mv.people.subject import Start, meet
@@ -38,7 +39,8 @@ from refit_mv.take.take import Take, package_versions, write_take
 @dataclass(frozen=True)
 class FitRequest:
     """What to fit and how. ``calib`` None looks for the calibration inside the session; ``out`` None writes to
-    ``<session>/refit``.
+    ``<session>/refit``. ``height`` is how tall the person is, in metres, where somebody knows: it is compared with how
+    tall they come out.
     """
 
     session: Path
@@ -54,6 +56,7 @@ class FitRequest:
     detector: str = "mediapipe"
     detector_weights: Path | None = None
     resume: bool = False
+    height: float | None = None
 
     @property
     def out_folder(self) -> Path:
@@ -94,7 +97,7 @@ def fit_tracks(
     if not tracks:
         raise InputError(f"{request.session}: nobody to fit")
     began = time.perf_counter() if began is None else began
-    job = _Job(recording, body, request.recipe, _device(request.device), _prepare(request.out_folder))
+    job = _Job(recording, body, request.recipe, _device(request.device), _prepare(request.out_folder), request.height)
     people = people_of(recording.observations, tracks, body)
     count = len(people)
     fitted = [job.fit(person, request.resume, _of(progress, place, count)) for place, person in enumerate(people)]
@@ -114,6 +117,7 @@ def fit_tracks(
         versions=package_versions(),
         seconds=seconds,
         people=tuple(job.judged(*each) for each in zip(people, fitted, strict=True)),
+        findings=session_findings(body, recording.observations, recording.rig, tracks),
     )
     write_take(take)
     return deliver(take, request.recipe.overlay, progress)
@@ -162,6 +166,7 @@ class _Job:
     recipe: FitRecipe
     device: str
     out: Path
+    height: float | None
 
     def fit(self, person: Person, resume: bool, progress: Progress) -> FittedPerson:
         """A person's results, all of them on disk."""
@@ -245,7 +250,7 @@ class _Job:
             recipe.cost,
             self.device,
         )
-        return replace(fitted, left_out_px=left_out)
+        return replace(fitted, left_out_px=left_out, known_height_m=self.height)
 
 
 def _preceding(fitted: FittedPerson, first: int, present: Bool[Tensor, " frame"]) -> BodyParams | None:

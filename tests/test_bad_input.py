@@ -108,13 +108,6 @@ def camera_is_missing_from_the_calibration(scene: Scene) -> list[object]:
     return scene.fit()
 
 
-@mistake("nobody was detected")
-def nobody_in_any_picture(scene: Scene) -> list[object]:
-    for file in scene.keypoint_files():
-        scene.edit_people(file, lambda people: [])
-    return scene.fit()
-
-
 @mistake("no keypoint files")
 def keypoint_folder_is_empty(scene: Scene) -> list[object]:
     for file in scene.keypoint_files():

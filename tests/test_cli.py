@@ -33,6 +33,8 @@ SUMMARY_KEYS = {
     "seconds",
     "optimizer",
     "versions",
+    "verdict",
+    "findings",
 }
 # Two views and no overlay: the quickest fit that is one.
 QUICK = ("--no-overlay", "--frames", "0:4")
@@ -224,6 +226,46 @@ def test_a_made_up_session_can_be_fitted(cli: Callable, tmp_path: Path, isolated
     assert cli("fit", folder, "--out", tmp_path / "out", "--no-overlay").code == 0
     assert summary_of(tmp_path / "out")["frames"] == 6
     assert files_in(isolated) == set()
+
+
+def test_a_fit_that_nobody_should_rely_on_says_so_and_ends_with_three(
+    cli: Callable, session_copy: Callable, tmp_path: Path
+) -> None:
+    """Two of three views exchanged: the fit is made, and its verdict stands where people and scripts look."""
+    session = session_copy(frames=6, views=4)
+    pose = session / "pose"
+    (pose / "cam01_json").rename(pose / "away")
+    (pose / "cam02_json").rename(pose / "cam01_json")
+    (pose / "away").rename(pose / "cam02_json")
+    done = cli("fit", session, "--out", tmp_path / "out", "--no-overlay")
+    assert (done.code, done.err) == (3, "")
+    assert "\nDo not rely on this fit yet.\n  bad: cam01 and cam02 see somebody, but hardly ever" in done.out
+    figures = summary_of(tmp_path / "out")
+    assert figures["verdict"] == {"level": "bad", "headline": "Do not rely on this fit yet."}
+    worst = figures["findings"][0]
+    assert (worst["key"], worst["level"], worst["views"]) == ("lost_views", "bad", ["cam01", "cam02"])
+    assert {finding.key for finding in open_take(tmp_path / "out").findings} == {"lost_views"}
+
+
+def test_nobody_in_any_picture_ends_with_three(cli: Callable, session_copy: Callable, tmp_path: Path) -> None:
+    session = session_copy()
+    for file in sorted((session / "pose").rglob("*.json")):
+        file.write_text('{"people": []}')
+    done = cli("fit", session, "--out", tmp_path / "out", "--no-overlay")
+    assert (done.code, done.out) == (3, "")
+    assert done.err.startswith("error: nobody was detected in any of the 4 frames")
+    assert done.err.count("\n") == 1
+
+
+def test_a_known_height_is_compared(cli: Callable, session_copy: Callable, tmp_path: Path) -> None:
+    done = cli("fit", session_copy(), "--out", tmp_path / "out", *QUICK, "--height", 2.4)
+    assert done.code == 3
+    assert "but is 2.40 m" in done.out
+    assert open_take(tmp_path / "out").people[0].known_height_m == 2.4
+    refused = cli("fit", session_copy(name="other"), "--out", tmp_path / "out", *QUICK, "--height", 176)
+    assert (refused.code, refused.err) == (
+        2, "error: --height 176: expected metres, 0.4 to 2.75, for example 1.76\n",
+    )  # fmt: skip
 
 
 def test_version_and_help(cli: Callable) -> None:

@@ -1,5 +1,6 @@
 """From recordings to motion: ``fit``, ``detect`` and ``demo``."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,10 @@ import click
 
 from refit_mv.cli import options as shared
 from refit_mv.cli.progress import plural, progress_bars
-from refit_mv.errors import InputError
+from refit_mv.errors import InputError, NobodyError
+
+# The exit code of a fit that is not fit to use.
+NOT_TO_RELY_ON = NobodyError.exit_code
 
 if TYPE_CHECKING:
     from refit_mv.pipeline import FitRequest
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 @shared.keypoints
 @click.option("--frames", callback=shared.frame_range, metavar="A:B", help="Only frames A to B-1.")
 @click.option("--fps", type=float, callback=shared.rate, help="Frame rate where neither videos nor time stamps say it.")
+@click.option("--height", type=float, callback=shared.height, help="How tall the person is, metres, if you know.")
 @shared.device
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same fit stopped.")
 @click.option("--smooth", help="Overrides the recipe's smoothing over time: off, default or strong.")
@@ -30,7 +35,8 @@ if TYPE_CHECKING:
 def fit(recipe: str, optimizer: str | None, smooth: str | None, no_overlay: bool, **options) -> None:
     """Turn a recording of one person into the motion of a body.
 
-    SESSION is a folder with keypoint files or videos of every view; see docs/formats.md for the layouts.
+    SESSION is a folder with keypoint files or videos of every view; see docs/formats.md for the layouts. Exit codes: 0
+    fit to use, 2 input refused, 3 do not rely on this fit, or nobody found.
     """
     from refit_mv.pipeline import FitRequest
     from refit_mv.recipe import FitRecipe, find_recipe, load_recipe, with_optimizer, with_smoothing
@@ -99,4 +105,11 @@ def _fit_and_tell(request: "FitRequest") -> None:
     click.echo(f"{figures['frames']} frames, {plural(figures['views'], 'view')}: {statuses}")
     if median is not None:
         click.echo(f"reprojection of confident keypoints: median {median:.1f} px, 95th percentile {high:.1f} px")
+    verdict = delivery.verdict
+    click.echo(verdict.headline)
+    for finding in verdict.findings:
+        if finding.level != "good":
+            click.echo(f"  {finding.level}: {f'{finding.text} {finding.advice}'.strip()}")
     click.echo(f"look at {delivery.report}")
+    if verdict.level == "bad":
+        sys.exit(NOT_TO_RELY_ON)

@@ -9,6 +9,8 @@ import click
 
 from refit_mv.errors import InputError
 
+# Of people who are measured, babies and giants included.
+SHORTEST, TALLEST = 0.4, 2.75
 FOLDER = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path)
 
@@ -32,6 +34,13 @@ def rate(_context: click.Context, _parameter: click.Parameter, value: float | No
     """Frames per second, if given."""
     if value is not None and not (isfinite(value) and value > 0):
         raise InputError(f"--fps {value:g}: expected a positive number of frames per second")
+    return value
+
+
+def height(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
+    """A person's height in metres, if given."""
+    if value is not None and not SHORTEST <= value <= TALLEST:
+        raise InputError(f"--height {value:g}: expected metres, {SHORTEST:g} to {TALLEST:g}, for example 1.76")
     return value
 
 

@@ -20,7 +20,7 @@ COMMANDS = (fit, detect, demo, export, calib, shape, synthesise, bench, train, w
 
 
 class _Commands(click.Group):
-    """Turns a user's mistake into one line and exit code 2, whatever the command."""
+    """Turns a user's mistake into one line and an exit code, whatever the command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -32,16 +32,16 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except InputError as error:
-            _refuse(str(error))
+            _refuse(str(error), error.exit_code)
         except click.UsageError as error:
             _refuse_usage(error)
         except BrokenPipeError:
             sys.exit(1)
 
 
-def _refuse(message: str) -> NoReturn:
+def _refuse(message: str, code: int = InputError.exit_code) -> NoReturn:
     click.echo(f"error: {' '.join(message.split())}", err=True)
-    sys.exit(2)
+    sys.exit(code)
 
 
 def _refuse_usage(error: click.UsageError) -> NoReturn:

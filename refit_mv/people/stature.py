@@ -1,8 +1,14 @@
 """How tall a person is, and whether a calibration's lengths can be metres."""
 
+from dataclasses import replace
+from math import erf
+
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
+from refit_mv.body.keypoint_sets import KeypointSet, keypoint_sets_of_length
 from refit_mv.body.model import BodyModel, vertices
 from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import landmark_skin
@@ -11,12 +17,30 @@ from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.projection import bearings
 from refit_mv.geometry.triangulation import triangulate
 from refit_mv.people.evidence import evidence_on
-from refit_mv.session.observations import Observations
+from refit_mv.people.mismatch import exchange_told, exchanged_cameras, scale_told
+from refit_mv.session.observations import Observations, PersonObservations
 from refit_mv.solve.locate import limb_pairs
 
-# No person is smaller or taller: outside, the calibration's unit is wrong.
+# No person is smaller or taller: outside, the calibration's lengths are wrong.
 SHORTEST_PERSON, TALLEST_PERSON = 0.8, 2.3
-STATURE_FRAMES = 60
+# A unit is worth naming if it makes a person of this height.
+USUAL_HEIGHTS = (1.4, 2.05)
+# Standing heights of the world's adult women and men, mean and standard deviation in metres (NCD Risk Factor
+# Collaboration 2016, eLife 5:e13410, countries pooled), and how well a fit tells a height.
+ADULTS = ((1.60, 0.07), (1.72, 0.075))
+HEIGHT_SIGMA = 0.04
+STATURE_FRAMES, FEWEST_LIMBS = 60, 20
+# Another order of the points is told when lengths of limbs scatter by less than this share about a body's.
+FAR_BETTER = 0.7
+
+
+def share_as_unusual(height: float) -> float:
+    """The share of adults whose fitted height would be as far out as this one, 0 to 1."""
+    below = [
+        0.5 * (1 + erf((height - mean) / (np.sqrt(2) * np.hypot(spread, HEIGHT_SIGMA)))) for mean, spread in ADULTS
+    ]
+    share = float(np.mean(below))
+    return 2 * min(share, 1 - share)
 
 
 def stature(body: BodyModel, params: BodyParams) -> float:
@@ -36,10 +60,35 @@ def apparent_stature(body: BodyModel, observations: Observations, rig: CameraRig
     """A person's height as the calibration's lengths have it, from the limbs of each view's most confident detections.
     None where rays do not cross.
     """
+    ratio = _limb_ratios(body, _most_confident(observations), rig)
+    if len(ratio) < FEWEST_LIMBS:
+        return None
+    template = float(body.template[:, 1].max() - body.template[:, 1].min())
+    return float(ratio.median()) * template
+
+
+def better_order(body: BodyModel, observations: PersonObservations, rig: CameraRig) -> KeypointSet | None:
+    """Another keypoint set of as many points, in whose order the person has far more a body's proportions."""
+
+    def scatter(keypoints: KeypointSet) -> float:
+        ratio = _limb_ratios(body, replace(observations, keypoints=keypoints), rig).log()
+        return float((ratio - ratio.median()).abs().median()) if len(ratio) >= FEWEST_LIMBS else np.inf
+
+    own = observations.keypoints
+    others = [other for other in keypoint_sets_of_length(len(own.keypoint_names)) if other.name != own.name]
+    best = min(others, key=scatter, default=None)
+    return best if best is not None and scatter(best) < FAR_BETTER * scatter(own) else None
+
+
+def _most_confident(observations: Observations) -> PersonObservations:
+    """Whom each view sees best, in every frame."""
+    return observations.person(observations.confidence.sum(-1).argmax(-1))
+
+
+def _limb_ratios(body: BodyModel, observations: PersonObservations, rig: CameraRig) -> Float[Tensor, " limb"]:
+    """Lengths of limbs in some frames, relative to the mean body's."""
     spread = np.unique(np.linspace(0, len(observations) - 1, min(STATURE_FRAMES, len(observations))).astype(int))
-    piece = observations.frames(spread)
-    most = piece.confidence.sum(-1).argmax(-1)
-    evidence = evidence_on(body, piece.person(most))
+    evidence = evidence_on(body, observations.frames(spread))
     stacked = rig.stacked()
     direction, valid = bearings(stacked, evidence.pixels)
     points = triangulate(
@@ -47,38 +96,40 @@ def apparent_stature(body: BodyModel, observations: Observations, rig: CameraRig
     )
     first, second, length = limb_pairs(landmark_skin(body, evidence.landmark_names))
     good = (points.support >= 2) & (points.parallax > 0.1)
-    ratio = ((points.points[:, first] - points.points[:, second]).norm(dim=-1) / length)[
+    return ((points.points[:, first] - points.points[:, second]).norm(dim=-1) / length)[
         good[:, first] & good[:, second]
     ]
-    if len(ratio) < 20:
-        return None
-    template = float(body.template[:, 1].max() - body.template[:, 1].min())
-    return float(ratio.median()) * template
 
 
 def check_stature(body: BodyModel, observations: Observations, rig: CameraRig) -> None:
-    """Refuse calibrations whose unit cannot be metres.
+    """Refuse sessions in which nobody can be as tall as somebody comes out.
 
     Raises:
-        InputError: the person would be no person; names the unit that would make one.
+        InputError: the person would be no person; names what may be wrong, and of units the one that would make a
+        person.
     """
     height = apparent_stature(body, observations, rig)
     if height is None or SHORTEST_PERSON <= height <= TALLEST_PERSON:
         return
-    units = {"mm": 1e-3, "cm": 1e-2, "m": 1.0, "in": 0.0254, "ft": 0.3048}
-    # Scaling by the true unit brings the person to a person's height; of several that do, the nearest to 1.7 m.
-    fitting = {
-        name: abs(height * scale - 1.7)
-        for name, scale in units.items()
-        if SHORTEST_PERSON <= height * scale <= TALLEST_PERSON
-    }
-    advice = (
-        f"try --units {min(fitting, key=lambda name: fitting[name])}"
-        if fitting
-        else "check the calibration (its scale or its cameras' poses) and --units"
-    )
+    exchanged, scaled = exchanged_cameras(observations, rig), scale_told(observations, rig)
+    if exchanged:
+        cause = f"names are exchanged: {exchange_told(exchanged)}; say so with --map, or rename the files"
+    elif scaled is not None:
+        cause = f"{scaled}; scale the calibration to them with refit-mv calib scale"
+    else:
+        units = {"mm": 1e-3, "cm": 1e-2, "in": 0.0254, "ft": 0.3048}
+        # Of several units that would make a person, the one that comes nearest to 1.7 m.
+        fitting = {
+            name: abs(height * scale - 1.7)
+            for name, scale in units.items()
+            if USUAL_HEIGHTS[0] <= height * scale <= USUAL_HEIGHTS[1]
+        }
+        unit = f"try --units {min(fitting, key=lambda name: fitting[name])}" if fitting else "see --units"
+        cause = (
+            f"its lengths are not in metres ({unit}), it belongs to another recording, names of views are exchanged, "
+            "keypoints have another order (--keypoints) or come from pictures of another size"
+        )
     raise InputError(
         f"with this calibration the person would be {height:.3g} m tall, expected {SHORTEST_PERSON} to "
-        f"{TALLEST_PERSON} m: its lengths are"
-        f" not in metres, or it belongs to another recording; {advice}"
+        f"{TALLEST_PERSON} m: {cause}"
     )

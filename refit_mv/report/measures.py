@@ -14,6 +14,10 @@ from jaxtyping import Float, Int
 from refit_mv.report.quality import QualityReport
 from refit_mv.status import BEST_FIRST
 
+# Jumps: mean joint acceleration beyond this many robust deviations, and beyond what a jump or a punch reaches on
+# average over the body (m/s²).
+JUMP_DEVIATIONS, JUMP_FLOOR = 8.0, 60.0
+
 
 @dataclass(frozen=True)
 class ErrorFigures:
@@ -158,6 +162,17 @@ def joint_acceleration(report: QualityReport) -> Float[np.ndarray, " frame"] | N
         second = (joints[2:] - 2 * joints[1:-1] + joints[:-2]) * report.fps**2
         mean[1:-1] = np.linalg.norm(second, axis=-1).mean(-1)
     return mean
+
+
+def jump_limit(report: QualityReport) -> float | None:
+    """Mean joint acceleration (m/s²) beyond which a frame counts as a jump."""
+    acceleration = joint_acceleration(report)
+    if acceleration is None or not np.isfinite(acceleration).any():
+        return None
+    values = acceleration[np.isfinite(acceleration)]
+    center = float(np.median(values))
+    deviation = 1.4826 * float(np.median(np.abs(values - center)))
+    return max(center + JUMP_DEVIATIONS * deviation, JUMP_FLOOR)
 
 
 def median_mm(report: QualityReport) -> float | None:

@@ -10,8 +10,9 @@ import numpy as np
 
 from refit_mv.finding import Finding
 from refit_mv.report import charts, measures
+from refit_mv.report.frames_to_check import FrameToCheck, frames_to_check
 from refit_mv.report.quality import QualityReport
-from refit_mv.report.verdict import FrameToCheck, Verdict, disagreeing_views, frames_to_check, verdict
+from refit_mv.report.verdict import Verdict, disagreeing_views, verdict
 from refit_mv.session.observations import CONFIDENT
 
 # Colours of the lines, told apart by colour-blind people and readable on light and dark ground.

@@ -25,8 +25,9 @@ class QualityReport:
     evidence or no fit; ``confidence`` the detector's. ``joints_m`` are world positions in metres (NaN rows where
     absent), ``joint_sigma_m`` the 1-sigma uncertainty of each joint. ``left_out_px`` maps a view to the median pixel
     error of what the *other* cameras predict for it. ``swapped`` tells which views had arms or legs
-    (``body.sides.LIMBS``) on the wrong sides before the fit exchanged them. ``up`` is the world's up direction.
-    ``findings`` are what earlier steps found out, beside what the figures here say.
+    (``body.sides.LIMBS``) on the wrong sides before the fit exchanged them. ``known_height_m`` is the height that
+    was given. ``up`` is the world's up direction. ``findings`` are what earlier steps found out, beside what the
+    figures here say.
     Optional parts that are None are left out of the page.
 
     Raises:
@@ -52,6 +53,7 @@ class QualityReport:
     joint_sigma_m: Float[np.ndarray, "frame joint"] | None = None
     left_out_px: Mapping[str, float] | None = None
     person_height_m: float | int | None = None
+    known_height_m: float | None = None
     up: tuple[float, float, float] | None = None
     swapped: Bool[np.ndarray, "frame view limb"] | None = None
     warnings: tuple[str, ...] = ()
@@ -114,6 +116,7 @@ class QualityReport:
             left_out_px=person.left_out_px,
             swapped=store.read("swapped").astype(bool),
             person_height_m=stature(take.body, params),
+            known_height_m=person.known_height_m,
             up=take.session.up,
             warnings=take.warnings,
             findings=(*take.findings, *person.findings),

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from refit_mv.files import complete_or_absent
+from refit_mv.people.stature import share_as_unusual
 from refit_mv.report import measures
 from refit_mv.report.page import page
 from refit_mv.report.quality import QualityReport
+from refit_mv.report.verdict import overall_verdict
 
 __all__ = ["QualityReport", "summary", "write_report", "write_summary"]
 
@@ -15,12 +18,15 @@ __all__ = ["QualityReport", "summary", "write_report", "write_summary"]
 def summary(reports: Sequence[QualityReport]) -> dict[str, object]:
     """The figures that scripts ask for, ready for strict JSON: what cannot be computed is None.
 
-    All are over all people; ``status`` counts their frames. ``per_view`` maps a view to ``median_px``, ``p95_px``,
-    ``keypoints`` (how many confident ones) and ``left_out_px`` (the people's median); ``per_person`` has one entry
-    each.
+    ``verdict`` holds the ``level`` and the ``headline`` of the report, ``findings`` each of its findings with a ``key``
+    that stays the same whatever the sentence says. Figures are over all people; ``status`` counts their frames.
+    ``per_view`` maps a view to ``median_px``, ``p95_px``, ``keypoints`` (how many confident ones) and ``left_out_px``
+    (the people's median); ``per_person`` has one entry each.
     """
-    first, error = reports[0], measures.overall(reports)
+    first, error, judgement = reports[0], measures.overall(reports), overall_verdict(reports)
     return {
+        "verdict": {"level": judgement.level, "headline": judgement.headline},
+        "findings": [asdict(finding) for finding in judgement.findings],
         "frames": len(first),
         "views": len(first.view_names),
         "people": len(reports),
@@ -44,12 +50,13 @@ def summary(reports: Sequence[QualityReport]) -> dict[str, object]:
 
 
 def _person(report: QualityReport) -> dict[str, object]:
-    error = measures.overall([report])
+    error, height = measures.overall([report]), measures.finite(report.person_height_m)
     return {
         "id": report.person,
         "median_reprojection_px": error.median_px,
         "p95_reprojection_px": error.p95_px,
         "height_m": measures.finite(report.person_height_m),
+        "height_share": None if height is None else share_as_unusual(height),
         "status": measures.status_counts([report]),
     }
 

@@ -1,11 +1,13 @@
-"""The figures in plain words: what is good, what to check, and which frames to look at."""
+"""The figures in plain words: what is good and what to check."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from refit_mv.body.sides import LIMBS
 from refit_mv.finding import Finding, Level
+from refit_mv.people.stature import SHORTEST_PERSON, TALLEST_PERSON, share_as_unusual
 from refit_mv.report import measures
 from refit_mv.report.quality import QualityReport
 
@@ -20,15 +22,14 @@ ERROR_GOOD_PX, ERROR_BAD_PX = 9.0, 20.0
 LEFT_OUT_PX, LEFT_OUT_RATIO = 20.0, 1.5
 FITTED_GOOD, FITTED_BAD = 0.98, 0.90
 SIGMA_GOOD_MM, SIGMA_BAD_MM = 20.0, 60.0
-# Standing heights outside this range mean that the calibration's unit is wrong, not that the person is unusual.
-HEIGHT_RANGE_M = (0.8, 2.3)
+# A known height is met this closely (as a share of it), or lengths are wrong.
+HEIGHT_GOOD, HEIGHT_BAD = 0.05, 0.08
+# Heights that fewer adults than this share have are worth a question.
+USUAL_SHARE = 0.02
+# From this share of views on that are as far off as this (pixels at 1920; a decimetre), it is open which are right.
+FAR_OUT_PX, MANY_DISAGREE = 50.0, 0.5
 # A view with confident keypoints in fewer of the person's frames than this hardly takes part.
 SEEN_GOOD = 0.5
-# A frame stands out when its error is this many times the recording's median.
-OUTLYING_RATIO = 2.5
-# Jumps: mean joint acceleration beyond this many robust deviations, and beyond what a jump or a punch reaches on
-# average over the body (m/s²).
-JUMP_DEVIATIONS, JUMP_FLOOR = 8.0, 60.0
 # A view that exchanges sides in more than this share of its frames deserves a look.
 SWAPPED_OFTEN = 0.10
 
@@ -42,24 +43,6 @@ class Verdict:
     findings: tuple[Finding, ...]
 
 
-@dataclass(frozen=True)
-class FrameToCheck:
-    """A stretch of frames worth a look: result indices ``first`` to ``last``, the worst of them ``index``, and the view
-    it is worst in.
-    """
-
-    first: int
-    last: int
-    index: int
-    view: str
-    reasons: tuple[str, ...]
-
-    @property
-    def picture_key(self) -> str:
-        """Under this key :func:`write_report` looks for a picture of the frame."""
-        return f"frame/{self.view}/{self.index}"
-
-
 def _pixel_scale(report: QualityReport, view: str) -> float:
     """Size of the view's picture relative to 1920 pixels; 1 when the calibration does not say."""
     size = report.rig[view].size
@@ -67,8 +50,29 @@ def _pixel_scale(report: QualityReport, view: str) -> float:
 
 
 def verdict(report: QualityReport) -> Verdict:
-    """All findings, the worst first, and a headline."""
-    findings = [
+    """What there is to say about one person's fit."""
+    return _judged(_findings(report))
+
+
+def overall_verdict(reports: Sequence[QualityReport]) -> Verdict:
+    """The same about all people of a take; where there are several, each finding names its person."""
+    if len(reports) == 1:
+        return verdict(reports[0])
+    of_each = [_findings(report) for report in reports]
+    shared = [finding for finding in of_each[0] if all(finding in findings for findings in of_each)]
+    own = [
+        replace(finding, text=f"Person {report.person}: {finding.text}")
+        for report, findings in zip(reports, of_each, strict=True)
+        for finding in findings
+        if finding not in shared
+    ]
+    return _judged([*shared, *own])
+
+
+def _findings(report: QualityReport) -> list[Finding]:
+    # What earlier steps found out explains the figures, and comes before them.
+    return [
+        *report.findings,
         *_coverage(report),
         *_error(report),
         *_left_out(report),
@@ -77,10 +81,13 @@ def verdict(report: QualityReport) -> Verdict:
         *_height(report),
         *_jumps(report),
         *_swaps(report),
-        *report.findings,
     ]
+
+
+def _judged(findings: Sequence[Finding]) -> Verdict:
+    """The worst first, and a headline."""
     order = {"bad": 0, "check": 1, "good": 2}
-    findings.sort(key=lambda finding: order[finding.level])
+    findings = sorted(findings, key=lambda finding: order[finding.level])
     level: Level = findings[0].level
     checks = sum(finding.level != "good" for finding in findings)
     headline = {
@@ -222,15 +229,19 @@ def _left_out(report: QualityReport) -> list[Finding]:
     values = _left_out_at_1920(report)
     if len(values) < 2:
         return []
+    disagreeing = disagreeing_views(report)
+    far = [name for name in disagreeing if values[name] > FAR_OUT_PX]
+    level: Level = "bad" if len(far) >= MANY_DISAGREE * len(values) else "check"
     found = [
         Finding(
             "left_out",
-            "check",
+            level,
             f"View {name} does not agree with the others: without it, they predict its keypoints {off:.0f} px"
             f" from where they are (other views: {usual:.0f} px).",
             "Its calibration or its synchronisation is probably off. Calibrate it again, or fit without this view.",
+            (name,),
         )
-        for name, (off, usual) in disagreeing_views(report).items()
+        for name, (off, usual) in disagreeing.items()
     ]
     typical = float(np.median(list(values.values())))
     if not found and typical > LEFT_OUT_PX:
@@ -246,8 +257,9 @@ def _left_out(report: QualityReport) -> list[Finding]:
 
 def _evidence(report: QualityReport) -> list[Finding]:
     found = []
+    lost = {view for finding in report.findings if finding.key == "lost_views" for view in finding.views}
     for row in measures.view_figures(report):
-        if report.posed.any() and row.seen < SEEN_GOOD:
+        if row.name not in lost and report.posed.any() and row.seen < SEEN_GOOD:
             text = f"View {row.name} has confident keypoints in only {_percent(row.seen)} of the frames with a person."
             found.append(
                 Finding("evidence", "check", text, "Is the person in this picture? Was the detector run on it?")
@@ -274,34 +286,41 @@ def _uncertainty(report: QualityReport) -> list[Finding]:
 
 
 def _height(report: QualityReport) -> list[Finding]:
-    height = measures.finite(report.person_height_m)
+    height, known = measures.finite(report.person_height_m), report.known_height_m
     if height is None:
         return []
-    if HEIGHT_RANGE_M[0] <= height <= HEIGHT_RANGE_M[1]:
-        return [Finding("height", "good", f"The person comes out {height:.2f} m tall, as a person should.")]
+    told = f"The person comes out {height:.2f} m tall"
+    if known is not None:
+        ratio = height / known
+        off = abs(float(np.log(ratio)))
+        if off <= HEIGHT_GOOD:
+            return [Finding("height", "good", f"{told}, and is {known:.2f} m.")]
+        return [
+            Finding(
+                "height",
+                "check" if off <= HEIGHT_BAD else "bad",
+                f"{told}, but is {known:.2f} m: lengths are {ratio:.2f} times what they should be.",
+                "The calibration's unit or scale, or the size of the pictures, is wrong.",
+            )
+        ]
+    share = share_as_unusual(height)
+    if share >= USUAL_SHARE:
+        return [Finding("height", "good", f"{told}, as a person should.")]
+    possible = SHORTEST_PERSON <= height <= TALLEST_PERSON
+    rarity = f"1 adult in {1 / share:,.0f}" if share > 1e-6 else "hardly any adult"
     return [
         Finding(
             "height",
-            "bad",
-            f"The person comes out {height:.2f} m tall.",
-            "The calibration's unit of length is wrong: give it with --units.",
+            "check" if possible else "bad",
+            f"{told}; {rarity} is as unusually {'short' if height < 1.66 else 'tall'}.",
+            "If it is right, say so with --height; if not, the calibration's unit or scale, the size of the pictures "
+            "or the order of the keypoints is wrong.",
         )
     ]
 
 
-def jump_limit(report: QualityReport) -> float | None:
-    """Mean joint acceleration (m/s²) beyond which a frame counts as a jump."""
-    acceleration = measures.joint_acceleration(report)
-    if acceleration is None or not np.isfinite(acceleration).any():
-        return None
-    values = acceleration[np.isfinite(acceleration)]
-    center = float(np.median(values))
-    deviation = 1.4826 * float(np.median(np.abs(values - center)))
-    return max(center + JUMP_DEVIATIONS * deviation, JUMP_FLOOR)
-
-
 def _jumps(report: QualityReport) -> list[Finding]:
-    limit, acceleration = jump_limit(report), measures.joint_acceleration(report)
+    limit, acceleration = measures.jump_limit(report), measures.joint_acceleration(report)
     if limit is None or acceleration is None:
         return []
     jumps = int((np.nan_to_num(acceleration) > limit).sum())
@@ -312,78 +331,6 @@ def _jumps(report: QualityReport) -> list[Finding]:
         "on average over its joints)."
     )
     return [Finding("jumps", "check", text, "See whether they are swapped limbs, or a real hit or landing.")]
-
-
-def frames_to_check(report: QualityReport, most: int = 12) -> tuple[FrameToCheck, ...]:
-    """The stretches of frames that most deserve a look, worst first; the three highest errors when nothing stands
-    out.
-    """
-    errors = measures.frame_errors(report)
-    overall = measures.overall([report]).median_px
-    per_frame = np.where(np.isfinite(errors).any(1), np.nanmax(np.nan_to_num(errors, nan=-1.0), axis=1), np.nan)
-    score = np.zeros(len(report))
-    reasons: list[dict[str, str]] = [{} for _ in range(len(report))]
-
-    def flag(index: int, kind: str, text: str, weight: float) -> None:
-        reasons[index][kind] = text
-        score[index] += weight
-
-    limit, acceleration, sigma = jump_limit(report), measures.joint_acceleration(report), measures.frame_sigma(report)
-    usual_sigma = None if sigma is None or not np.isfinite(sigma).any() else float(np.nanmedian(sigma))
-    for index, status in enumerate(report.status):
-        if status == "failed":
-            flag(index, status, "the fit failed", 4.0)
-        if status == "uncertain":
-            flag(index, status, "the fit is uncertain", 1.5)
-        if overall and per_frame[index] > OUTLYING_RATIO * overall:
-            ratio = per_frame[index] / overall
-            flag(
-                index,
-                "error",
-                f"{per_frame[index]:.0f} px off in one view (usual: {overall:.0f} px)",
-                ratio / OUTLYING_RATIO,
-            )
-        if limit is not None and acceleration is not None and acceleration[index] > limit:
-            flag(
-                index, "jump", f"the body jumps ({acceleration[index]:.0f} m/s²)", min(acceleration[index] / limit, 3.0)
-            )
-        if sigma is not None and usual_sigma and sigma[index] > max(3 * usual_sigma, SIGMA_GOOD_MM / 1000):
-            flag(index, "sigma", f"joints known only to {1000 * sigma[index]:.0f} mm", 1.0)
-    flagged = np.flatnonzero(score > 0)
-    if not len(flagged):
-        ranked = np.argsort(-np.nan_to_num(per_frame, nan=-1.0))[:3]
-        chosen = [int(index) for index in ranked if np.isfinite(per_frame[index])]
-        return tuple(
-            FrameToCheck(
-                i, i, i, _worst_view(report, errors[i]), (f"highest error: {per_frame[i]:.0f} px in one view",)
-            )
-            for i in chosen
-        )
-    # Frames less than an eighth of a second apart are one event.
-    breaks = np.flatnonzero(np.diff(flagged) > max(report.fps / 8, 1)) + 1
-    found = []
-    for stretch in np.split(flagged, breaks):
-        worst = int(stretch[np.argmax(score[stretch])])
-        # The worst frame's reasons first, then whatever else happens in the stretch, each kind told once by its worst
-        # frame.
-        told: dict[str, str] = {}
-        for index in (worst, *sorted((int(i) for i in stretch), key=lambda i: -score[i])):
-            told = {**reasons[index], **told}
-        ordered = list(reasons[worst]) + [kind for kind in told if kind not in reasons[worst]]
-        item = FrameToCheck(
-            int(stretch[0]),
-            int(stretch[-1]),
-            worst,
-            _worst_view(report, errors[worst]),
-            tuple(told[kind] for kind in ordered),
-        )
-        found.append((float(score[stretch].max()), item))
-    found.sort(key=lambda pair: -pair[0])
-    return tuple(item for _, item in found[:most])
-
-
-def _worst_view(report: QualityReport, errors: np.ndarray) -> str:
-    return report.view_names[int(np.nanargmax(errors)) if np.isfinite(errors).any() else 0]
 
 
 def _percent(share: float) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from refit_mv.body.keypoint_sets import KeypointSet
-from refit_mv.errors import InputError
+from refit_mv.errors import InputError, NobodyError
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.session.image_size import check_pixels
 from refit_mv.session.keypoint_files import KeypointSource, read_people, settle_keypoint_set
@@ -78,7 +78,8 @@ def read_recording(
     at exactly (0, 0), which is how OpenPose and rtmlib mark missing points. Confidences above 1 are cut to 1.
 
     Raises:
-        InputError: unreadable or contradictory files, no people at all, points that cannot belong to the camera.
+        InputError: unreadable or contradictory files, points that cannot belong to the camera.
+        NobodyError: no people at all.
     """
     sources = _sources(session)
     pairing = pair_session(session, frames, fps)
@@ -91,7 +92,7 @@ def read_recording(
     for index, (_, source) in enumerate(sources):
         reading.read_view(index, source, pairing.source_numbers[:, index])
     if reading.keypoints is None:
-        raise InputError(
+        raise NobodyError(
             f"nobody was detected in any of the {pairing.source_numbers.shape[0]} frames of {len(sources)} views; "
             "check the detector's output"
         )

@@ -53,12 +53,14 @@ def _fields(joints: int, views: int, landmarks: int) -> dict[str, Field]:
 class FittedPerson:
     """A store and what its quantities mean. ``left_out_px``: of each view the median error of what the others predict
     for it, None where too few views are left for that. ``findings``: what else is known of how far to trust them.
+    ``known_height_m``: how tall the person is, where that was given.
     """
 
     id: int
     store: ResultStore
     left_out_px: Mapping[str, float] | None = None
     findings: tuple[Finding, ...] = ()
+    known_height_m: float | None = None
 
     def __len__(self) -> int:
         return self.store.frame_count

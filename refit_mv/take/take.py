@@ -105,6 +105,7 @@ def write_take(take: Take) -> None:
                 "id": person.id,
                 "left_out_px": None if person.left_out_px is None else dict(person.left_out_px),
                 "findings": [asdict(finding) for finding in person.findings],
+                "known_height_m": person.known_height_m,
             }
             for person in take.people
         ],
@@ -136,7 +137,8 @@ def open_take(folder: Path, body: str | Path | None = None) -> Take:
             replace(
                 FittedPerson.open(path.parent, each["id"]),
                 left_out_px=each["left_out_px"],
-                findings=tuple(Finding(**finding) for finding in each["findings"]),
+                findings=tuple(Finding.read(finding) for finding in each["findings"]),
+                known_height_m=each["known_height_m"],
             )
             for each in text["people"]
         )
@@ -154,7 +156,7 @@ def open_take(folder: Path, body: str | Path | None = None) -> Take:
             versions=text["versions"],
             seconds=text["seconds"],
             people=people,
-            findings=tuple(Finding(**finding) for finding in text["findings"]),
+            findings=tuple(Finding.read(finding) for finding in text["findings"]),
         )
     except InputError:
         raise

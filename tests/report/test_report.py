@@ -11,71 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from refit_mv.finding import Finding
-from refit_mv.geometry.camera import Camera, CameraRig
-from refit_mv.geometry.transforms import RigidTransform
 from refit_mv.report import measures
+from refit_mv.report.frames_to_check import frames_to_check
 from refit_mv.report.quality import QualityReport
 from refit_mv.report.report import summary, write_report, write_summary
-from refit_mv.report.verdict import frames_to_check, verdict
+from refit_mv.report.verdict import verdict
+from tests.report.made_up import FRAMES, JOINTS, LANDMARKS, report_of, rig
 
-FRAMES, LANDMARKS, JOINTS = 120, ("nose", "left_knee", "right_knee"), ("pelvis", "left_hip", "head")
 SUMMARY_KEYS = {
     "frames", "views", "people", "median_reprojection_px", "p95_reprojection_px", "per_view", "per_person", "status",
-    "seconds", "optimizer", "versions",
+    "seconds", "optimizer", "versions", "verdict", "findings",
 }  # fmt: skip
-
-
-def rig(names: tuple[str, ...]) -> CameraRig:
-    """Cameras on a ring of 4 m around the vertical z axis, 1 m up, looking at the axis; 1000 px focal length."""
-    cameras = []
-    for index, name in enumerate(names):
-        angle = 2 * np.pi * index / len(names)
-        out = np.array([np.cos(angle), np.sin(angle), 0.0])
-        rotation = torch.from_numpy(np.stack([np.cross(-out, [0, 0, 1.0]), [0, 0, -1.0], -out]))
-        center = torch.from_numpy(4 * out + [0, 0, 1.0])
-        matrix = np.array([[1000.0, 0, 960], [0, 1000, 540], [0, 0, 1]])
-        cameras.append(Camera(name, (1920, 1080), matrix, np.zeros(5), RigidTransform(rotation, -rotation @ center)))
-    return CameraRig(tuple(cameras))
-
-
-def report_of(
-    names: tuple[str, ...] = ("left", "middle", "right"), frames: int = FRAMES, **changes: object
-) -> QualityReport:
-    """A good fit: 2 to 6 px everywhere, a person standing almost still in the middle."""
-    draw = np.random.default_rng(5)
-    error = draw.uniform(2, 6, size=(frames, len(names), len(LANDMARKS)))
-    joints = np.array([[0, 0, 1.0], [0.1, 0, 0.9], [0, 0, 1.7]]) + 0.01 * np.sin(np.arange(frames) / 30)[:, None, None]
-    report = QualityReport(
-        title="take 7",
-        frame_numbers=np.arange(frames) + 1000,
-        fps=60.0,
-        view_names=names,
-        status=("fitted",) * frames,
-        landmark_names=LANDMARKS,
-        pixel_error=error,
-        confidence=np.full_like(error, 0.9),
-        rig=rig(names),
-        optimizer="learned",
-        body="open",
-        versions={"refit-mv": "0.1.0"},
-        seconds=3.0,
-        joint_names=JOINTS,
-        joints_m=joints,
-        joint_sigma_m=np.full((frames, len(JOINTS)), 0.008),
-        left_out_px=dict.fromkeys(names, 7.0),
-        person_height_m=1.75,
-        up=(0.0, 0.0, 1.0),
-    )
-    return replace(report, **changes)  # pyright: ignore[reportArgumentType]
-
-
-def levels(report: QualityReport) -> set[str]:
-    return {finding.level for finding in verdict(report).findings}
-
-
-def complaints(report: QualityReport) -> list[Finding]:
-    return [finding for finding in verdict(report).findings if finding.level != "good"]
 
 
 def written(tmp_path: Path, report: QualityReport, pictures: dict[str, bytes] | None = None) -> str:
@@ -201,68 +147,6 @@ def test_order_of_views_changes_nothing() -> None:
     swapped = replace(report, view_names=report.view_names[::-1], pixel_error=report.pixel_error[:, ::-1])
     assert summary([report])["per_view"] == summary([swapped])["per_view"]
     assert {f.text for f in verdict(report).findings} == {f.text for f in verdict(swapped).findings}
-
-
-# Verdict
-
-
-def test_a_good_fit_is_called_good() -> None:
-    assert levels(report_of()) == {"good"}
-    assert verdict(report_of()).headline == "This fit is good."
-
-
-def test_a_camera_30_px_off_is_said_in_words() -> None:
-    report = report_of(left_out_px={"left": 9.0, "middle": 32.0, "right": 11.0})
-    (finding,) = complaints(report)
-    assert "View middle" in finding.text
-    assert "32 px" in finding.text
-    assert "calibration" in finding.advice
-    # Cameras that are all equally noisy are no suspects, nor is a small difference.
-    assert not complaints(report_of(left_out_px={"left": 9.0, "middle": 14.0, "right": 11.0}))
-    assert "each other" in complaints(report_of(left_out_px={"left": 30.0, "middle": 32.0, "right": 31.0}))[0].text
-
-
-@pytest.mark.parametrize(
-    ("changes", "level", "words"),
-    [
-        ({"pixel_error": np.full((FRAMES, 3, 3), 8.0)}, "check", "misses the keypoints"),
-        ({"pixel_error": np.full((FRAMES, 3, 3), 40.0)}, "bad", "does not meet"),
-        ({"pixel_error": np.full((FRAMES, 3, 3), np.nan)}, "bad", "not one confident keypoint"),
-        ({"joints_m": None, "pixel_error": np.full((FRAMES, 3, 3), 14.0)}, "check", "14.0 px"),
-        ({"status": ("fitted",) * 110 + ("uncertain",) * 10}, "check", "10 uncertain"),
-        ({"status": ("failed",) * 60 + ("fitted",) * 60}, "bad", "60 failed"),
-        ({"status": ("absent",) * FRAMES}, "bad", "No frame has a person"),
-        ({"person_height_m": 1750.0}, "bad", "1750.00 m"),
-        ({"joint_sigma_m": np.full((FRAMES, 3), 0.04)}, "check", "40 mm"),
-        (
-            {"confidence": np.where(np.arange(3)[:, None] == 1, 0.1, 0.9) * np.ones((FRAMES, 1, 3))},
-            "check",
-            "View middle has confident",
-        ),
-    ],
-)
-def test_planted_faults_are_found(changes: dict[str, object], level: str, words: str) -> None:
-    report = replace(report_of(), **changes)  # pyright: ignore[reportArgumentType]
-    found = complaints(report)
-    assert any(finding.level == level and words in finding.text for finding in found), found
-    assert verdict(report).level == level
-
-
-def test_a_jump_is_found_and_shown() -> None:
-    report = report_of()
-    assert report.joints_m is not None
-    report.joints_m[70] += 0.2
-    assert any("jumps" in finding.text for finding in complaints(report))
-    items = frames_to_check(report)
-    assert items[0].first <= 70 <= items[0].last
-    assert "jumps" in items[0].reasons[0]
-
-
-def test_never_rounds_up_to_all_frames() -> None:
-    frames = 30_000
-    status = ("fitted",) * (frames - 1) + ("uncertain",)
-    texts = [finding.text for finding in verdict(report_of(frames=frames, status=status)).findings]
-    assert any("99.9 %" in text for text in texts)
 
 
 def test_frames_to_check_are_merged_ordered_and_name_the_view() -> None:

@@ -1,0 +1,48 @@
+"""Views that see somebody where the person must be, and never the person whom the others agree on."""
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from refit_mv.geometry.camera import CameraRig
+from refit_mv.geometry.projection import bearings, project
+from refit_mv.geometry.triangulation import triangulate
+from refit_mv.people.proposals import FEWEST_KEYPOINTS
+from refit_mv.people.tracks import Track
+from refit_mv.session.observations import Observations
+
+# A view that misses the person in more than this share of the frames in which it should see them is lost.
+MOSTLY = 0.5
+SAMPLE_FRAMES = 200
+
+
+def lost_views(observations: Observations, rig: CameraRig, track: Track) -> dict[str, float]:
+    """Views that are lost for a person, with the share of their frames: those in which the person stands inside the
+    view's picture as the other views have it, the view sees somebody, and it is somebody else.
+    """
+    if len(rig) < 3:
+        return {}
+    rows = np.unique(np.linspace(0, len(observations) - 1, min(SAMPLE_FRAMES, len(observations))).astype(int))
+    observations, detection = observations.frames(rows), track.detection[rows]
+    seen = observations.person(detection)
+    stacked = rig.stacked()
+    pixels = torch.from_numpy(seen.pixels.astype(np.float64))
+    direction, valid = bearings(stacked, pixels)
+    confidence = torch.from_numpy(seen.confidence.astype(np.float64)) * valid
+    found = triangulate(stacked.center, direction, confidence)
+    known = (found.support >= 2) & torch.isfinite(found.points).all(-1)
+    inside = _inside(rig, found.points.nan_to_num(), known)
+    somebody = ((observations.confidence > 0).sum(-1) >= FEWEST_KEYPOINTS).any(-1)
+    expected = somebody & inside
+    missed = (expected & (detection < 0)).sum(0)
+    share = missed / np.maximum(expected.sum(0), 1)
+    return {name: float(share[view]) for view, name in enumerate(rig.names) if share[view] > MOSTLY}
+
+
+def _inside(rig: CameraRig, points: Tensor, known: Tensor) -> Bool[np.ndarray, "frame view"]:
+    """Whether enough of the known points lie inside each view's picture."""
+    shown, depth = project(rig.stacked(), points)
+    size = torch.tensor([camera.size or (torch.inf, torch.inf) for camera in rig], dtype=shown.dtype)
+    inside = (depth > 0) & (shown >= 0).all(-1) & (shown < size[:, None]).all(-1) & known[:, None]
+    return (inside.sum(-1) >= FEWEST_KEYPOINTS).numpy()
