@@ -21,11 +21,11 @@ def session_findings(
     body: BodyModel, observations: Observations, rig: CameraRig, tracks: Sequence[Track]
 ) -> tuple[Finding, ...]:
     """All of them, nothing where all is well."""
-    return (
-        *_pairing(observations, rig, tracks),
-        *_pictures(observations, rig),
-        *_order(body, observations, rig, tracks),
-    )
+    pictures = _pictures(observations, rig)
+    # Pictures of another size make views lose people, too.
+    explained = any(finding.level == "bad" for finding in pictures)
+    pairing = [] if explained else _pairing(observations, rig, tracks)
+    return (*pictures, *pairing, *_order(body, observations, rig, tracks))
 
 
 def _pairing(observations: Observations, rig: CameraRig, tracks: Sequence[Track]) -> list[Finding]:

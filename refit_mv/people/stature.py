@@ -29,6 +29,7 @@ USUAL_HEIGHTS = (1.4, 2.05)
 # Collaboration 2016, eLife 5:e13410, countries pooled), and how well a fit tells a height.
 ADULTS = ((1.60, 0.07), (1.72, 0.075))
 HEIGHT_SIGMA = 0.04
+MIDDLE_HEIGHT_M = 1.66
 STATURE_FRAMES, FEWEST_LIMBS = 60, 20
 # Another order of the points is told when lengths of limbs scatter by less than this share about a body's.
 FAR_BETTER = 0.7
