@@ -38,8 +38,8 @@ def compare_sizes(camera: Camera, size: tuple[int, int], source: str) -> str | N
     across, down = width / calibrated_width, height / calibrated_height
     if abs(across / down - 1) < ASPECT_TOLERANCE:
         raise InputError(
-            f"{told}: scaled by {across:.3g}; use the original videos, or scale the calibration to theirs: refit-mv calib "
-            f"scale CALIBRATION --size {width}x{height}"
+            f"{told}: scaled by {across:.3g}; use the original videos, or scale the calibration to theirs: "
+            f"refit-mv calib scale CALIBRATION --size {width}x{height}"
         )
     if abs(width / calibrated_height / (height / calibrated_width) - 1) < ASPECT_TOLERANCE:
         raise InputError(
