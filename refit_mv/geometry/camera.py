@@ -17,6 +17,8 @@ from refit_mv.errors import InputError
 from refit_mv.geometry.transforms import RigidTransform
 
 LensModel = Literal["brown_conrady", "fisheye"]
+# The most that a lens model takes: k1 k2 p1 p2 k3 k4 k5 k6 s1 s2 s3 s4. OpenCV's last two, a tilted sensor, are refused.
+LENS_COEFFICIENTS = 12
 
 # How far a rotation read from a file may be from orthonormal (files round to 5 digits or more) before it is refused.
 ROTATION_TOLERANCE = 1e-3
@@ -27,8 +29,8 @@ class Camera:
     """One calibrated camera.
 
     ``matrix`` is the 3×3 intrinsic matrix in pixels. ``distortion`` holds OpenCV's coefficients: k1 k2 p1 p2 [k3 [k4 k5
-    k6]] for ``brown_conrady`` (4, 5 or 8 numbers; none means no distortion) and k1…k4 of ``cv2.fisheye`` for
-    ``fisheye``. ``size`` is (width, height) in pixels, or None where the calibration does not say.
+    k6 [s1 s2 s3 s4]]] for ``brown_conrady`` (4, 5, 8 or 12 numbers; none means no distortion) and k1…k4 of
+    ``cv2.fisheye`` for ``fisheye``. ``size`` is (width, height) in pixels, or None where the calibration does not say.
 
     Raises:
         InputError: on anything that cannot be a camera (non-finite numbers, focal length not positive, no rotation).
@@ -49,7 +51,7 @@ class Camera:
                 f"camera '{self.name}': intrinsic matrix must be 3×3, finite, with positive focal lengths; got "
                 f"{matrix.tolist()}"
             )
-        allowed = (0, 4, 5, 8) if self.lens == "brown_conrady" else (0, 4)
+        allowed = (0, 4, 5, 8, LENS_COEFFICIENTS) if self.lens == "brown_conrady" else (0, 4)
         if distortion.size not in allowed or not np.isfinite(distortion).all():
             raise InputError(
                 f"camera '{self.name}': {self.lens} distortion takes {allowed} finite coefficients, got "
@@ -90,7 +92,7 @@ class StackedRig:
     """A rig's numbers as tensors with a leading view axis, ready for batched projection."""
 
     matrix: Float[Tensor, "view 3 3"]
-    distortion: Float[Tensor, "view 8"]
+    distortion: Float[Tensor, "view 12"]
     is_fisheye: Float[Tensor, " view"]
     cam_from_world: RigidTransform
     center: Float[Tensor, "view 3"]
@@ -165,7 +167,7 @@ class CameraRig:
 
 @lru_cache(maxsize=16)
 def _stacked(rig: CameraRig, dtype: torch.dtype, device: torch.device) -> StackedRig:
-    coefficients = np.zeros((len(rig), 8))
+    coefficients = np.zeros((len(rig), LENS_COEFFICIENTS))
     for row, camera in zip(coefficients, rig.cameras, strict=True):
         row[: camera.distortion.size] = camera.distortion
     rotation = torch.stack([camera.cam_from_world.rotation for camera in rig.cameras])

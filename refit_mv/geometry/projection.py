@@ -1,6 +1,6 @@
 """World points to pixels and back to rays, for whole batches and all views at once.
 
-Lens models are OpenCV's: Brown–Conrady with 4, 5 or 8 coefficients, and the equidistant fisheye model of
+Lens models are OpenCV's: Brown–Conrady with 4, 5, 8 or 12 coefficients, and the equidistant fisheye model of
 ``cv2.fisheye`` (Kannala & Brandt, PAMI 2006). Undistortion solves the polynomial by Newton's method, where OpenCV stops
 after five fixed-point steps.
 """
@@ -25,9 +25,9 @@ STEEPEST_RATIO = 1e4
 
 
 def _brown_conrady(point: Tensor, distortion: Tensor) -> tuple[Tensor, Tensor]:
-    """Distorted normalised point (..., 2) and the symmetric Jacobian (..., 2, 2) of the distortion."""
+    """Distorted normalised point (..., 2) and the Jacobian (..., 2, 2) of the distortion."""
     x, y = point.unbind(-1)
-    k1, k2, p1, p2, k3, k4, k5, k6 = distortion.unbind(-1)
+    k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4 = distortion.unbind(-1)
     r2 = x * x + y * y
     numerator = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
     denominator = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
@@ -35,15 +35,17 @@ def _brown_conrady(point: Tensor, distortion: Tensor) -> tuple[Tensor, Tensor]:
     slope = (k1 + r2 * (2 * k2 + r2 * 3 * k3) - radial * (k4 + r2 * (2 * k5 + r2 * 3 * k6))) / denominator
     distorted = torch.stack(
         [
-            x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
-            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
+            x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x) + r2 * (s1 + r2 * s2),
+            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y + r2 * (s3 + r2 * s4),
         ],
         dim=-1,
     )
-    diagonal_x = radial + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x
-    diagonal_y = radial + 2 * y * y * slope + 6 * p1 * y + 2 * p2 * x
+    prism_x, prism_y = 2 * (s1 + 2 * r2 * s2), 2 * (s3 + 2 * r2 * s4)
     cross = 2 * x * y * slope + 2 * p1 * x + 2 * p2 * y
-    return distorted, torch.stack([diagonal_x, cross, cross, diagonal_y], dim=-1).reshape(*point.shape, 2)
+    diagonal_x = radial + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x + x * prism_x
+    diagonal_y = radial + 2 * y * y * slope + 6 * p1 * y + 2 * p2 * x + y * prism_y
+    rows = [diagonal_x, cross + y * prism_x, cross + x * prism_y, diagonal_y]
+    return distorted, torch.stack(rows, dim=-1).reshape(*point.shape, 2)
 
 
 def _fisheye_angle(theta: Tensor, distortion: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,18 +118,18 @@ def _undistorted(
     point = target
     for _ in range(steps):
         distorted, jacobian = _brown_conrady(point, coefficients)
-        a, b, d = jacobian[..., 0, 0], jacobian[..., 0, 1], jacobian[..., 1, 1]
-        determinant = a * d - b * b
+        (a, b), (c, d) = (row.unbind(-1) for row in jacobian.unbind(-2))
+        determinant = a * d - b * c
         safe = torch.where(determinant.abs() < 1e-9, torch.full_like(determinant, 1e-9), determinant)
         miss = distorted - target
         step = (
-            torch.stack([d * miss[..., 0] - b * miss[..., 1], a * miss[..., 1] - b * miss[..., 0]], dim=-1)
+            torch.stack([d * miss[..., 0] - b * miss[..., 1], a * miss[..., 1] - c * miss[..., 0]], dim=-1)
             / safe[..., None]
         )
         # Steps are limited so that Newton does not leap over the fold of a strong barrel lens.
         point = point - step.clamp(-0.5, 0.5)
     distorted, jacobian = _brown_conrady(point, coefficients)
-    folded = jacobian[..., 0, 0] * jacobian[..., 1, 1] - jacobian[..., 0, 1] ** 2 <= 0
+    folded = jacobian[..., 0, 0] * jacobian[..., 1, 1] - jacobian[..., 0, 1] * jacobian[..., 1, 0] <= 0
     pinhole_good = ((distorted - target).abs().amax(-1) < tolerance * (1 + target.abs().amax(-1))) & ~folded
     pinhole = torch.cat([point, torch.ones_like(point[..., :1])], dim=-1)
 

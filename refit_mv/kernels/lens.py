@@ -13,18 +13,19 @@ SETTLED = 1e-14
 
 @compiled
 def _distorted(x, y, k):
-    """Brown and Conrady's distorted point, and the symmetric Jacobian's diagonal and cross term."""
+    """Brown and Conrady's distorted point with thin prisms, and the Jacobian row by row."""
     r2 = x * x + y * y
     numerator = 1 + r2 * (k[0] + r2 * (k[1] + r2 * k[4]))
     denominator = 1 + r2 * (k[5] + r2 * (k[6] + r2 * k[7]))
     radial = numerator / denominator
     slope = (k[0] + r2 * (2 * k[1] + r2 * 3 * k[4]) - radial * (k[5] + r2 * (2 * k[6] + r2 * 3 * k[7]))) / denominator
-    u = x * radial + 2 * k[2] * x * y + k[3] * (r2 + 2 * x * x)
-    v = y * radial + k[2] * (r2 + 2 * y * y) + 2 * k[3] * x * y
-    a = radial + 2 * x * x * slope + 2 * k[2] * y + 6 * k[3] * x
-    d = radial + 2 * y * y * slope + 6 * k[2] * y + 2 * k[3] * x
-    b = 2 * x * y * slope + 2 * k[2] * x + 2 * k[3] * y
-    return u, v, a, b, d
+    u = x * radial + 2 * k[2] * x * y + k[3] * (r2 + 2 * x * x) + r2 * (k[8] + r2 * k[9])
+    v = y * radial + k[2] * (r2 + 2 * y * y) + 2 * k[3] * x * y + r2 * (k[10] + r2 * k[11])
+    prism_u, prism_v = 2 * (k[8] + 2 * r2 * k[9]), 2 * (k[10] + 2 * r2 * k[11])
+    cross = 2 * x * y * slope + 2 * k[2] * x + 2 * k[3] * y
+    a = radial + 2 * x * x * slope + 2 * k[2] * y + 6 * k[3] * x + x * prism_u
+    d = radial + 2 * y * y * slope + 6 * k[2] * y + 2 * k[3] * x + y * prism_v
+    return u, v, a, cross + y * prism_u, cross + x * prism_v, d
 
 
 @compiled
@@ -32,20 +33,20 @@ def _pinhole(x, y, k, steps, tolerance):
     """The undistorted point, and whether it maps back."""
     px, py = x, y
     for _ in range(steps):
-        u, v, a, b, d = _distorted(px, py, k)
-        determinant = a * d - b * b
+        u, v, a, b, c, d = _distorted(px, py, k)
+        determinant = a * d - b * c
         if abs(determinant) < 1e-9:
             determinant = 1e-9
         du, dv = u - x, v - y
         # Steps are limited so that Newton does not leap over the fold of a strong barrel lens.
         sx = min(max((d * du - b * dv) / determinant, -0.5), 0.5)
-        sy = min(max((a * dv - b * du) / determinant, -0.5), 0.5)
+        sy = min(max((a * dv - c * du) / determinant, -0.5), 0.5)
         px -= sx
         py -= sy
         if abs(sx) + abs(sy) < SETTLED:
             break
-    u, v, a, b, d = _distorted(px, py, k)
-    good = max(abs(u - x), abs(v - y)) < tolerance * (1 + max(abs(x), abs(y))) and a * d - b * b > 0
+    u, v, a, b, c, d = _distorted(px, py, k)
+    good = max(abs(u - x), abs(v - y)) < tolerance * (1 + max(abs(x), abs(y))) and a * d - b * c > 0
     return px, py, good
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from scipy import sparse
 from torch import Tensor
 
-from refit_mv.geometry.camera import Camera, CameraRig, StackedRig
+from refit_mv.geometry.camera import LENS_COEFFICIENTS, Camera, CameraRig, StackedRig
 from refit_mv.geometry.projection import project_camera
 
 # Nearer than this to the camera (metres) a face is not drawn: it would fill the picture.
@@ -49,7 +49,7 @@ def widest_angle(camera: Camera) -> float:
 
     Beyond it the polynomial folds back and would draw things far outside the view into the middle of the picture.
     """
-    k = np.zeros(8)
+    k = np.zeros(LENS_COEFFICIENTS)
     k[: camera.distortion.size] = camera.distortion
     if camera.lens == "fisheye":
         angle = np.linspace(0, np.pi, 2000)

@@ -17,6 +17,7 @@ LENSES: dict[str, tuple[str, list[float]]] = {
     "five": ("brown_conrady", [-0.25, 0.11, -0.9e-3, 1.2e-3, -0.02]),
     "pincushion": ("brown_conrady", [0.12, 0.03, 2e-3, 1e-3, 0.01]),
     "eight": ("brown_conrady", [0.31, 0.12, 1e-3, -5e-4, 0.012, 0.52, 0.19, 0.03]),
+    "thin prism": ("brown_conrady", [0.31, 0.12, 1e-3, -5e-4, 0.012, 0.52, 0.19, 0.03, 4e-3, -2e-3, -3e-3, 1e-3]),
     "fisheye": ("fisheye", [0.04, -0.012, 0.006, -0.0015]),
     "fisheye plain": ("fisheye", []),
 }

@@ -1,0 +1,52 @@
+"""The same camera on larger or smaller pictures."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from refit_mv.errors import InputError
+from refit_mv.geometry.camera import Camera
+
+# Encoders pad to whole blocks of 16 pixels at the right and bottom edge, before the picture is scaled or after.
+PADDING_PIXELS = 16
+
+
+def resized_by(camera: Camera, factor: float, size: tuple[int, int] | None = None) -> Camera:
+    """``camera`` as it sees pictures scaled by ``factor``, of ``size`` (width, height) or of its own size scaled and
+    rounded.
+
+    Pixel centres are integers, so the picture's corner lies at (-0.5, -0.5) and stays there. Distortion and pose do
+    not depend on the size.
+    """
+    if not (np.isfinite(factor) and factor > 0):
+        raise InputError(f"a picture's size can be scaled by a positive number, not by {factor:g}")
+    matrix = camera.matrix.copy()
+    matrix[:2, :2] *= factor
+    matrix[:2, 2] = (matrix[:2, 2] + 0.5) * factor - 0.5
+    if size is None and camera.size is not None:
+        size = (max(round(camera.size[0] * factor), 1), max(round(camera.size[1] * factor), 1))
+    return replace(camera, matrix=matrix, size=size)
+
+
+def resized_to(camera: Camera, size: tuple[int, int]) -> Camera:
+    """``camera`` as it sees pictures scaled to ``size`` (width, height), with rows or columns of padding at the right or
+    bottom edge on one of the two sides (1920×1088 to 960×540).
+
+    Raises:
+        InputError: the camera's own size is unknown, or no scaling makes one of the other: turned or cropped pictures.
+    """
+    if camera.size is None:
+        raise InputError(
+            f"camera '{camera.name}': the calibration does not say its picture's size; scale by a factor instead"
+        )
+    factors = sorted((size[0] / camera.size[0], size[1] / camera.size[1]), key=lambda each: abs(np.log(each)))
+    for factor in factors:
+        off = max(abs(size[side] - factor * camera.size[side]) for side in (0, 1))
+        if off <= PADDING_PIXELS * min(factor, 1):
+            # A pixel that rounding took or gave is no padding: then the mean of both sides is nearer.
+            factor = float(np.sqrt(factors[0] * factors[1])) if off <= 1 else factor
+            return resized_by(camera, factor, size)
+    raise InputError(
+        f"camera '{camera.name}': {camera.size[0]}×{camera.size[1]} pixels cannot be scaled to {size[0]}×{size[1]}: "
+        f"one side by {factors[0]:.4g}, the other by {factors[1]:.4g}; was it turned or cropped?"
+    )
