@@ -7,6 +7,7 @@ looks wrong, ``describe`` and ``draw_rig`` show a rig to a person, ``estimate_up
 from calib.anipose_toml import write_rig
 from calib.description import describe
 from calib.doctor import examine
+from calib.file_text import shown
 from calib.picture import draw_rig, save_picture
 from calib.reading import LoadedRig, read_rig
 from calib.up import UpEstimate, estimate_up
@@ -20,5 +21,6 @@ __all__ = [
     "examine",
     "read_rig",
     "save_picture",
+    "shown",
     "write_rig",
 ]

@@ -11,13 +11,13 @@ from refit_mv.geometry.camera import Camera, CameraRig
 _HEADERS = ("camera", "size", "focal px", "view °", "position m", "tilt °", "roll °", "lens", "distortion")
 
 
-def describe(rig: CameraRig) -> str:
+def describe(rig: CameraRig, up: tuple[float, float, float] | None = None) -> str:
     """One line a camera: size and focal length in pixels, field of view, position in metres, tilt above the horizon,
     roll (0 upright, 90 with up at the right edge), lens; then the distances between the cameras and which way is
-    up."""
+    up: ``up`` where that is defined, else as estimated."""
     estimate = estimate_up(rig)
-    up = estimate.up.numpy()
-    rows = [_HEADERS, *(_row(camera, up) for camera in rig)]
+    upward = estimate.up.numpy() if up is None else np.array(up)
+    rows = [_HEADERS, *(_row(camera, upward) for camera in rig)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADERS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     centers = [camera.center.numpy() for camera in rig]
@@ -25,7 +25,8 @@ def describe(rig: CameraRig) -> str:
     if apart:
         lines.append(f"{len(rig)} cameras, {min(apart):.2f} to {max(apart):.2f} m apart")
     how = "a world axis" if estimate.snapped else f"estimated to about {estimate.uncertainty_degrees:.0f}°"
-    lines.append(f"up: {_triple(up)} ({how}; confidence {estimate.confidence:.2f})")
+    told = f"{how}; confidence {estimate.confidence:.2f}" if up is None else "by definition"
+    lines.append(f"up: {_triple(upward)} ({told})")
     return "\n".join(lines)
 
 

@@ -22,14 +22,15 @@ WEAK_PARALLAX_DEGREES = 8.0
 OFF_CENTER = 0.2
 
 
-def examine(rig: CameraRig) -> tuple[str, ...]:
-    """What looks wrong with ``rig`` (lengths in metres): one plain sentence each, nothing where all is well."""
+def examine(rig: CameraRig, up: tuple[float, float, float] | None = None) -> tuple[str, ...]:
+    """What looks wrong with ``rig`` (lengths in metres): one plain sentence each, nothing where all is well. ``up`` is
+    the world's where it is defined; None estimates it."""
     found: list[str] = []
     for camera in rig:
         found += _lens(camera)
     found += _places(rig)
     found += _directions(rig)
-    found += _rolls(rig)
+    found += _rolls(rig, estimate_up(rig).up.numpy() if up is None else np.array(up))
     return tuple(found)
 
 
@@ -195,11 +196,10 @@ def median_baseline(centers: Float[np.ndarray, "view 3"]) -> float:
     return max(float(np.median(apart)), SAME_PLACE_M) if apart.size else 1.0
 
 
-def _rolls(rig: CameraRig) -> list[str]:
+def _rolls(rig: CameraRig, up: Float[np.ndarray, " 3"]) -> list[str]:
     """A picture that stands on its head among upright ones: hung so, or calibrated on a board turned by half."""
     if len(rig) < 3:
         return []
-    up = estimate_up(rig).up.numpy()
     rolls = np.array([roll_degrees(camera, up) for camera in rig])
     upright = np.abs(rolls) < 45
     if upright.mean() <= 0.5:

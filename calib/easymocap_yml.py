@@ -1,8 +1,8 @@
 """EasyMocap's pair of OpenCV FileStorage files: ``intri.yml`` (K_, dist_, H_, W_) and ``extri.yml`` (R_ or Rot_, T_).
 
-``%YAML:1.0`` is OpenCV's own dialect. With its first line dropped, PyYAML's BaseLoader reads it and leaves every
-scalar a string, so that a camera called 01 stays 01 (cv2.FileStorage makes the number 1 of it). X_cam = R X + T;
-EasyMocap's documentation asks for metres, and its files do not say so.
+``%YAML:1.0`` is OpenCV's own dialect. With its first line dropped, it is YAML; every scalar is left a string, so that a
+camera called 01 stays 01 (cv2.FileStorage makes the number 1 of it). X_cam = R X + T; EasyMocap's documentation asks for
+metres, and its files do not say so. The two files need not hold the same cameras: those in both are read.
 """
 
 import re
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from jaxtyping import Float
 
-from calib import fields
+from calib import fields, yaml_text
 from calib.file_format import CalibrationFormat, FileRig
+from calib.file_text import kind_of, read_text
 from refit_mv.errors import InputError
 from refit_mv.geometry import rotations
 from refit_mv.geometry.camera import Camera
@@ -30,15 +30,16 @@ def recognises(text: str) -> bool:
 
 
 def read(path: Path, text: str) -> FileRig:
-    """Cameras of the pair that ``path`` belongs to, or of the one file where everything is in one.
+    """Cameras of the pair that ``path`` belongs to, or of the one file where everything is in one. A camera of which
+    only one of the two knows is left out with a warning.
 
     Raises:
-        InputError: the other file is missing, or a camera's matrices are missing or malformed.
+        InputError: the other file is missing, no camera is in both, or a camera's matrices are missing or malformed.
     """
     document = _parse(path, text)
     partner = partner_of(path)
-    if partner is not None and partner.is_file():
-        document |= _parse(partner, partner.read_text(encoding="utf-8-sig", errors="replace"))
+    if partner is not None and kind_of(partner) == "file":
+        document |= _parse(partner, read_text(partner))
     with_intrinsics = _cameras_with(document, "K_")
     with_place = sorted({*_cameras_with(document, "R_"), *_cameras_with(document, "Rot_")})
     if not with_intrinsics or not with_place:
@@ -47,9 +48,19 @@ def read(path: Path, text: str) -> FileRig:
         raise InputError(
             f"no camera {lacking} found; EasyMocap keeps them in {other}, which must lie in the same folder"
         )
-    unplaced = [name for name in with_intrinsics if name not in with_place]
-    warnings = (f"no position in extri.yml for {', '.join(unplaced)}: left out",) if unplaced else ()
-    return FileRig(tuple(_camera(name, document) for name in with_place), warnings=warnings)
+    warnings = tuple(
+        f"no {what} for {fields.listed(lacking)}: left out"
+        for what, names, others in (
+            ("position in extri.yml", with_place, with_intrinsics),
+            ("intrinsics in intri.yml", with_intrinsics, with_place),
+        )
+        if (lacking := [name for name in others if name not in names])
+    )
+    complete = [name for name in with_place if name in with_intrinsics]
+    if not complete:
+        raise InputError(f"no camera has both intrinsics and a position: {'; '.join(warnings)}")
+    fields.camera_count(len(complete))
+    return FileRig(tuple(_camera(fields.camera_name(name), document) for name in complete), warnings=warnings)
 
 
 def partner_of(path: Path) -> Path | None:
@@ -62,27 +73,15 @@ def partner_of(path: Path) -> Path | None:
 
 def _parse(path: Path, text: str) -> dict[str, object]:
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
-    try:
-        document = yaml.load(
-            body, Loader=yaml.BaseLoader
-        )  # BaseLoader builds strings, lists and mappings, nothing else
-    except yaml.YAMLError as problem:
-        raise InputError(f"{path.name} is not an OpenCV YAML file: {' '.join(str(problem).split())}") from None
-    if not isinstance(document, dict):
-        raise InputError(
-            f"{path.name} is not an OpenCV YAML file: expected keys such as K_<camera>, got {type(document).__name__}"
-        )
-    return document
+    return yaml_text.parse(body, f"an OpenCV YAML file ({path.name})")
 
 
 def _cameras_with(document: Mapping[str, object], prefix: str) -> list[str]:
     """Camera names in ``names``, and any whose matrix is there without its name being listed."""
     listed = document.get("names")
-    names = [str(name) for name in listed] if isinstance(listed, list) else []
-    names += [
-        key.removeprefix(prefix) for key in document if key.startswith(prefix) and key.removeprefix(prefix) not in names
-    ]
-    return [name for name in names if prefix + name in document]
+    names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+    unlisted = [key.removeprefix(prefix) for key in document if key.startswith(prefix)]
+    return [name for name in dict.fromkeys([*names, *unlisted]) if prefix + name in document]
 
 
 def _camera(name: str, document: Mapping[str, object]) -> Camera:
@@ -128,11 +127,12 @@ def _matrix(document: Mapping[str, object], key: str, camera: str) -> object:
             f"camera '{camera}': '{key}' is {'missing' if node is None else 'not an !!opencv-matrix with data'}"
         )
     # OpenCV writes NaN as .Nan and infinity as .Inf, which Python does not read.
-    data = [str(item).lstrip("+").replace(".Nan", "nan").replace(".Inf", "inf") for item in node["data"]]
-    try:
-        rows, columns = int(str(node.get("rows"))), int(str(node.get("cols")))
-    except ValueError:
-        raise InputError(f"camera '{camera}': '{key}' needs whole numbers for rows and cols") from None
+    data = [
+        item.lstrip("+").replace(".Nan", "nan").replace(".Inf", "inf") if isinstance(item, str) else item
+        for item in node["data"]
+    ]
+    rows, columns = (fields.number(fields.required(node, side, camera), camera, f"{key} {side}") for side in ("rows", "cols"))
+    rows, columns = int(rows), int(columns)
     if rows < 1 or rows * columns != len(data):
         raise InputError(f"camera '{camera}': '{key}' says {rows}×{columns} but holds {len(data)} numbers")
     return [data[row * columns : (row + 1) * columns] for row in range(rows)]

@@ -1,7 +1,7 @@
 """What one calibration file format is to the reader: a name, a way to recognise it, and a way to read it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from refit_mv.geometry.camera import Camera
@@ -12,13 +12,19 @@ class FileRig:
     """What a file says, its lengths still in the file's own unit.
 
     ``units`` is the unit where the format or the file itself settles it, None where neither says. ``hint`` is what
-    the file holds that speaks for a unit without settling it, for the message that asks the user.
+    the file holds that speaks for a unit without settling it, for the message that asks the user. ``custom`` is set
+    where ``units`` is only what the format's own makers use: the widest baseline in metres that makes it believable.
+    ``up`` is the world's up direction where the format or the file defines it. ``aliases`` are further exact names of
+    cameras.
     """
 
     cameras: tuple[Camera, ...]
     units: str | None = None
     hint: str | None = None
     warnings: tuple[str, ...] = ()
+    custom: tuple[float, float] | None = None
+    up: tuple[float, float, float] | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

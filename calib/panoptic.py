@@ -1,4 +1,5 @@
-"""CMU Panoptic Studio ``calibration_*.json``: K, distCoef, R, t with X_cam = R X + t, in centimetres.
+"""CMU Panoptic Studio ``calibration_*.json``: K, distCoef, R, t with X_cam = R X + t, in centimetres. Other programs
+write the same layout in metres or millimetres.
 
 Format: "cameras": [{"name", "type", "resolution", "K", "distCoef", "R", "t"}, …] as the Panoptic Toolbox reads it
 (Joo et al., "Panoptic Studio", ICCV 2015).
@@ -13,6 +14,10 @@ from calib import fields
 from calib.file_format import CalibrationFormat, FileRig
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import Camera
+
+# Metres between the two cameras furthest apart that centimetres are believed to give: the studio is 5.5 m wide, and a
+# rig in metres or millimetres comes out a hundred times smaller or ten times larger.
+BELIEVED_BASELINE_M = (0.3, 10.0)
 
 
 def recognises(text: str) -> bool:
@@ -31,16 +36,18 @@ def read(path: Path, text: str) -> FileRig:
     """
     try:
         document = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:  # also integers of thousands of digits
         raise InputError(f"not valid JSON: {problem}") from None
     entries = document.get("cameras") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise InputError('"cameras" must be a list of cameras with name, K, distCoef, R and t')
-    return FileRig(tuple(_camera(index, entry) for index, entry in enumerate(entries)), units="cm")
+    fields.camera_count(len(entries))
+    cameras = tuple(_camera(index, entry) for index, entry in enumerate(entries))
+    return FileRig(cameras, units="cm", custom=BELIEVED_BASELINE_M)
 
 
 def _camera(index: int, entry: Mapping[str, object]) -> Camera:
-    name = str(entry.get("name", index))
+    name = fields.camera_name(entry.get("name", index))
     size = entry.get("resolution")
     return Camera(
         name=name,

@@ -1,12 +1,17 @@
 """A calibration file, or the folder that holds one, to a rig in metres."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from calib import anipose_toml, easymocap_yml, panoptic, qualisys, vicon
+import numpy as np
+
+from calib import anipose_toml, easymocap_yml, mamma_yaml, panoptic, qualisys, vicon
 from calib.file_format import CalibrationFormat
+from calib.file_text import entries, kind_of, read_text, shown
 from calib.natural_order import natural_key
 from calib.units import settle
+from calib.up import contradicts
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
 
@@ -16,12 +21,15 @@ FORMATS: tuple[CalibrationFormat, ...] = (
     qualisys.FORMAT,
     vicon.FORMAT,
     panoptic.FORMAT,
+    mamma_yaml.FORMAT,
     easymocap_yml.FORMAT,
     anipose_toml.FORMAT,
 )
-# Panoptic's 521 cameras take 0.5 MB; a file far beyond that is a video or a model given by mistake.
-LARGEST_FILE_BYTES = 20_000_000
 _SUFFIXES = (".toml", ".txt", ".xml", ".xcp", ".json", ".yml", ".yaml")
+# What Caliscope leaves beside its camera_array.toml: an export for Anipose, and the file of its older versions.
+_SECOND_CHOICE = ("camera_array_aniposelib.toml", "config.toml")
+# Metres from the world's origin: beyond, single precision places no joint to a millimetre.
+FURTHEST_M = 10_000.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +37,16 @@ class LoadedRig:
     """A rig in metres, cameras in natural order of their names, and how it was read.
 
     ``format`` names the file format, ``units`` the unit the file's lengths were in, ``warnings`` what the user should
-    know: plain sentences.
+    know: plain sentences. ``up`` is the world's up direction where the format or the file defines it; None leaves it to
+    be estimated. ``aliases`` are further exact names of cameras: a TOML's sections where they are called otherwise.
     """
 
     rig: CameraRig
     format: str
     units: str
     warnings: tuple[str, ...]
+    up: tuple[float, float, float] | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_rig(path: Path, units: str | None = None) -> LoadedRig:
@@ -52,79 +63,84 @@ def read_rig(path: Path, units: str | None = None) -> LoadedRig:
         the file.
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"calibration {path}: no such file or folder")
-    if path.is_dir():
+    if kind_of(path) == "folder":
         path = find_calibration(path)
-    text = _text(path)
+    text = read_text(path)
     known = _format_of(text)
     if known is None and path.suffix.lower() == ".toml":
         known = anipose_toml.FORMAT  # reading it says what is wrong with it
     if known is None:
-        raise InputError(f"calibration {path}: not a calibration file that is known; known are {_known()}")
+        raise InputError(f"calibration {shown(path)}: not a calibration file that is known; known are {_known()}")
     try:
         file_rig = known.read(path, text)
         scale, label, notes = settle(file_rig, units)
         ordered = sorted(file_rig.cameras, key=lambda camera: natural_key(camera.name))
         rig = CameraRig(tuple(ordered))
+        rig = rig.scaled(scale) if scale != 1.0 else rig
+        _check_places(rig)
     except InputError as problem:
-        raise InputError(f"calibration {path}: {problem}") from None
-    return LoadedRig(rig.scaled(scale) if scale != 1.0 else rig, known.name, label, file_rig.warnings + notes)
+        raise InputError(f"calibration {shown(path)}: {problem}") from None
+    notes += contradicts(rig, file_rig.up)
+    return LoadedRig(rig, known.name, label, file_rig.warnings + notes, file_rig.up, file_rig.aliases)
+
+
+def _check_places(rig: CameraRig) -> None:
+    for camera in rig:
+        distance = float(np.linalg.norm(camera.center.numpy()))
+        if not distance <= FURTHEST_M:
+            raise InputError(
+                f"camera '{camera.name}' stands {distance:.3g} m from the world's origin, more than {FURTHEST_M:g} m:"
+                " another unit, or numbers that mean something else?"
+            )
 
 
 def find_calibration(folder: Path) -> Path:
     """The one calibration file in ``folder``, or in its one subfolder that is called after calibration.
 
     Raises:
-        InputError: none, or several.
+        InputError: none, several, or a folder that may not be read.
     """
     found = _calibrations(folder)
     if not found:
-        named = [child for child in sorted(folder.iterdir()) if child.is_dir() and "calib" in child.name.lower()]
+        named = [child for child in entries(folder) if "calib" in child.name.lower() and kind_of(child) == "folder"]
         found = [file for child in named for file in _calibrations(child)]
+    found = preferred(found)
     if len(found) == 1:
         return found[0]
     if not found:
-        seen = ", ".join(sorted(child.name for child in folder.iterdir())[:8]) or "nothing"
-        raise InputError(f"no calibration in {folder}: found {seen}; expected one of {_known()}")
-    names = ", ".join(str(file.relative_to(folder)) for file in found)
-    raise InputError(f"several calibrations in {folder}: {names}; give the one to use with --calib")
+        seen = ", ".join(shown(Path(child.name)) for child in entries(folder)[:8]) or "nothing"
+        raise InputError(f"no calibration in {shown(folder)}: found {seen}; expected one of {_known()}")
+    names = ", ".join(shown(file.relative_to(folder)) for file in found[:8])
+    raise InputError(f"several calibrations in {shown(folder)}: {names}; give the one to use with --calib")
+
+
+def preferred(files: Sequence[Path]) -> list[Path]:
+    """``files`` without those that a tool leaves beside its own newer calibration."""
+    first = [file for file in files if file.name not in _SECOND_CHOICE]
+    second = sorted((file for file in files if file not in first), key=lambda file: _SECOND_CHOICE.index(file.name))
+    return first or second[:1]
+
+
+def is_calibration(file: Path) -> bool:
+    """Whether a file holds a calibration of a known format, as far as a look tells."""
+    try:
+        return kind_of(file) == "file" and _format_of(read_text(file)) is not None
+    except InputError:
+        return False
 
 
 def _calibrations(folder: Path) -> list[Path]:
     found: list[Path] = []
-    for file in sorted(folder.iterdir(), key=lambda child: natural_key(child.name)):
-        if (
-            not file.is_file()
-            or file.suffix.lower() not in _SUFFIXES
-            or not 0 < file.stat().st_size <= LARGEST_FILE_BYTES
-        ):
-            continue
-        if _format_of(_text(file)) is None:
-            continue
-        partner = easymocap_yml.partner_of(file)
-        if partner is None or partner not in found:
-            found.append(file)
+    for file in sorted(entries(folder), key=lambda child: natural_key(child.name)):
+        if file.suffix.lower() in _SUFFIXES and is_calibration(file):
+            partner = easymocap_yml.partner_of(file)
+            if partner is None or partner not in found:
+                found.append(file)
     return found
 
 
 def _format_of(text: str) -> CalibrationFormat | None:
     return next((known for known in FORMATS if known.recognises(text)), None)
-
-
-def _text(path: Path) -> str:
-    try:
-        size = path.stat().st_size
-        if size > LARGEST_FILE_BYTES:
-            raise InputError(f"calibration {path}: {size / 1e6:.0f} MB is no calibration file; give one of {_known()}")
-        content = path.read_bytes()
-    except OSError as problem:
-        raise InputError(f"calibration {path}: cannot be read: {problem.strerror}") from None
-    if not content.strip():
-        raise InputError(f"calibration {path}: the file is empty")
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16", errors="replace")
-    return content.decode("utf-8-sig", errors="replace")
 
 
 def _known() -> str:

@@ -1,8 +1,6 @@
 """Units of length in calibration files: told, written in the file, or taken as metres where that can be true. Never
 guessed."""
 
-from itertools import combinations
-
 import numpy as np
 from jaxtyping import Float
 
@@ -24,6 +22,8 @@ _SPELLINGS = {
     "foot": "ft",
     "feet": "ft",
 }
+# From a micrometre to the widest board's side.
+METRES_OF_A_UNIT = (1e-6, 100.0)
 # The two cameras of a rig that stand furthest apart: nearer than 5 cm no person's depth can be measured, and beyond
 # 60 m a person is too small to be seen.
 WIDEST_BASELINE_M = (0.05, 60.0)
@@ -46,10 +46,10 @@ def metres_per_unit(units: str) -> float:
         length = float(word)
     except ValueError:
         length = float("nan")
-    if not (np.isfinite(length) and length > 0):
+    if not METRES_OF_A_UNIT[0] <= length <= METRES_OF_A_UNIT[1]:
         known = ", ".join(METRES_PER_UNIT)
         raise InputError(
-            f"units '{units}' are not known; give one of {known}, or the metres of one unit as a number (0.03)"
+            f"units '{units[:40]}' are not known; give one of {known}, or the metres of one unit as a number (0.03)"
         )
     return length
 
@@ -64,6 +64,15 @@ def settle(file_rig: FileRig, asked: str | None) -> tuple[float, str, tuple[str,
     scale = metres_per_unit(asked) if asked is not None else None
     if file_rig.units is not None:
         own = metres_per_unit(file_rig.units)
+        if file_rig.custom is not None and scale is not None and asked is not None:
+            return scale, asked.strip(), _surprises(file_rig, scale)
+        if file_rig.custom is not None and not _within(baselines(file_rig) * own, file_rig.custom):
+            apart = baselines(file_rig)
+            raise InputError(
+                f"files of this format are in {file_rig.units}, but then its cameras would stand"
+                f" {apart.min() * own:.3g} to {apart.max() * own:.3g} m apart; give --units"
+                f" {_candidates(apart, file_rig.hint)}"
+            )
         if scale is not None and abs(scale / own - 1) > 1e-9:
             raise InputError(
                 f"its lengths are in {file_rig.units} by its format or its metadata, but units '{asked}' were"
@@ -74,7 +83,7 @@ def settle(file_rig: FileRig, asked: str | None) -> tuple[float, str, tuple[str,
         return scale, asked.strip(), _surprises(file_rig, scale)
 
     apart = baselines(file_rig)
-    if apart.size and apart.max() > 0 and not WIDEST_BASELINE_M[0] <= apart.max() <= WIDEST_BASELINE_M[1]:
+    if not _within(apart, WIDEST_BASELINE_M):
         raise InputError(
             f"the file does not say its unit, and as metres its cameras would stand {apart.min():.3g} to"
             f" {apart.max():.3g} m apart; give --units {_candidates(apart, file_rig.hint)}"
@@ -91,12 +100,18 @@ def settle(file_rig: FileRig, asked: str | None) -> tuple[float, str, tuple[str,
 def baselines(file_rig: FileRig) -> Float[np.ndarray, " pair"]:
     """Distances between all pairs of cameras, in the file's unit."""
     centers = np.array([camera.center.numpy() for camera in file_rig.cameras])
-    return np.array([float(np.linalg.norm(a - b)) for a, b in combinations(centers, 2)])
+    first, second = np.triu_indices(len(centers), 1)
+    return np.linalg.norm(centers[first] - centers[second], axis=1)
+
+
+def _within(apart: Float[np.ndarray, " pair"], widest: tuple[float, float]) -> bool:
+    """Whether the cameras furthest apart stand as far apart as they may; a single camera says nothing."""
+    return not apart.size or bool(apart.max() == 0 or widest[0] <= apart.max() <= widest[1])
 
 
 def _surprises(file_rig: FileRig, scale: float) -> tuple[str, ...]:
     apart = baselines(file_rig) * scale
-    if apart.size and apart.max() > 0 and not WIDEST_BASELINE_M[0] <= apart.max() <= WIDEST_BASELINE_M[1]:
+    if not _within(apart, WIDEST_BASELINE_M):
         return (f"cameras stand {apart.min():.3g} to {apart.max():.3g} m apart in the unit given; is the unit right?",)
     return ()
 

@@ -5,6 +5,7 @@ the picture's horizontal where a camera is turned to portrait. Each camera thus 
 far it is tilted, and two cameras that look in different directions settle it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -27,6 +28,8 @@ AGREEING_ROLL_DEGREES = 10.0
 # what is up.
 PARALLEL = 0.01
 _MOST_PAIRED_CAMERAS = 12
+# Confidence from which the cameras' word against a definition is worth repeating: all of them hang straight.
+SURE = 0.95
 # Roll in degrees at which a camera's word counts a quarter, from the first reweighting to the last: a single crooked
 # camera must not decide.
 _KERNELS = (20.0, 15.0, 10.0, 7.0, 5.0, 5.0, 5.0, 5.0)
@@ -74,6 +77,24 @@ def estimate_up(rig: CameraRig) -> UpEstimate:
     agreeing = float((np.abs(roll) < AGREEING_ROLL_DEGREES).mean())
     confidence = agreeing * told_apart * (1.0 if determined else 0.5)
     return UpEstimate(torch.from_numpy(up.copy()), confidence, snapped, uncertainty)
+
+
+def contradicts(rig: CameraRig, up: tuple[float, float, float] | None) -> tuple[str, ...]:
+    """A word where three cameras or more all agree on another up than ``up``, which is known by definition."""
+    if up is None or len(rig) < 3:
+        return ()
+    estimate = estimate_up(rig)
+    off = float(np.degrees(np.arccos(np.clip(estimate.up.numpy() @ np.array(up), -1, 1))))
+    if estimate.confidence < SURE or off < SNAP_DEGREES:
+        return ()
+    return (
+        f"up is {_words(up)} by definition, but all cameras hang as if it were {_words(estimate.up.tolist())},"
+        f" {off:.0f}° off: was the world turned when this was calibrated, or are all cameras rolled alike?",
+    )
+
+
+def _words(up: Sequence[float]) -> str:
+    return "(" + ", ".join(f"{value + 0.0:.2f}" for value in up) + ")"
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

@@ -21,8 +21,12 @@ from calib.file_format import CalibrationFormat, FileRig
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import Camera
 
+# Vicon's world is z up by definition, however its cameras hang.
+UP = (0.0, 0.0, 1.0)
 # Fits better than this many pixels need no word: detectors are ten times less precise.
 WORTH_A_WORD_PX = 0.2
+# No lens is bent so that OpenCV's five coefficients miss it by so much: the numbers are of something else.
+HOPELESS_PX = 50.0
 GRID = 25
 
 
@@ -38,11 +42,12 @@ def read(path: Path, text: str) -> FileRig:
         InputError: not such XML, a moving camera, or a camera that lacks something.
     """
     elements = xml_text.parse(text).findall(".//Camera")
+    fields.camera_count(len(elements))
     calibrated = [element for element in elements if element.find("KeyFrames/KeyFrame") is not None]
     warnings: list[str] = []
     if len(calibrated) < len(elements):
-        names = ", ".join(_name(element) for element in elements if element not in calibrated)
-        warnings.append(f"not calibrated, left out: {names}")
+        names = [_name(element) for element in elements if element.find("KeyFrames/KeyFrame") is None]
+        warnings.append(f"not calibrated, left out: {fields.listed(names)}")
     if not calibrated:
         raise InputError(
             f"none of its {len(elements)} cameras is calibrated (no KeyFrame); calibrate in Vicon's software first"
@@ -56,14 +61,14 @@ def read(path: Path, text: str) -> FileRig:
         camera, notes = _camera(element)
         cameras.append(camera)
         warnings += notes
-    return FileRig(tuple(cameras), units="mm", warnings=tuple(warnings))
+    return FileRig(tuple(cameras), units="mm", warnings=tuple(warnings), up=UP)
 
 
 def _name(element: Element) -> str:
     name = element.get("DEVICEID") or element.get("NAME") or element.get("USERID")
     if not name:
         raise InputError("a <Camera> has no DEVICEID to know it by")
-    return name
+    return fields.camera_name(name)
 
 
 def _has_video(element: Element) -> bool:
@@ -88,7 +93,7 @@ def _camera(element: Element) -> tuple[Camera, list[str]]:
     focal = values(frame, "FOCAL_LENGTH", 1)[0]
     aspect = fields.number(element.get("PIXEL_ASPECT_RATIO", "1"), name, "PIXEL_ASPECT_RATIO")
     skew = fields.number(element.get("SKEW", "0"), name, "SKEW")
-    if focal <= 0 or aspect <= 0:
+    if focal <= 0 or not 0.01 < aspect < 100:
         raise InputError(
             f"camera '{name}': FOCAL_LENGTH and PIXEL_ASPECT_RATIO must be positive, got {focal:g} and {aspect:g}"
         )
@@ -99,16 +104,10 @@ def _camera(element: Element) -> tuple[Camera, list[str]]:
         )
     center_px = values(frame, "PRINCIPAL_POINT", 2)
     matrix = np.array([[focal, skew, center_px[0]], [0.0, focal / aspect, center_px[1]], [0.0, 0.0, 1.0]])
-
-    radial_center, radial = _radial(frame, name, center_px)
-    distortion, miss = opencv_distortion(matrix, size, radial_center, radial)
-    if miss > WORTH_A_WORD_PX:
-        notes.append(f"camera '{name}': its lens model is met to {miss:.1f} px at worst within the image")
-
-    quaternion = values(frame, "ORIENTATION", 4)
-    if not 0.99 < np.linalg.norm(quaternion) < 1.01:
-        raise InputError(f"camera '{name}': ORIENTATION must be a unit quaternion x y z w, got {quaternion.tolist()}")
-    rotation = _matrix_of(quaternion / np.linalg.norm(quaternion))
+    matrix = fields.intrinsic_matrix(matrix, name, "FOCAL_LENGTH, PRINCIPAL_POINT")
+    distortion, words = lens(name, matrix, size, *_radial(frame, name, center_px))
+    notes += words
+    rotation = fields.quaternion(values(frame, "ORIENTATION", 4), name, "ORIENTATION", "xyzw")
     center = values(frame, "POSITION", 3)
     camera = Camera(name, size, matrix, distortion, fields.transform(rotation, -rotation @ center))
     return camera, notes
@@ -133,15 +132,23 @@ def _radial(
     return principal_point, np.pad(given, (0, 3 - given.size))
 
 
-def _matrix_of(quaternion: Float[np.ndarray, " 4"]) -> Float[np.ndarray, "3 3"]:
-    x, y, z, w = quaternion
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+def lens(
+    name: str,
+    matrix: Float[np.ndarray, "3 3"],
+    size: tuple[int, int],
+    radial_center: Float[np.ndarray, " 2"],
+    radial: Float[np.ndarray, " 3"],
+) -> tuple[Float[np.ndarray, " coefficients"], list[str]]:
+    """OpenCV's coefficients for Vicon's lens, and how well they meet it where that deserves a word.
+
+    Raises:
+        InputError: they do not meet it at all.
+    """
+    distortion, miss = opencv_distortion(matrix, size, radial_center, radial)
+    if not miss < HOPELESS_PX:
+        raise InputError(f"camera '{name}': its lens model is missed by {miss:.3g} px; are the numbers right?")
+    told = [f"camera '{name}': its lens model is met to {miss:.1f} px at worst within the image"]
+    return distortion, told if miss > WORTH_A_WORD_PX else []
 
 
 def opencv_distortion(

@@ -20,6 +20,8 @@ def resized_by(camera: Camera, factor: float, size: tuple[int, int] | None = Non
     """
     if not (np.isfinite(factor) and factor > 0):
         raise InputError(f"a picture's size can be scaled by a positive number, not by {factor:g}")
+    if factor == 1 and size in (None, camera.size):
+        return camera
     matrix = camera.matrix.copy()
     matrix[:2, :2] *= factor
     matrix[:2, 2] = (matrix[:2, 2] + 0.5) * factor - 0.5
@@ -39,14 +41,15 @@ def resized_to(camera: Camera, size: tuple[int, int]) -> Camera:
         raise InputError(
             f"camera '{camera.name}': the calibration does not say its picture's size; scale by a factor instead"
         )
-    factors = sorted((size[0] / camera.size[0], size[1] / camera.size[1]), key=lambda each: abs(np.log(each)))
-    for factor in factors:
-        off = max(abs(size[side] - factor * camera.size[side]) for side in (0, 1))
-        if off <= PADDING_PIXELS * min(factor, 1):
-            # A pixel that rounding took or gave is no padding: then the mean of both sides is nearer.
-            factor = float(np.sqrt(factors[0] * factors[1])) if off <= 1 else factor
-            return resized_by(camera, factor, size)
-    raise InputError(
-        f"camera '{camera.name}': {camera.size[0]}×{camera.size[1]} pixels cannot be scaled to {size[0]}×{size[1]}: "
-        f"one side by {factors[0]:.4g}, the other by {factors[1]:.4g}; was it turned or cropped?"
-    )
+    ratios = (size[0] / camera.size[0], size[1] / camera.size[1])
+    # The longer side decides: it is a whole number of blocks in all usual sizes, the shorter (1080, 540) is not.
+    longer = int(camera.size[1] > camera.size[0])
+    factor = ratios[longer]
+    off = abs(size[1 - longer] - factor * camera.size[1 - longer])
+    if off > PADDING_PIXELS * min(factor, 1):
+        raise InputError(
+            f"camera '{camera.name}': {camera.size[0]}×{camera.size[1]} pixels cannot be scaled to {size[0]}×{size[1]}:"
+            f" its width by {ratios[0]:.4g}, its height by {ratios[1]:.4g}; was it turned or cropped?"
+        )
+    # A pixel that rounding took or gave is no padding.
+    return resized_by(camera, float(np.sqrt(ratios[0] * ratios[1])) if off <= 1 else factor, size)

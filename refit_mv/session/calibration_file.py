@@ -1,8 +1,10 @@
 """Where a session's calibration lies when nobody says: in the folder itself, or one or two levels up as in Pose2Sim's
 batch layout."""
 
+import os
 from pathlib import Path
 
+from calib.reading import is_calibration, preferred
 from refit_mv.errors import InputError
 
 LEVELS_UP = 2
@@ -10,18 +12,23 @@ LEVELS_UP = 2
 PATTERNS = (
     "[Cc]alib*.toml",
     "*_calibration.toml",
-    "camera_array.toml",
+    "camera_array*.toml",
     "*.qca.txt",
     "*.xcp",
     "calibration*.json",
+    "[Cc]alib*.y*ml",
     "intri.yml",
 )
+# Names that other files have too: looked into before they count.
+VAGUE_NAMES = ("config.toml",)
 FOLDERS = ("*[Cc]alib*", "cameras")
 
 
 def _candidates(folder: Path) -> list[Path]:
-    places = [folder, *(path for pattern in FOLDERS for path in sorted(folder.glob(pattern)) if path.is_dir())]
-    return sorted({path for place in places for pattern in PATTERNS for path in place.glob(pattern) if path.is_file()})
+    places = [folder, *(path for pattern in FOLDERS for path in sorted(folder.glob(pattern)) if os.path.isdir(path))]
+    named = {path for place in places for pattern in PATTERNS for path in place.glob(pattern) if os.path.isfile(path)}
+    vague = {path for place in places for name in VAGUE_NAMES if is_calibration(path := place / name)}
+    return preferred(sorted(named | vague))
 
 
 def _levels(session: Path) -> list[Path]:

@@ -37,7 +37,8 @@ class View:
 class Session:
     """A recording whose views all have a camera: ``rig`` holds exactly the cameras of ``views``, in the same order.
 
-    ``up`` is the world's up direction as the cameras' horizons have it, None where they disagree.
+    ``up`` is the world's up direction as the calibration's format defines it or the cameras' horizons have it, None
+    where they disagree.
     """
 
     path: Path
@@ -101,7 +102,7 @@ def open_session(path: Path, calib: Path | None = None, units: str | None = None
     """
     found = find_files(path)
     calibration, loaded = _cameras(path, found, calib, units)
-    warnings = [*found.warnings, *loaded.warnings, *examine(loaded.rig)]
+    warnings = [*found.warnings, *loaded.warnings, *examine(loaded.rig, loaded.up)]
 
     def by_camera(folders: Mapping[str, Path], what: str) -> dict[str, Path]:
         cameras = match_names(tuple(folders), loaded.rig.names, what, str(calibration))
@@ -144,7 +145,7 @@ def open_session(path: Path, calib: Path | None = None, units: str | None = None
         rig=CameraRig(tuple(cameras)),
         views=tuple(views),
         timestamps=_timestamps(table, names) if table is not None else None,
-        up=_up(loaded.rig),
+        up=loaded.up or _up(loaded.rig),
         warnings=tuple(warnings),
     )
 

@@ -120,7 +120,7 @@ def test_contradicting_rotations_are_refused(tmp_path: Path, ring: RigMaker) -> 
     ("file", "old", "new", "told"),
     [
         ("extri.yml", "T_B:", "Tee_B:", "camera 'B': 'T_B' is missing"),
-        ("intri.yml", "K_B:", "Kay_B:", "camera 'B': 'K_B' is missing"),
+        ("intri.yml", "K_", "Kay_", "no camera intrinsics (K_…) found"),
         ("intri.yml", "   cols: 5", "   cols: 4", "but holds 5 numbers"),
         ("intri.yml", "data: [ 900., 0.", "data: [ .Nan, 0.", "camera 'A': 'K_A' holds NaN"),
         ("intri.yml", "data: [ 900., 0.", "data: [ wide, 0.", "camera 'A': 'K_A' must be numbers"),

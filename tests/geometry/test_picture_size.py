@@ -44,6 +44,7 @@ def test_there_and_back_and_by_factor() -> None:
         ((1920, 1088), (960, 540), 0.5),  # padded to whole blocks when it was calibrated
         ((1920, 1080), (960, 544), 0.5),
         ((1080, 1920), (720, 1280), 2 / 3),
+        ((1088, 1920), (540, 960), 0.5),
         ((1920, 1080), (853, 480), (853 / 1920 * 480 / 1080) ** 0.5),  # 853.3 rounded
     ],
 )
@@ -59,7 +60,7 @@ def test_padding_and_rounding_do_not_stretch(own: tuple[int, int], size: tuple[i
     [
         ((1920, 1080), (1080, 1920), "turned or cropped"),
         ((1920, 1080), (1440, 1080), "turned or cropped"),
-        ((1920, 1080), (960, 720), "one side by"),
+        ((1920, 1080), (960, 720), "its width by 0.5, its height by 0.6667"),
         (None, (960, 540), "scale by a factor"),
     ],
 )
