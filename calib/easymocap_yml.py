@@ -15,7 +15,8 @@ from jaxtyping import Float
 
 from calib import fields, yaml_text
 from calib.file_format import CalibrationFormat, FileRig
-from calib.file_text import kind_of, read_text
+from calib.file_text import kind_of, read_text, shown
+from calib.natural_order import natural_key
 from refit_mv.errors import InputError
 from refit_mv.geometry import rotations
 from refit_mv.geometry.camera import Camera
@@ -40,23 +41,23 @@ def read(path: Path, text: str) -> FileRig:
     partner = partner_of(path)
     if partner is not None and kind_of(partner) == "file":
         document |= _parse(partner, read_text(partner))
-    with_intrinsics = _cameras_with(document, "K_")
-    with_place = sorted({*_cameras_with(document, "R_"), *_cameras_with(document, "Rot_")})
-    if not with_intrinsics or not with_place:
-        lacking = "intrinsics (K_…)" if not with_intrinsics else "positions (R_… and T_…)"
+    with_lens = _cameras_with(document, "K_")
+    with_place = _cameras_with(document, "R_") | _cameras_with(document, "Rot_")
+    if not with_lens or not with_place:
+        lacking = "intrinsics (K_…)" if not with_lens else "positions (R_… and T_…)"
         other = partner.name if partner is not None else "intri.yml or extri.yml"
         raise InputError(
             f"no camera {lacking} found; EasyMocap keeps them in {other}, which must lie in the same folder"
         )
     warnings = tuple(
-        f"no {what} for {fields.listed(lacking)}: left out"
-        for what, names, others in (
-            ("position in extri.yml", with_place, with_intrinsics),
-            ("intrinsics in intri.yml", with_intrinsics, with_place),
+        f"no {what} for {fields.listed(sorted(names, key=natural_key))}: left out"
+        for what, names in (
+            ("position in extri.yml", with_lens - with_place),
+            ("intrinsics in intri.yml", with_place - with_lens),
         )
-        if (lacking := [name for name in others if name not in names])
+        if names
     )
-    complete = [name for name in with_place if name in with_intrinsics]
+    complete = sorted(with_lens & with_place)
     if not complete:
         raise InputError(f"no camera has both intrinsics and a position: {'; '.join(warnings)}")
     fields.camera_count(len(complete))
@@ -73,15 +74,12 @@ def partner_of(path: Path) -> Path | None:
 
 def _parse(path: Path, text: str) -> dict[str, object]:
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
-    return yaml_text.parse(body, f"an OpenCV YAML file ({path.name})")
+    return yaml_text.parse(body, f"an OpenCV YAML file ({shown(Path(path.name))})")
 
 
-def _cameras_with(document: Mapping[str, object], prefix: str) -> list[str]:
-    """Camera names in ``names``, and any whose matrix is there without its name being listed."""
-    listed = document.get("names")
-    names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
-    unlisted = [key.removeprefix(prefix) for key in document if key.startswith(prefix)]
-    return [name for name in dict.fromkeys([*names, *unlisted]) if prefix + name in document]
+def _cameras_with(document: Mapping[str, object], prefix: str) -> set[str]:
+    """Cameras of which there is such a matrix, whether ``names`` lists them or not."""
+    return {key.removeprefix(prefix) for key in document if key.startswith(prefix)}
 
 
 def _camera(name: str, document: Mapping[str, object]) -> Camera:

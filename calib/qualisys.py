@@ -55,7 +55,7 @@ def read(path: Path, text: str) -> FileRig:
         elements = video
     cameras = tuple(_camera(element) for element in elements)
     turned = [
-        f"{camera.name} ({element.get('viewrotation')}°)"
+        f"{camera.name} ({element.get('viewrotation', '')[:8]}°)"
         for camera, element in zip(cameras, elements, strict=True)
         if element.get("viewrotation", "0") not in ("", "0")
     ]

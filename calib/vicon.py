@@ -27,6 +27,8 @@ UP = (0.0, 0.0, 1.0)
 WORTH_A_WORD_PX = 0.2
 # No lens is bent so that OpenCV's five coefficients miss it by so much: the numbers are of something else.
 HOPELESS_PX = 50.0
+# Slopes of rays beyond this point backwards but for rounding, and their seventh power beyond all numbers.
+STEEPEST = 1e4
 GRID = 25
 
 
@@ -121,7 +123,7 @@ def _radial(
     if words:
         if words[0].lower() != "vicon3parameter":
             raise InputError(
-                f"camera '{name}': VICON_RADIAL2 '{words[0]}' is an unknown lens model; Vicon3Parameter is known"
+                f"camera '{name}': VICON_RADIAL2 {fields.short(words[0])} is an unknown lens model; Vicon3Parameter is known"
             )
         given = fields.numbers(words[1:], name, "VICON_RADIAL2", (5,))
         return given[:2], given[2:]
@@ -173,6 +175,8 @@ def opencv_distortion(
     inverse = np.linalg.inv(matrix)[:2, :2]
     x, y = ((ideal - matrix[:2, 2]) @ inverse.T).T
     target = (seen - matrix[:2, 2]) @ inverse.T
+    if max(np.abs(x).max(), np.abs(y).max()) > STEEPEST:
+        return np.zeros(0), np.inf
     square = x * x + y * y
     for_x = np.stack([x * square, x * square**2, 2 * x * y, square + 2 * x * x, x * square**3], axis=1)
     for_y = np.stack([y * square, y * square**2, square + 2 * y * y, 2 * x * y, y * square**3], axis=1)

@@ -5,7 +5,7 @@ import yaml
 from refit_mv.errors import InputError
 
 # PyYAML reads 0.25 MB a second; the largest rigs (100 cameras in EasyMocap's files) take a tenth of this.
-LARGEST_TEXT = 2_000_000
+LARGEST_TEXT = 1_000_000
 
 
 class _Plain(yaml.BaseLoader):
@@ -31,9 +31,9 @@ def parse(text: str, what: str) -> dict[str, object]:
         document = yaml.load(text, Loader=_Plain)
     except RecursionError:
         raise InputError(f"not {what}: nested too deeply") from None
+    except InputError:
+        raise
     except (yaml.YAMLError, ValueError) as problem:
-        if isinstance(problem, InputError):
-            raise
         raise InputError(f"not {what}: {' '.join(str(problem).split())}") from None
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise InputError(f"not {what}: expected names with values, got {type(document).__name__}")
