@@ -70,7 +70,7 @@ def read(path: Path, text: str) -> FileRig:
         else None,
         warnings=(f"cameras left out: {_reasons(left_out, tables)}",) if left_out else (),
         up=_up(metadata.get("up")),
-        aliases=_aliases(cameras),
+        sections={section: camera.name for section, camera in cameras.items()},
     )
 
 
@@ -126,13 +126,6 @@ def _reasons(left_out: Mapping[str, str], tables: Mapping[str, Mapping[str, obje
 def _name(section: str, table: Mapping[str, object]) -> str:
     given = table.get("name", "")
     return fields.camera_name(section if given == "" else given)
-
-
-def _aliases(cameras: Mapping[str, Camera]) -> dict[str, str]:
-    """Sections that are called otherwise than their cameras. One that is another camera's name is none: views go by
-    names."""
-    names = {camera.name for camera in cameras.values()}
-    return {section: camera.name for section, camera in cameras.items() if section not in names}
 
 
 def _up(given: object) -> tuple[float, float, float] | None:

@@ -1,8 +1,8 @@
 """EasyMocap's pair of OpenCV FileStorage files: ``intri.yml`` (K_, dist_, H_, W_) and ``extri.yml`` (R_ or Rot_, T_).
 
 ``%YAML:1.0`` is OpenCV's own dialect. With its first line dropped, it is YAML; every scalar is left a string, so that a
-camera called 01 stays 01 (cv2.FileStorage makes the number 1 of it). X_cam = R X + T; EasyMocap's documentation asks for
-metres, and its files do not say so. The two files need not hold the same cameras: those in both are read.
+camera called 01 stays 01 (cv2.FileStorage makes the number 1 of it). X_cam = R X + T; EasyMocap's documentation asks
+for metres, and its files do not say so. The two files need not hold the same cameras: those in both are read.
 """
 
 import re
@@ -129,7 +129,9 @@ def _matrix(document: Mapping[str, object], key: str, camera: str) -> object:
         item.lstrip("+").replace(".Nan", "nan").replace(".Inf", "inf") if isinstance(item, str) else item
         for item in node["data"]
     ]
-    rows, columns = (fields.number(fields.required(node, side, camera), camera, f"{key} {side}") for side in ("rows", "cols"))
+    rows, columns = (
+        fields.number(fields.required(node, side, camera), camera, f"{key} {side}") for side in ("rows", "cols")
+    )
     rows, columns = int(rows), int(columns)
     if rows < 1 or rows * columns != len(data):
         raise InputError(f"camera '{camera}': '{key}' says {rows}×{columns} but holds {len(data)} numbers")

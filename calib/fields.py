@@ -35,9 +35,7 @@ def camera_name(value: object) -> str:
     except (ValueError, UnicodeEncodeError):
         name = ""
     if not name.strip() or len(name) > LONGEST_NAME or set(name) & set("\n\r\0"):
-        raise InputError(
-            f"a camera's name must be one line of 1 to {LONGEST_NAME} characters, got {short(value)}"
-        )
+        raise InputError(f"a camera's name must be one line of 1 to {LONGEST_NAME} characters, got {short(value)}")
     return name
 
 
@@ -167,9 +165,7 @@ def quaternion(given: Float[np.ndarray, " 4"], camera: str, key: str, order: str
     """The rotation matrix of a unit quaternion whose components stand in ``order`` ("xyzw" or "wxyz")."""
     length = np.linalg.norm(given)
     if not 0.99 < length < 1.01:
-        raise InputError(
-            f"camera '{camera}': {key} must be a unit quaternion {' '.join(order)}, got {given.tolist()}"
-        )
+        raise InputError(f"camera '{camera}': {key} must be a unit quaternion {' '.join(order)}, got {given.tolist()}")
     x, y, z, w = (given[order.index(part)] / length for part in "xyzw")
     return np.array(
         [

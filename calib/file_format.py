@@ -14,8 +14,8 @@ class FileRig:
     ``units`` is the unit where the format or the file itself settles it, None where neither says. ``hint`` is what
     the file holds that speaks for a unit without settling it, for the message that asks the user. ``custom`` is set
     where ``units`` is only what the format's own makers use: the widest baseline in metres that makes it believable.
-    ``up`` is the world's up direction where the format or the file defines it. ``aliases`` are further exact names of
-    cameras.
+    ``up`` is the world's up direction where the format or the file defines it. ``sections`` are the
+    cameras' names by the names of the file's sections, where these are names too.
     """
 
     cameras: tuple[Camera, ...]
@@ -24,7 +24,7 @@ class FileRig:
     warnings: tuple[str, ...] = ()
     custom: tuple[float, float] | None = None
     up: tuple[float, float, float] | None = None
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    sections: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

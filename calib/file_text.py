@@ -64,7 +64,9 @@ def read_text(path: Path) -> str:
     except OSError as problem:
         raise InputError(f"calibration {shown(path)}: cannot be read: {_reason(problem)}") from None
     if len(content) > LARGEST_FILE_BYTES:
-        raise InputError(f"calibration {shown(path)}: more than {LARGEST_FILE_BYTES / 1e6:.0f} MB is no calibration file")
+        raise InputError(
+            f"calibration {shown(path)}: more than {LARGEST_FILE_BYTES / 1e6:.0f} MB is no calibration file"
+        )
     if not content.strip():
         raise InputError(f"calibration {shown(path)}: the file is empty")
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):

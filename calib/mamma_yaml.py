@@ -55,20 +55,18 @@ def _camera(name: str, table: Mapping[str, object], told: Mapping[str, str]) -> 
     if table.get("camera_model", "pinhole") != "pinhole":
         raise InputError(f"camera '{name}': camera_model must be pinhole, got {fields.short(table['camera_model'])}")
     focal_x, focal_y, center_x, center_y = values("intrinsics", 4)
-    matrix = fields.intrinsic_matrix(
-        [[focal_x, 0, center_x], [0, focal_y, center_y], [0, 0, 1]], name, "intrinsics"
-    )
+    matrix = fields.intrinsic_matrix([[focal_x, 0, center_x], [0, focal_y, center_y], [0, 0, 1]], name, "intrinsics")
     size = fields.image_size(fields.required(table, "resolution", name), name, "resolution")
     model, notes = fields.required(table, "distortion_model", name), []
     if model == "vicon_radial_2":
         given = values("distortion_coeffs", 5)
         distortion, notes = vicon.lens(name, matrix, size, given[:2], given[2:])
     elif model == "radtan":
-        distortion = fields.coefficients(
-            fields.required(table, "distortion_coeffs", name), name, "distortion_coeffs"
-        )
+        distortion = fields.coefficients(fields.required(table, "distortion_coeffs", name), name, "distortion_coeffs")
     else:
-        raise InputError(f"camera '{name}': distortion_model must be radtan or vicon_radial_2, got {fields.short(model)}")
+        raise InputError(
+            f"camera '{name}': distortion_model must be radtan or vicon_radial_2, got {fields.short(model)}"
+        )
     rotation = fields.quaternion(
         values("rotation_quaternion", 4), name, "rotation_quaternion", told["quaternion_order"]
     )

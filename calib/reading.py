@@ -38,15 +38,15 @@ class LoadedRig:
 
     ``format`` names the file format, ``units`` the unit the file's lengths were in, ``warnings`` what the user should
     know: plain sentences. ``up`` is the world's up direction where the format or the file defines it; None leaves it to
-    be estimated. ``aliases`` are further exact names of cameras: a TOML's sections where they are called otherwise.
+    be estimated. ``sections`` gives the cameras of a file's section names, which files may also use.
     """
 
     rig: CameraRig
     format: str
     units: str
     warnings: tuple[str, ...]
+    sections: Mapping[str, str] = field(default_factory=dict)
     up: tuple[float, float, float] | None = None
-    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_rig(path: Path, units: str | None = None) -> LoadedRig:
@@ -81,7 +81,7 @@ def read_rig(path: Path, units: str | None = None) -> LoadedRig:
     except InputError as problem:
         raise InputError(f"calibration {shown(path)}: {problem}") from None
     notes += contradicts(rig, file_rig.up)
-    return LoadedRig(rig, known.name, label, file_rig.warnings + notes, file_rig.up, file_rig.aliases)
+    return LoadedRig(rig, known.name, label, file_rig.warnings + notes, file_rig.sections, file_rig.up)
 
 
 def _check_places(rig: CameraRig) -> None:

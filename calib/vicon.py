@@ -123,7 +123,8 @@ def _radial(
     if words:
         if words[0].lower() != "vicon3parameter":
             raise InputError(
-                f"camera '{name}': VICON_RADIAL2 {fields.short(words[0])} is an unknown lens model; Vicon3Parameter is known"
+                f"camera '{name}': VICON_RADIAL2 {fields.short(words[0])} is an unknown lens model; Vicon3Parameter is"
+                " known"
             )
         given = fields.numbers(words[1:], name, "VICON_RADIAL2", (5,))
         return given[:2], given[2:]

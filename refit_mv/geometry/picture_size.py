@@ -9,6 +9,7 @@ from refit_mv.geometry.camera import Camera
 
 # Encoders pad to whole blocks of 16 pixels at the right and bottom edge, before the picture is scaled or after.
 PADDING_PIXELS = 16
+MOST_SCALED = 100.0
 
 
 def resized_by(camera: Camera, factor: float, size: tuple[int, int] | None = None) -> Camera:
@@ -17,9 +18,12 @@ def resized_by(camera: Camera, factor: float, size: tuple[int, int] | None = Non
 
     Pixel centres are integers, so the picture's corner lies at (-0.5, -0.5) and stays there. Distortion and pose do
     not depend on the size.
+
+    Raises:
+        InputError: a factor of a hundred and more either way.
     """
-    if not (np.isfinite(factor) and factor > 0):
-        raise InputError(f"a picture's size can be scaled by a positive number, not by {factor:g}")
+    if not 1 / MOST_SCALED <= factor <= MOST_SCALED:
+        raise InputError(f"a picture's size can be scaled by {1 / MOST_SCALED:g} to {MOST_SCALED:g}, not by {factor:g}")
     if factor == 1 and size in (None, camera.size):
         return camera
     matrix = camera.matrix.copy()
@@ -31,8 +35,8 @@ def resized_by(camera: Camera, factor: float, size: tuple[int, int] | None = Non
 
 
 def resized_to(camera: Camera, size: tuple[int, int]) -> Camera:
-    """``camera`` as it sees pictures scaled to ``size`` (width, height), with rows or columns of padding at the right or
-    bottom edge on one of the two sides (1920×1088 to 960×540).
+    """``camera`` as it sees pictures scaled to ``size`` (width, height), with or without rows or columns of padding at
+    the right or bottom edge (1920×1088 to 960×540).
 
     Raises:
         InputError: the camera's own size is unknown, or no scaling makes one of the other: turned or cropped pictures.

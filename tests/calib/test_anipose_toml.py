@@ -75,6 +75,7 @@ def write(folder: Path, text: str, name: str = "calib.toml") -> Path:
         {},
         {"distortion": (-0.1, 0.03, 1e-3, -5e-4)},
         {"distortion": (0.3, 0.1, 1e-3, -5e-4, 0.01, 0.5, 0.2, 0.03)},
+        {"distortion": (0.3, 0.1, 1e-3, -5e-4, 0.01, 0.5, 0.2, 0.03, 4e-3, -2e-3, -3e-3, 1e-3)},
         {"distortion": (0.04, -0.01, 0.006, -0.001), "lens": "fisheye"},
         {"distortion": ()},
         {"size": None},
@@ -239,3 +240,33 @@ def _project(camera: Camera, points: np.ndarray) -> np.ndarray:
 
     pixels, _ = project(CameraRig((camera,)).stacked(), torch.from_numpy(points))
     return pixels[0].numpy()
+
+
+def test_up_by_definition_survives(tmp_path: Path, ring: RigMaker) -> None:
+    write_rig(ring(), tmp_path / "out.toml", (0.0, 0.0, 1.0))
+    assert read_rig(tmp_path / "out.toml").up == (0.0, 0.0, 1.0)
+    write_rig(ring(), tmp_path / "out.toml")
+    assert read_rig(tmp_path / "out.toml").up is None
+
+
+RATIONAL = "0.1, 0.01, 0.001, -0.001, 0.02, 0.3, 0.02, 0.001"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "size"),
+    [
+        (f"{RATIONAL}, 0.0, 0.0, 0.0, 0.0", 8),
+        (f"{RATIONAL}, 0.002, 0.0, -0.001, 0.0005", 12),
+        (f"{RATIONAL}, 0.002, 0.0, -0.001, 0.0005, 0.0, 0.0", 12),
+    ],
+)
+def test_opencvs_longer_lenses(numbers: str, size: int, tmp_path: Path) -> None:
+    text = CAMERA.replace("-0.046, 0.139, 0.0006, 0.0007", numbers)
+    assert read_rig(write(tmp_path, text)).rig["cam_01"].distortion.size == size
+
+
+@pytest.mark.parametrize("tilt", ["0.01, 0.0", "0.0, -0.02"])
+def test_a_tilted_sensor_is_refused_with_all_its_numbers(tilt: str, tmp_path: Path) -> None:
+    text = CAMERA.replace("-0.046, 0.139, 0.0006, 0.0007", f"{RATIONAL}, 0.002, 0.0, -0.001, 0.0005, {tilt}")
+    with pytest.raises(InputError, match=r"tilted sensor.*\[0\.1, 0\.01, .*0\.001, 0\.002, 0\.0, -0\.001, 0\.0005, "):
+        read_rig(write(tmp_path, text))

@@ -147,3 +147,24 @@ def test_cameras_without_a_position_are_left_out_aloud(tmp_path: Path, ring: Rig
     loaded = read_rig(tmp_path)
     assert loaded.rig.names == ("A", "B", "C")
     assert any("D" in warning and "left out" in warning for warning in loaded.warnings)
+
+
+def test_cameras_without_intrinsics_are_left_out_aloud(tmp_path: Path, ring: RigMaker) -> None:
+    rig = ring(names=("1", "2", "3", "10"))
+    write_pair(tmp_path, rig)
+    some = tmp_path / "some"
+    some.mkdir()
+    write_pair(some, rig.subset(["1", "2"]))
+    (tmp_path / "intri.yml").write_text((some / "intri.yml").read_text())
+    loaded = read_rig(tmp_path)
+    assert loaded.rig.names == ("1", "2")
+    assert loaded.warnings[0] == "no intrinsics in intri.yml for 3, 10: left out"
+
+
+def test_two_files_without_a_common_camera_are_refused(tmp_path: Path, ring: RigMaker) -> None:
+    write_pair(tmp_path, ring(names=("1", "2")))
+    intri = (tmp_path / "intri.yml").read_text()
+    write_pair(tmp_path, ring(names=("A", "B")))
+    (tmp_path / "intri.yml").write_text(intri)
+    with pytest.raises(InputError, match=r"no camera has both.*extri\.yml for 1, 2.*intri\.yml for A, B"):
+        read_rig(tmp_path)

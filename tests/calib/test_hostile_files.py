@@ -82,7 +82,9 @@ def test_absurd_values_in_toml(old: str, new: str, told: str, tmp_path: Path) ->
     assert told in refused(tmp_path / "c.toml")
 
 
-BOMB = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefghijk", "bcdefghijkl", strict=True))
+BOMB = "a: &a [x, x]\n" + "".join(
+    f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefghijk", "bcdefghijkl", strict=True)
+)
 FORMATS = [
     ("deep.yml", "%YAML:1.0\n---\nx: " + "[" * 3000, "nested too deeply"),
     ("bomb.yml", "%YAML:1.0\n---\n" + BOMB, "aliases"),

@@ -64,3 +64,25 @@ def test_other_json_is_refused(tmp_path: Path) -> None:
     path.write_text('{"cameras": [{"distCoef": [0,0,0')
     with pytest.raises(InputError, match="not valid JSON"):
         read_rig(path)
+
+
+@pytest.mark.parametrize(("units", "scale"), [("m", 1.0), ("mm", 1000.0)])
+def test_the_same_layout_in_other_units(
+    units: str, scale: float, tmp_path: Path, ring: RigMaker, same_rig: SameRig
+) -> None:
+    rig = ring()
+    entries = [entry(rig, name) | {"t": (rig[name].cam_from_world.translation * scale).tolist()} for name in rig.names]
+    path = write(tmp_path, entries)
+    with pytest.raises(
+        InputError, match=rf"are in cm, but then its cameras would stand .* apart; give --units .*{units} "
+    ):
+        read_rig(path)
+    loaded = read_rig(path, units)
+    same_rig(loaded.rig, rig, 1e-9)
+    assert (loaded.units, loaded.warnings) == (units, ())
+
+
+def test_centimetres_may_be_asked_for_and_contradicted_aloud(tmp_path: Path, ring: RigMaker) -> None:
+    path = write(tmp_path, [entry(ring(), name) for name in "ABCD"])
+    assert read_rig(path, "cm").units == "cm"
+    assert any("is the unit right?" in warning for warning in read_rig(path, "m").warnings)

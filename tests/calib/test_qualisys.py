@@ -162,3 +162,25 @@ def test_same_xml_in_whole_pixels_is_not_taken_for_qualisys(tmp_path: Path) -> N
     )
     with pytest.raises(InputError, match="whole pixels"):
         read_rig(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("lines", "factor"), [("540p", 0.5), ("1080p", 1.0), ("1088p", 1.0), ("", 1.0), ("720p", 2 / 3)]
+)
+def test_videos_smaller_than_the_sensor(lines: str, factor: float, tmp_path: Path, ring: RigMaker) -> None:
+    rig = ring(size=(1920, 1088))
+    texts = [camera_xml(camera, extra=f'video_resolution="{lines}"') for camera in rig]
+    loaded = read_rig(write(tmp_path, document(texts)))
+    camera = loaded.rig["A"]
+    assert camera.size == (round(1920 * factor), round(1088 * factor))
+    points = torch.from_numpy(np.random.default_rng(0).normal((0, 0, 1), 0.4, (30, 3)))
+    full, _ = project(rig.stacked(), points)
+    small, _ = project(loaded.rig.stacked(), points)
+    np.testing.assert_allclose(small.numpy() + 0.5, (full.numpy() + 0.5) * factor, atol=1e-6)
+    told = [warning for warning in loaded.warnings if "video_resolution" in warning]
+    assert len(told) == (factor != 1)
+
+
+def test_up_is_z_by_definition(tmp_path: Path, ring: RigMaker) -> None:
+    texts = [camera_xml(camera) for camera in ring(rolls=(90, 60, 40, 75))]
+    assert read_rig(write(tmp_path, document(texts))).up == (0, 0, 1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from calib import read_rig
+from calib import describe, examine, read_rig
 from refit_mv.errors import InputError
 from refit_mv.geometry import rotations
 from refit_mv.geometry.camera import Camera, CameraRig
@@ -163,3 +163,19 @@ def test_quaternion_that_is_none_is_refused(tmp_path: Path, ring: RigMaker) -> N
     path.write_text(start + 'ORIENTATION="0 0 0 2"' + end[end.index('"') + 1 :])
     with pytest.raises(InputError, match="unit quaternion"):
         read_rig(path)
+
+
+def test_up_is_z_by_definition_however_cameras_hang(tmp_path: Path, ring: RigMaker) -> None:
+    rolled = ring(names=("1", "2", "3", "4"), rolls=(90, 60, 36, 54))
+    loaded = read_rig(write(tmp_path, [camera_xml(camera) for camera in square_pixels(rolled)]))
+    assert loaded.up == (0, 0, 1)
+    assert "up: (0.00, 0.00, 1.00) (by definition)" in describe(loaded.rig, loaded.up)
+    # 90 degrees are a camera in portrait, not one on its head.
+    assert not any("on its head" in note for note in examine(loaded.rig, loaded.up))
+
+
+def test_cameras_that_all_say_otherwise_are_heard(tmp_path: Path, ring: RigMaker) -> None:
+    turned = ring(names=("1", "2", "3", "4"), up=(0, 1, 0))
+    loaded = read_rig(write(tmp_path, [camera_xml(camera) for camera in square_pixels(turned)]))
+    assert loaded.up == (0, 0, 1)
+    assert any("as if it were (0.00, 1.00, 0.00), 90° off" in warning for warning in loaded.warnings)
