@@ -176,9 +176,10 @@ def write_rig(rig: CameraRig, path: Path, up: tuple[float, float, float] | None 
     text = "\n".join([*blocks, f'[metadata]\nunits = "m"\n{known}'])
     try:
         path.write_text(text, encoding="utf-8")
-    except OSError as problem:
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
         raise InputError(
-            f"{shown(path)}: cannot write the calibration: {problem.strerror}; give a file in a folder that exists"
+            f"{shown(path)}: cannot write the calibration: {reason}; give a file in a folder that exists"
         ) from None
 
 

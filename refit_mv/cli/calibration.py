@@ -84,8 +84,10 @@ def calib_scale(source: Path, size: str | None, factor: float | None, out: Path,
 
 
 def _check_toml(target: Path) -> None:
+    from calib import shown
+
     if target.suffix.lower() != ".toml":
-        raise InputError(f"{target}: calibrations are written as TOML; give a name that ends in .toml")
+        raise InputError(f"{shown(target)}: calibrations are written as TOML; give a name that ends in .toml")
 
 
 def _size(size: tuple[int, int] | None) -> str:

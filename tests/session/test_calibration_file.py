@@ -1,11 +1,13 @@
 """Where a session's calibration lies."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from refit_mv.errors import InputError
 from refit_mv.session.calibration_file import find_calibration, has_calibration
+from refit_mv.session.session import open_session
 
 CAMERA = """[cam_0]
 size = [1280, 720]
@@ -62,3 +64,12 @@ def test_two_that_may_be_meant_are_asked_for(tmp_path: Path) -> None:
     session = put(tmp_path / "a" / "b", "Calib_scene.toml", "Calib_old.toml")
     with pytest.raises(InputError, match=r"2 calibration files: Calib_old\.toml, Calib_scene\.toml; say which"):
         find_calibration(session)
+
+
+def test_up_by_definition_reaches_the_session(session_copy: Callable[..., Path]) -> None:
+    folder = session_copy()
+    calibration = folder / "calibration" / "Calib.toml"
+    estimated = open_session(folder).up
+    calibration.write_text(calibration.read_text() + "up = [0.0, 0.6, 0.8]\n")
+    assert open_session(folder).up == pytest.approx((0.0, 0.6, 0.8))
+    assert estimated != pytest.approx((0.0, 0.6, 0.8))
