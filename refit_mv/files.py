@@ -1,11 +1,95 @@
-"""Files that are either absent or complete under their name, whatever happens while they are written."""
+"""Files as users give and get them: read when they are plain files of a sane size, and written so that they are either
+absent or complete under their name, whatever happens meanwhile.
+"""
 
+import itertools
+import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from refit_mv.errors import InputError
+
+# Far above what any text of ours or of the tools we read holds, far below what fills a machine's memory.
+LARGEST_TEXT = 256 * 2**20
+_serial = itertools.count()
+
+
+def found_at(path: Path) -> os.stat_result | None:
+    """What is at ``path``, links followed; None where nothing is. Unlike ``Path.exists`` it has one answer to all else.
+
+    Raises:
+        InputError: the system cannot even look: a name too long, a folder on the way that may not be searched.
+    """
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be looked at ({_reason(error)}); give another path") from None
+
+
+def regular_file(path: Path, what: str, most_bytes: int = LARGEST_TEXT) -> Path:
+    """``path``, if a plain file of at most ``most_bytes`` is there and may be read; ``what`` it should be is for the
+    message.
+
+    Raises:
+        InputError: nothing there, a folder, a pipe or device (which may never end), too large, no permission.
+    """
+    found = found_at(path)
+    if found is None:
+        raise InputError(f"no {what} at {path}: no such file")
+    if stat.S_ISDIR(found.st_mode):
+        raise InputError(f"{path} is a folder; give the {what} itself, a file")
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{path} is a pipe or device; give the {what} as a plain file")
+    if found.st_size > most_bytes:
+        raise InputError(f"{path} has {found.st_size:.3g} bytes, more than any {what} needs ({most_bytes:.3g})")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path}: cannot read the {what} (permission denied)")
+    return path
+
+
+def read_text(path: Path, what: str, most_bytes: int = LARGEST_TEXT) -> str:
+    """The UTF-8 text of a plain file, a byte order mark left out.
+
+    Raises:
+        InputError: as :func:`regular_file`, or bytes that are no UTF-8.
+    """
+    regular_file(path, what, most_bytes)
+    try:
+        # Files that the system makes up while they are read claim a size of 0.
+        with path.open("rb") as stream:
+            content = stream.read(most_bytes + 1)
+        if len(content) > most_bytes:
+            raise InputError(f"{path} goes on after {most_bytes:.3g} bytes, more than any {what} needs")
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: cannot read the {what} (byte {error.start} is not UTF-8 text)") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the {what} ({_reason(error)})") from None
+
+
+def read_json(path: Path, what: str, most_bytes: int = LARGEST_TEXT) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        InputError: as :func:`read_text`, or no valid JSON, which numbers of thousands of digits and nesting of
+        thousands of levels are not either.
+    """
+    try:
+        return json.loads(read_text(path, what, most_bytes))
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot read the {what}: not valid JSON ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or " ".join(str(error).split())
 
 
 @contextmanager
@@ -19,7 +103,8 @@ def complete_or_absent(path: Path, durable: bool = True) -> Iterator[Path]:
     Raises:
         InputError: no such folder can be made, no space, no permission.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    # No longer than the name itself may be, and of one's own: others may write the same file at the same time.
+    temporary = path.with_name(f".{path.stem[:40]}.{os.getpid()}.{next(_serial)}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -29,8 +114,7 @@ def complete_or_absent(path: Path, durable: bool = True) -> Iterator[Path]:
         if durable:
             _sync(path.parent)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"cannot write {path}: {reason}; free some space or choose another folder") from None
+        raise InputError(f"cannot write {path}: {_reason(error)}; free some space or choose another folder") from None
     finally:
         with suppress(OSError):
             temporary.unlink()
