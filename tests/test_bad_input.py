@@ -131,10 +131,10 @@ def keypoint_file_is_truncated(scene: Scene) -> list[object]:
     return scene.fit()
 
 
-@mistake("NaN")
-def keypoints_hold_nan(scene: Scene) -> list[object]:
+@mistake("infinite numbers")
+def keypoints_hold_infinity(scene: Scene) -> list[object]:
     def spoil(people: list) -> list:
-        people[0]["pose_keypoints_2d"][3] = float("nan")
+        people[0]["pose_keypoints_2d"][3] = float("inf")
         return people
 
     scene.edit_people(scene.keypoint_files()[1], spoil)

@@ -91,11 +91,11 @@ def test_example_body_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_example_keypoint_set() -> None:
     found = evaluate_row("refit_mv/body/keypoint_sets.py", keypoint_sets)
     assert isinstance(found, keypoint_sets.KeypointSet)
-    assert len(found) == 16
+    assert len(found) == 15
     names = found.keypoint_names
     assert sum(place != index for index, place in enumerate(mirrored_order(names))) == 12
-    # Everything but the thorax is on the body.
-    assert set(found.keypoint_names) - set(LANDMARK_NAMES) == {"thorax"}
+    # Everything but the chest is on the body.
+    assert set(found.keypoint_names) - set(LANDMARK_NAMES) == {"chest"}
 
 
 def test_example_detector_fills_a_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,17 @@
 """Keypoint sets: what 2D detectors call their points, and in which order.
 
-Orders follow the official documents: COCO keypoints and COCO-WholeBody (Jin et al., ECCV 2020), OpenPose's BODY_25 and
-BODY_25B, AlphaPose's Halpe-26, MediaPipe's BlazePose. A keypoint is tied to the body by its name: see
-``refit_mv.body.landmarks``.
+Orders follow the official documents: COCO keypoints and COCO-WholeBody (Jin et al., ECCV 2020), OpenPose's COCO (18
+points), BODY_25, BODY_25B and BODY_135 (``poseParameters.cpp``), Halpe-FullBody (26, 68 without the face, 136),
+MediaPipe's BlazePose, MPII, and Human3.6M's 17 joints in the order of its benchmarks. A keypoint is tied to the body by
+its name: see ``refit_mv.body.landmarks``.
 """
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from refit_mv.body.landmarks import MARKER_NAMES, vertex_landmarks
+from refit_mv.body.keypoint_names import landmark_called
+from refit_mv.body.landmarks import LANDMARK_NAMES, MARKER_NAMES, vertex_landmarks
 from refit_mv.errors import InputError
 
 
@@ -144,6 +147,46 @@ _HALPE26 = (
     "left_heel",
     "right_heel",
 )
+# OpenPose's COCO model: its BODY_25 without the middle of the hips and the feet.
+_COCO18 = tuple(name for name in _BODY25[:19] if name != "mid_hip")
+_MPII16 = (
+    "right_ankle",
+    "right_knee",
+    "right_hip",
+    "left_hip",
+    "left_knee",
+    "left_ankle",
+    "mid_hip",
+    "thorax",
+    "upper_neck",
+    "head_top",
+    "right_wrist",
+    "right_elbow",
+    "right_shoulder",
+    "left_shoulder",
+    "left_elbow",
+    "left_wrist",
+)
+# Spine, thorax and the point between neck and nose have no place on the body that every tool agrees on.
+_H36M17 = (
+    "mid_hip",
+    "right_hip",
+    "right_knee",
+    "right_ankle",
+    "left_hip",
+    "left_knee",
+    "left_ankle",
+    "spine",
+    "thorax",
+    "neck_base",
+    "head_top",
+    "left_shoulder",
+    "left_elbow",
+    "left_wrist",
+    "right_shoulder",
+    "right_elbow",
+    "right_wrist",
+)
 _BLAZEPOSE33 = (
     "nose",
     "left_eye_inner",
@@ -206,13 +249,10 @@ _FACE_LANDMARKS = {
     48: "right_mouth",
     54: "left_mouth",
 }
-_WHOLEBODY133 = (
-    *_COCO17,
-    *_FEET,
-    *(_FACE_LANDMARKS.get(index, f"face_{index}") for index in range(68)),
-    *_hand("left"),
-    *_hand("right"),
-)
+_FACE68 = tuple(_FACE_LANDMARKS.get(index, f"face_{index}") for index in range(68))
+_HANDS42 = (*_hand("left"), *_hand("right"))
+# OpenPose's hands have no root, which is the body's wrist, and its face has pupils.
+_BODY135 = (*_BODY25B, *_hand("left")[1:], *_hand("right")[1:], *_FACE68, "right_pupil", "left_pupil")
 
 _SETS = {
     keypoints.name: keypoints
@@ -223,10 +263,27 @@ _SETS = {
         _keypoint_set("body25b", _BODY25B),
         _keypoint_set("halpe26", _HALPE26),
         _keypoint_set("blazepose33", _BLAZEPOSE33),
-        _keypoint_set("wholebody133", _WHOLEBODY133),
+        _keypoint_set("wholebody133", (*_COCO17, *_FEET, *_FACE68, *_HANDS42)),
+        _keypoint_set("coco18", _COCO18),
+        _keypoint_set("mpii16", _MPII16),
+        _keypoint_set("halpe68", (*_HALPE26, *_HANDS42)),
+        _keypoint_set("halpe136", (*_HALPE26, *_FACE68, *_HANDS42)),
+        _keypoint_set("body135", _BODY135),
+        _keypoint_set("h36m17", _H36M17),
         _keypoint_set("markers67", MARKER_NAMES),
     )
 }
+_ALIASES = {
+    "cocowholebody133": "wholebody133",
+    "wholebody": "wholebody133",
+    "coco": "coco17",
+    "mediapipe33": "blazepose33",
+    "mpii": "mpii16",
+    "h36m": "h36m17",
+    "human36m": "h36m17",
+}
+# Sets that a number of points never means: 17 points are COCO's unless somebody says otherwise.
+_ONLY_BY_NAME = {"h36m17"}
 
 
 def keypoint_set_names() -> tuple[str, ...]:
@@ -243,12 +300,7 @@ def keypoint_set(name: str) -> KeypointSet:
         InputError: no such set; the message names the nearest.
     """
     plain = "".join(character for character in name.lower() if character.isalnum())
-    plain = {
-        "cocowholebody133": "wholebody133",
-        "wholebody": "wholebody133",
-        "coco": "coco17",
-        "mediapipe33": "blazepose33",
-    }.get(plain, plain)
+    plain = _ALIASES.get(plain, plain)
     if plain in _SETS:
         return _SETS[plain]
     if plain.startswith("vertices") and plain[8:].isdigit() and 0 < int(plain[8:]) <= 1000:
@@ -259,7 +311,31 @@ def keypoint_set(name: str) -> KeypointSet:
 
 
 def keypoint_sets_of_length(count: int) -> tuple[KeypointSet, ...]:
-    """Every set with that many keypoints: 25 fits both BODY_25 and BODY_25B, and only the user knows which; an empty
-    tuple where none fits.
+    """Every set that so many keypoints may be: 25 fits both BODY_25 and BODY_25B, and only the user knows which; an
+    empty tuple where none fits. 17 are COCO's: Human3.6M's are meant only where they are called so.
     """
-    return tuple(keypoints for keypoints in _SETS.values() if len(keypoints) == count)
+    return tuple(
+        keypoints for keypoints in _SETS.values() if len(keypoints) == count and keypoints.name not in _ONLY_BY_NAME
+    )
+
+
+def keypoint_set_of_names(names: Sequence[str]) -> KeypointSet:
+    """The set that points of these names, as a tool's file calls them, make up: a known one where the names say that
+    they stand in its order (its other points are then known too), else one of their own, in which a name that means no
+    landmark stays as it is.
+
+    Raises:
+        InputError: two points that are the same one.
+    """
+    called = [landmark_called(name) for name in names]
+    for keypoints in _SETS.values():
+        told = [(name, own) for name, own in zip(called, keypoints.keypoint_names, strict=False) if name is not None]
+        agrees = len(keypoints) == len(names) and all(name == own for name, own in told)
+        if agrees and 2 * len(told) >= sum(own in LANDMARK_NAMES for own in keypoints.keypoint_names):
+            return keypoints
+    own = tuple(landmark or name for landmark, name in zip(called, names, strict=True))
+    twice = next((name for index, name in enumerate(own) if name in own[:index]), None)
+    if twice is not None:
+        both = [name for name, mine in zip(names, own, strict=True) if mine == twice]
+        raise InputError(f"points {' and '.join(both[:2])} are both {twice}: rename one, or leave it out")
+    return _keypoint_set(f"own{len(own)}", own)

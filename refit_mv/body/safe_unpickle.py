@@ -1,4 +1,4 @@
-"""Read the pickles that SMPL models come in without running what they say.
+"""Read pickles, of SMPL models and of plain numbers, without running what they say.
 
 An official ``.pkl`` was written by Python 2 and names a handful of classes: NumPy arrays, SciPy's sparse matrix,
 chumpy's array. Exactly these (module, name) pairs are answered, and each by a stand-in that records what it is given;
@@ -14,10 +14,14 @@ from typing import Any
 import numpy as np
 
 from refit_mv.errors import InputError
+from refit_mv.files import regular_file
 
 OFFICIAL = "get the file from its official source"
 # The largest array any of the family needs is SMPL-X's shape space, 1.3e7 numbers.
 MOST_NUMBERS = 10**8
+# Objects take many times the bytes that a pickle needs to ask for them.
+MOST_PLAIN_BYTES = 2**26
+MOST_PLAIN_OBJECTS = 5 * 10**7
 
 
 # What a damaged pickle, or one that fits no model, makes the machine below raise.
@@ -189,3 +193,68 @@ def read_model_pickle(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path} cannot be read as a body model ({type(error).__name__}: {reason}): {OFFICIAL}"
         ) from None
+
+
+class _PlainUnpickler(pickle._Unpickler):
+    """For lists, dictionaries, texts, numbers and NumPy arrays. It is Python's own machine, not the fast one, which
+    makes room for four billion entries where a pickle of ten bytes numbers one so.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(io.BytesIO(content), encoding="latin1")
+        self.answers = {
+            asked: answer
+            for asked, answer in _answers().items()
+            if isinstance(answer, type) and asked[0].split(".")[0] == "numpy"
+        }
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        if (module_name, global_name) not in self.answers:
+            raise InputError(f"the pickle asks for '{module_name}.{global_name}' and was not opened: it may do harm")
+        return self.answers[module_name, global_name]
+
+
+def _plain(entry: Any, left: list[int], depth: int = 0) -> Any:
+    """An entry with arrays out of stand-ins. What holds itself, or one thing many times, ends at the limits."""
+    left[0] -= 1
+    if left[0] < 0 or depth > 10:
+        raise ValueError("it holds too much, or itself")
+    if type(entry) is dict:
+        return {_plain(key, left, depth + 1): _plain(value, left, depth + 1) for key, value in entry.items()}
+    if type(entry) in (list, tuple):
+        return type(entry)(_plain(part, left, depth + 1) for part in entry)
+    return _value(entry)
+
+
+def plain_pickle(content: bytes) -> Any:
+    """The lists, dictionaries, texts, numbers and arrays of numbers in a pickle of any protocol.
+
+    Raises:
+        InputError: it asks for anything else (the message names it), is damaged, or of unreasonable size.
+    """
+    if len(content) > MOST_PLAIN_BYTES:
+        raise InputError(
+            f"a pickle of {len(content):.3g} bytes is larger than any of its kind ({MOST_PLAIN_BYTES:.3g})"
+        )
+    try:
+        return _plain(_PlainUnpickler(content).load(), [MOST_PLAIN_OBJECTS])
+    except InputError:
+        raise
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"the pickle is damaged ({type(error).__name__}: {reason})") from None
+
+
+def read_plain_pickle(path: Path, what: str) -> Any:
+    """:func:`plain_pickle` of a file, ``what`` it should be is for messages.
+
+    Raises:
+        InputError: as there, or no plain file.
+    """
+    regular_file(path, what, MOST_PLAIN_BYTES)
+    try:
+        return plain_pickle(path.read_bytes())
+    except InputError as error:
+        raise InputError(f"{what} {path}: {error}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the {what} ({error.strerror})") from None

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from refit_mv.errors import InputError
-from refit_mv.files import complete_or_absent
+from refit_mv.files import complete_or_absent, read_json
 
 RECORD_NAME = "detection.json"
 
@@ -37,12 +37,11 @@ def read_record(folder: Path) -> DetectionRecord | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_bytes())
-        record = DetectionRecord(**content)
+        record = DetectionRecord(**read_json(path, "record of the detection"))
         if not (
             isinstance(record.detector, str) and isinstance(record.keypoints, str) and isinstance(record.sources, dict)
         ):
             raise TypeError("wrong types")
-    except (OSError, ValueError, TypeError):
+    except (InputError, TypeError):
         raise InputError(f"{path} is damaged; delete its folder {folder} and detect again") from None
     return record

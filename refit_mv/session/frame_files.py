@@ -15,6 +15,22 @@ NUMBERED = re.compile(r"^(?P<prefix>.*?)(?P<number>\d+)(?:_keypoints)?$")
 # Files named unlike the rest are strays (Pose2Sim's own demo has two) as long as they are few; more than this share may
 # be a second recording.
 STRAY_SHARE = 0.1
+# Clocks count nanoseconds of an hour in fewer digits; longer numbers are names.
+LARGEST_NUMBER = 10**18
+
+
+def series_and_number(stem: str) -> tuple[str, int | None]:
+    """What stands before the frame number in a name without its ending, and the number; None where there is none.
+
+    Raises:
+        InputError: a number that is too long to count frames.
+    """
+    match = NUMBERED.match(stem)
+    if match is None:
+        return stem, None
+    if int(match["number"]) >= LARGEST_NUMBER:
+        raise InputError(f"the number in {stem[:60]} has {len(match['number'])} digits: it counts no frames; renumber")
+    return match["prefix"], int(match["number"])
 
 
 @dataclass(frozen=True)
@@ -56,11 +72,11 @@ def list_frame_files(folder: Path, suffixes: Sequence[str], what: str) -> FrameF
     series: dict[str, list[tuple[int, str]]] = {}
     unnumbered: list[str] = []
     for name in names:
-        match = NUMBERED.match(name.rsplit(".", 1)[0])
-        if match is None:
+        prefix, number = series_and_number(name.rsplit(".", 1)[0])
+        if number is None:
             unnumbered.append(name)
         else:
-            series.setdefault(match["prefix"], []).append((int(match["number"]), name))
+            series.setdefault(prefix, []).append((number, name))
     if not series:
         raise InputError(
             f"{what} files in {folder} carry no frame number: {unnumbered[0]}; expected names such as "

@@ -1,21 +1,33 @@
-"""Two-dimensional keypoints in JSON files, one file per view and frame: OpenPose's format and EasyMocap's.
+"""Two-dimensional keypoints in files: which formats there are, and how a view's files are opened.
 
-OpenPose: ``{"people": [{"pose_keypoints_2d": [x, y, confidence, …]}]}`` (its documentation, "Output", JSON-UI format),
-which Pose2Sim and rtmlib users write too, with all whole-body points in the one list. EasyMocap: ``{"height", "width",
-"annots": [{"personID", "bbox", "keypoints": [[x, y, c], …]}]}``. To add a format, add a parser and a row to
-``FORMATS``.
+Most tools write JSON, one file per view and frame: OpenPose ``{"people": [{"pose_keypoints_2d": [x, y, confidence,
+…]}]}`` (its documentation, "Output", JSON-UI format), which Pose2Sim and rtmlib users write too, with all whole-body
+points in the one list; EasyMocap ``{"height", "width", "annots": [{"personID", "bbox", "keypoints": [[x, y, c],
+…]}]}``. Such a format is a row of ``FORMATS``. Others write a view into one file, and then the format is a module of
+``refit_mv.session.keypoints``: one of ``JSON_SERIES``, told by the content, or of ``SERIES``, told by the ending.
 """
 
 import json
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Shaped
 
-from refit_mv.body.keypoint_sets import KeypointSet, keypoint_set, keypoint_sets_of_length
+from refit_mv.body.keypoint_sets import KeypointSet, keypoint_set, keypoint_set_names, keypoint_sets_of_length
 from refit_mv.errors import InputError
+from refit_mv.files import LARGEST_TEXT, regular_file
 from refit_mv.session.frame_files import FrameFiles, list_frame_files
+from refit_mv.session.keypoints import alphapose, deeplabcut, freemocap, mmpose, opencap
+from refit_mv.session.keypoints.people import person_in_triples
+from refit_mv.session.keypoints.series import KeypointSeries, KeypointSource
+
+# A thousand whole-body people in one picture take 6 MB.
+LARGEST_FRAME = 2**24
 
 
 @dataclass(frozen=True)
@@ -35,119 +47,188 @@ class KeypointFormat:
 OPENPOSE = KeypointFormat("OpenPose JSON", "people", "pose_keypoints_2d")
 EASYMOCAP = KeypointFormat("EasyMocap annots", "annots", "keypoints", ((25, "BODY_25"),))
 FORMATS = (OPENPOSE, EASYMOCAP)
+JSON_SERIES = (alphapose, mmpose)
+SERIES: dict[str, Callable[[Path], KeypointSeries]] = {
+    ".csv": deeplabcut.read,
+    ".h5": deeplabcut.read,
+    ".npy": freemocap.read,
+    ".pkl": opencap.read,
+    ".pickle": opencap.read,
+}
 
 
 @dataclass(frozen=True)
-class KeypointSource:
-    """The keypoint files of one view; ``keypoints`` names their set where a record beside them says it."""
+class FrameKeypoints:
+    """A view's keypoints in a file for every frame; ``recorded`` names their set where a record beside them says it."""
 
     files: FrameFiles
     format: KeypointFormat
-    keypoints: str | None = None
+    recorded: str | None = None
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return self.files.numbers
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self.files.warnings
+
+    @cached_property
+    def _positions(self) -> dict[int, int]:
+        return {number: position for position, number in enumerate(self.files.numbers)}
+
+    def where(self, number: int) -> str:
+        return self.files.path(self._positions[number])
+
+    def people(self, number: int) -> list[np.ndarray]:
+        return read_people(self.where(number), self.format)
+
+    def keypoint_set(self, count: int) -> KeypointSet | None:
+        name = self.recorded or dict(self.format.sets).get(count)
+        return keypoint_set(name) if name is not None else None
 
 
-def _load(path: str) -> dict[str, object]:
+def _load(path: str, most_bytes: int = LARGEST_FRAME) -> object:
     try:
         with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise InputError(f"cannot read keypoint file {path}: {error.strerror}") from None
+            size = os.fstat(file.fileno()).st_size
+            data = file.read() if size <= most_bytes else b"-"
+    except (OSError, MemoryError) as error:
+        raise InputError(f"cannot read keypoint file {path}: {getattr(error, 'strerror', 'out of memory')}") from None
+    if size > most_bytes:
+        raise InputError(f"keypoint file {path} has {size:.3g} bytes, more than any needs ({most_bytes:.3g})")
     advice = "detect again, or delete the file (a missing file counts as nobody detected)"
     if not data.strip():
         raise InputError(f"keypoint file {path} is empty; {advice}")
     try:
-        content = json.loads(data)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
         where = f"at byte {error.pos} of {len(data)}" if isinstance(error, json.JSONDecodeError) else "unreadable text"
         raise InputError(f"keypoint file {path} is not valid JSON ({where}; cut off?); {advice}") from None
-    if not isinstance(content, dict):
-        raise InputError(
-            f"keypoint file {path} holds a {type(content).__name__}, expected an object with the key 'people' or "
-            "'annots'"
-        )
-    return content
 
 
-def read_people(path: str, kind: KeypointFormat) -> list[Float[np.ndarray, "joint 3"]]:
-    """The people of one file, each as rows of x, y (pixels) and confidence; values are as in the file.
+def read_people(path: str, kind: KeypointFormat) -> list[Shaped[np.ndarray, "joint 3"]]:
+    """The people of one file, each as rows of x, y (pixels) and confidence; values are as in the file, but for points
+    with NaN, which are 0, 0, 0 as missing points are. Entries that show nobody are left out: ``{}``, which stands in
+    Pose2Sim's ``pose-associated`` for people whom this view does not see, null, no points, NaN alone.
 
     Raises:
         InputError: unreadable, cut off, of another format, or with anything but numbers where points should be.
     """
-    people = _load(path).get(kind.people_key)
+    content = _load(path)
+    if not isinstance(content, dict):
+        raise InputError(f"keypoint file {path} holds a {type(content).__name__}, expected an object with {_keys()}")
+    people = content.get(kind.people_key, ())
+    if people is None:
+        return []
     if not isinstance(people, list):
         raise InputError(
             f"keypoint file {path} has no list '{kind.people_key}', which {kind.name} files have; is it from "
             "another tool?"
         )
-    arrays: list[np.ndarray] = []
+    found = []
     for person in people:
-        points = person.get(kind.points_key) if isinstance(person, dict) else None
+        if person is None or person == {}:
+            continue
+        points = person.get(kind.points_key, "") if isinstance(person, dict) else ""
+        if points is None or points == []:
+            continue  # OpenPose writes people of whom only a hand or a face was found
         if not isinstance(points, list):
             raise InputError(
                 f"keypoint file {path}: a person without a list '{kind.points_key}'; is it from another tool?"
             )
-        if not points:
-            continue  # OpenPose writes people of whom only a hand or a face was found
-        try:
-            values = np.array(points)
-        except ValueError:
-            values = np.array(None)
-        if values.dtype.kind not in "iuf":
-            raise InputError(
-                f"keypoint file {path}: '{kind.points_key}' must hold numbers only (x, y, confidence for every point)"
-            )
-        if values.size % 3 or (values.ndim == 2 and values.shape[1] != 3) or values.ndim > 2:
-            raise InputError(
-                f"keypoint file {path}: '{kind.points_key}' has {values.size} numbers, expected x, y, confidence "
-                "for every point"
-            )
-        arrays.append(values.reshape(-1, 3))
-    return arrays
+        rows = person_in_triples(points, path, f"'{kind.points_key}'")
+        if rows is not None:
+            found.append(rows)
+    return found
 
 
-def open_keypoints(folder: Path, keypoints: str | None = None) -> KeypointSource:
-    """The keypoint files of one view's folder; their format is told by the first file.
+def _keys() -> str:
+    return "the key " + " or ".join(f"'{kind.people_key}' ({kind.name})" for kind in FORMATS)
+
+
+def _json_series(content: object, path: Path) -> KeypointSeries | None:
+    reader = next((each for each in JSON_SERIES if each.recognises(content)), None)
+    return reader.read(content, path) if reader is not None else None
+
+
+def _open_file(path: Path) -> KeypointSource:
+    """A view's keypoints in one file."""
+    if path.parent.is_file():
+        return freemocap.read(path.parent, int(path.name))
+    reader = SERIES.get(path.suffix.lower())
+    if reader is not None:
+        return reader(path)
+    series = _json_series(_load(str(regular_file(path, "keypoint file", LARGEST_TEXT)), LARGEST_TEXT), path)
+    if series is None:
+        raise InputError(
+            f"keypoint file {path} is of no known kind; expected AlphaPose's or MMPose's results of one view, or a "
+            f"folder with a file for every frame ({_keys()})"
+        )
+    return series
+
+
+def _scanned(folder: Path) -> Iterator[str]:
+    """Paths of the plain files in a folder as they come: there may be a hundred thousand."""
+    try:
+        with os.scandir(folder) as entries:
+            yield from (entry.path for entry in entries if entry.is_file() and not entry.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"cannot read keypoint folder {folder}: {error.strerror}") from None
+
+
+def open_keypoints(place: Path, keypoints: str | None = None) -> KeypointSource:
+    """The keypoints of one view: of a folder with a JSON file for every frame, their format told by the first, or with
+    one of all frames; or of such a file itself. ``keypoints`` names the set of files that do not name their points.
 
     Raises:
-        InputError: no folder, no JSON files, or a first file of no known format.
+        InputError: nothing there, nothing readable, or a first file of no known format.
     """
-    files = list_frame_files(folder, (".json",), "keypoint")
+    if not place.is_dir():
+        return _open_file(place)
+    few = list(islice((path for path in _scanned(place) if path.lower().endswith(".json")), 2))
+    if len(few) == 1:
+        series = _json_series(_load(few[0], LARGEST_TEXT), Path(few[0]))
+        if series is not None:
+            return series
+    files = list_frame_files(place, (".json",), "keypoint")
     first = _load(files.path(0))
+    if not isinstance(first, dict):
+        raise InputError(
+            f"keypoint file {files.path(0)} holds a {type(first).__name__}, expected an object with {_keys()}"
+        )
     for kind in FORMATS:
         if kind.people_key in first:
-            return KeypointSource(files, kind, keypoints)
+            return FrameKeypoints(files, kind, keypoints)
     raise InputError(
-        f"keypoint file {files.path(0)} has the keys {', '.join(list(first)[:5]) or 'none'}; expected one of "
-        + ", ".join(f"'{kind.people_key}' ({kind.name})" for kind in FORMATS)
+        f"keypoint file {files.path(0)} has the keys {', '.join(list(first)[:5])[:100] or 'none'}; expected {_keys()}"
     )
 
 
 def settle_keypoint_set(count: int, source: KeypointSource, wanted: str | None, example: str) -> KeypointSet:
-    """The keypoint set of files with ``count`` points per person: as asked for, as recorded, as the format says, or by
+    """The keypoint set of files with ``count`` points per person: as asked for, as recorded, as the files say, or by
     the number alone.
 
     Raises:
         InputError: the set asked for has another number of points, no set has that number, or several have.
     """
-    name = wanted or source.keypoints or dict(source.format.sets).get(count)
+    chosen = keypoint_set(wanted) if wanted is not None else source.keypoint_set(count)
     candidates = keypoint_sets_of_length(count)
     listed = " or ".join(candidate.name for candidate in candidates)
-    if name is not None:
-        chosen = keypoint_set(name)
-        if len(chosen.keypoint_names) != count:
+    if chosen is not None:
+        if len(chosen) != count:
             hint = f"; give --keypoints {listed}" if candidates else ""
             raise InputError(
-                f"{example} has {count} points per person, but keypoint set {chosen.name} has "
-                f"{len(chosen.keypoint_names)}{hint}"
+                f"{example} has {count} points per person, but keypoint set {chosen.name} has {len(chosen)}{hint}"
             )
         return chosen
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:
+        known = sorted({len(each) for each in map(keypoint_set, keypoint_set_names())})
         raise InputError(
-            f"{example} has {count} points per person, which is no known keypoint set; give --keypoints or "
-            "convert the files"
+            f"{example} has {count} points per person, which is no known keypoint set: they have "
+            f"{', '.join(map(str, known))} points; leave points out, or add the set (docs/extending.md)"
         )
     raise InputError(
         f"{example} has {count} points per person, as {listed} have; say which: "

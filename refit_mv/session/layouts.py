@@ -7,6 +7,7 @@ from pathlib import Path
 
 from refit_mv.errors import InputError
 from refit_mv.session.images import IMAGE_SUFFIXES
+from refit_mv.session.keypoint_places import keypoint_places
 from refit_mv.session.video import VIDEO_SUFFIXES
 
 
@@ -94,7 +95,9 @@ def find_files(session: Path) -> FoundFiles:
         places = [session / name for name in layout.images if (session / name).is_dir()]
         images = next(filter(None, (view_folders(place, IMAGE_SUFFIXES) for place in places)), {})
         found = [
-            (name, view_folders(session / name, (".json",))) for name in layout.keypoints if (session / name).is_dir()
+            (name, keypoint_places(session / name, tuple(videos), alone=name != "."))
+            for name in layout.keypoints
+            if (session / name).is_dir()
         ]
         found = [(name, folders) for name, folders in found if folders]
         keypoints = found[0][1] if found else {}

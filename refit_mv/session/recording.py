@@ -9,15 +9,17 @@ from refit_mv.body.keypoint_sets import KeypointSet
 from refit_mv.errors import InputError, NobodyError
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.session.image_size import check_pixels
-from refit_mv.session.keypoint_files import KeypointSource, read_people, settle_keypoint_set
+from refit_mv.session.keypoint_files import settle_keypoint_set
+from refit_mv.session.keypoints.series import KeypointSource
 from refit_mv.session.observations import Observations
 from refit_mv.session.pairing import FramePairing, pair_by_number, pair_by_time
 from refit_mv.session.session import Session, View, frame_source
 
 # Bounds memory when a crowd stands behind the scene: a long recording of 133 points takes 29 GB for 100 people.
 MOST_PEOPLE = 16
-# Confidences are shares of one; some networks' scores run a little higher, but never to where pixel coordinates begin.
-LARGEST_CONFIDENCE = 50.0
+# Confidences are shares of one; some networks' scores run higher (AlphaPose's to 6), but never to where percents and
+# pixel coordinates begin.
+LARGEST_CONFIDENCE = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,7 @@ class Recording:
 def pair_session(session: Session, frames: slice | None = None, fps: float | int | None = None) -> FramePairing:
     """Which frames of the views with keypoints belong together; see :func:`read_recording` for the arguments."""
     sources = _sources(session)
-    numbers = {view.name: np.array(source.files.numbers, dtype=np.int64) for view, source in sources}
+    numbers = {view.name: np.array(source.numbers, dtype=np.int64) for view, source in sources}
     if session.timestamps is not None:
         return pair_by_time(numbers, {name: session.timestamps.times[name] for name in numbers}, frames)
     return pair_by_number(numbers, frames, {view.name: _rate(view) for view, _ in sources}, fps)
@@ -123,36 +125,45 @@ class _Reading:
         self.confidence: Float[np.ndarray, "frame view person joint"] = np.zeros((*shape, 0, 0), dtype=np.float32)
 
     def read_view(self, index: int, source: KeypointSource, numbers: Int[np.ndarray, " frame"]) -> None:
-        positions = {number: position for position, number in enumerate(source.files.numbers)}
+        settled = False
         for frame, number in enumerate(numbers.tolist()):
             if number < 0:
                 continue
-            path = source.files.path(positions[number])
-            people = read_people(path, source.format)
+            people = source.people(number)
             if not people:
                 continue
-            self._fit(people, source, path)
+            if not settled:
+                self._settle(len(people[0]), source, source.where(number))
+                settled = True
+            self._fit(people, source, number)
             if len(people) > MOST_PEOPLE:
                 self.crowded += 1
                 people = sorted(people, key=lambda points: -float(points[:, 2].mean()))[:MOST_PEOPLE]
             for person, points in enumerate(people):
                 self.pixels[frame, index, person] = points[:, :2]
                 self.confidence[frame, index, person] = points[:, 2]
-            # JSON as Python reads it admits NaN and Infinity; here the file can still be named.
-            if not (np.isfinite(self.pixels[frame, index]).all() and np.isfinite(self.confidence[frame, index]).all()):
-                raise InputError(f"keypoint file {path} holds NaN or infinite numbers; write missing points as 0, 0, 0")
 
-    def _fit(self, people: list[np.ndarray], source: KeypointSource, path: str) -> None:
+    def _settle(self, count: int, source: KeypointSource, where: str) -> None:
+        """The keypoint set, which the first person of the recording tells and every further view has to confirm."""
         if self.keypoints is None:
-            self.keypoints = settle_keypoint_set(len(people[0]), source, self.wanted, path)
-            self.first_file = path
-            self._widen(0, len(people[0]))
+            self.keypoints = settle_keypoint_set(count, source, self.wanted, where)
+            self.first_file = where
+            self._widen(0, count)
+        elif count == len(self.keypoints):
+            other = settle_keypoint_set(count, source, self.wanted, where)
+            if other != self.keypoints:
+                raise InputError(
+                    f"keypoint file {where} has other points, or in another order, than {self.first_file} "
+                    f"({other.name}, {self.keypoints.name}); one recording needs one detector"
+                )
+
+    def _fit(self, people: list[np.ndarray], source: KeypointSource, number: int) -> None:
         count = self.confidence.shape[3]
         for points in people:
             if len(points) != count:
                 raise InputError(
-                    f"keypoint file {path} has {len(points)} points per person, {self.first_file} has {count}; "
-                    "one recording needs one detector"
+                    f"keypoint file {source.where(number)} has {len(points)} points per person, {self.first_file} has "
+                    f"{count}; one recording needs one detector"
                 )
         if len(people) > self.confidence.shape[2] and self.confidence.shape[2] < MOST_PEOPLE:
             self._widen(min(len(people), MOST_PEOPLE), count)
@@ -176,9 +187,10 @@ class _Reading:
         above = confidence > 1
         if above.any():
             if float(np.median(confidence[~missing])) > LARGEST_CONFIDENCE:
+                percent = " (percents?)" if confidence.max() <= 100 else ""
                 raise InputError(
-                    f"view {view}: confidences around {np.median(confidence[~missing]):.0f}; every point must be "
-                    "x, y, confidence (0 to 1) in this order"
+                    f"view {view}: confidences around {np.median(confidence[~missing]):.0f}{percent}; every point must "
+                    "be x, y, confidence (0 to 1) in this order"
                 )
             warnings.append(
                 f"view {view}: {above.mean():.1%} of confidences exceed 1 (up to {confidence.max():.2f}) and are "

@@ -12,8 +12,10 @@ from refit_mv.session.calibration_file import find_calibration, has_calibration
 from refit_mv.session.detection_record import read_record
 from refit_mv.session.image_size import compare_sizes
 from refit_mv.session.images import open_images
-from refit_mv.session.keypoint_files import KeypointSource, open_keypoints
-from refit_mv.session.layouts import FoundFiles, find_files, view_folders
+from refit_mv.session.keypoint_files import open_keypoints
+from refit_mv.session.keypoint_places import keypoint_places
+from refit_mv.session.keypoints.series import KeypointSource
+from refit_mv.session.layouts import FoundFiles, find_files
 from refit_mv.session.name_matching import match_names
 from refit_mv.session.timestamps import Timestamps, read_timestamps
 from refit_mv.session.video import FrameSource, open_video
@@ -134,7 +136,7 @@ def open_session(path: Path, calib: Path | None = None, units: str | None = None
             warning = compare_sizes(camera, pictures.size, str(pictures.path))
             warnings += [warning] if warning else []
         if source is not None:
-            warnings += source.files.warnings
+            warnings += source.warnings
         views.append(view)
         cameras.append(camera)
     table = next((path / place for place in TIMESTAMP_PLACES if (path / place).is_file()), None)
@@ -191,7 +193,7 @@ def with_keypoints(session: Session, folder: Path, keypoint_set: str | None = No
         InputError: no keypoint folders there, or folders of no camera.
     """
     place = folder / "pose" if (folder / "pose").is_dir() else folder
-    folders = view_folders(place, (".json",)) if place.is_dir() else {}
+    folders = keypoint_places(place) if place.is_dir() else {}
     if not folders:
         raise InputError(f"no keypoints in {folder}; expected {folder}/pose/<camera>_json/<camera>_000000.json")
     cameras = match_names(tuple(folders), session.view_names, "keypoint folder", str(session.calibration))
@@ -199,7 +201,7 @@ def with_keypoints(session: Session, folder: Path, keypoint_set: str | None = No
     name = keypoint_set or (record.keypoints if record is not None else None)
     sources = {cameras[view]: open_keypoints(path, name) for view, path in folders.items()}
     views = tuple(replace(view, keypoints=sources.get(view.name)) for view in session.views)
-    warnings = [warning for source in sources.values() for warning in source.files.warnings]
+    warnings = [warning for source in sources.values() for warning in source.warnings]
     without = [view.name for view in views if view.keypoints is None]
     if without:
         warnings.append(f"{place} has no keypoints for {', '.join(without)}: they are left out")

@@ -256,13 +256,14 @@ BAD = {
     "person no object": (_text('{"people": [3]}'), "without a list"),
     "no points": (_text('{"people": [{"bbox": []}]}'), "without a list"),
     "text among points": (_person(lambda person: person.__setitem__(4, "x")), "numbers only"),
-    "null among points": (_person(lambda person: person.__setitem__(4, None)), "numbers only"),
     "list among points": (_person(lambda person: person.__setitem__(4, [1, 2])), "numbers only"),
     "two of three": (_person(lambda person: person.pop()), "50 numbers"),
     "one person shorter": (_person(lambda person: person.__delitem__(slice(0, 3))), "16 points per person"),
-    "NaN": (_person(lambda person: person.__setitem__(4, float("nan"))), "NaN"),
-    "infinity": (_person(lambda person: person.__setitem__(5, float("inf"))), "NaN or infinite"),
-    "huge number": (_person(lambda person: person.__setitem__(5, 10**40)), "numbers only|NaN or infinite"),
+    "infinity": (_person(lambda person: person.__setitem__(5, float("inf"))), "infinite numbers"),
+    "1e300": (_person(lambda person: person.__setitem__(4, 1e300)), "infinite numbers or pixels beyond"),
+    "huge number": (_person(lambda person: person.__setitem__(5, 10**40)), "infinite numbers or pixels beyond"),
+    "number of 400 digits": (_person(lambda person: person.__setitem__(5, 10**400)), "numbers only"),
+    "number of 5000 digits": (_text('{"people": [' + "1" * 5000 + "]}"), "not valid JSON"),
     "views of different sets": (_other_length, "one recording needs one detector"),
     "unknown set": (
         lambda folder, files: [
@@ -278,6 +279,7 @@ BAD = {
     "normalised": (_everywhere(lambda rows: rows / [640, 480, 1]), "normalised"),
     "twice the size": (_everywhere(lambda rows: rows * [3, 3, 1]), "far outside"),
     "negative": (_everywhere(lambda rows: rows * [-1, 1, 1]), "far outside"),
+    "percents": (_everywhere(lambda rows: rows * [1, 1, 100]), r"confidences around 90 \(percents\?\)"),
     "confidence first": (_everywhere(lambda rows: rows[:, [2, 0, 1]]), "in this order"),
 }
 
