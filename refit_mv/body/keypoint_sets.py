@@ -337,5 +337,5 @@ def keypoint_set_of_names(names: Sequence[str]) -> KeypointSet:
     twice = next((name for index, name in enumerate(own) if name in own[:index]), None)
     if twice is not None:
         both = [name for name, mine in zip(names, own, strict=True) if mine == twice]
-        raise InputError(f"points {' and '.join(both[:2])} are both {twice}: rename one, or leave it out")
+        raise InputError(f"points {' and '.join(both[:2]):.120} are both {twice:.60}: rename one, or leave it out")
     return _keypoint_set(f"own{len(own)}", own)

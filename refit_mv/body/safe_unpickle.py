@@ -8,6 +8,7 @@ installs, is not needed: its array is the state's ``x``, its selection ``a.ravel
 
 import io
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ OFFICIAL = "get the file from its official source"
 MOST_NUMBERS = 10**8
 # Objects take many times the bytes that a pickle needs to ask for them.
 MOST_PLAIN_BYTES = 2**26
-MOST_PLAIN_OBJECTS = 5 * 10**7
 
 
 # What a damaged pickle, or one that fits no model, makes the machine below raise.
@@ -210,7 +210,8 @@ class _PlainUnpickler(pickle._Unpickler):
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         if (module_name, global_name) not in self.answers:
-            raise InputError(f"the pickle asks for '{module_name}.{global_name}' and was not opened: it may do harm")
+            asked = f"{module_name}.{global_name}"
+            raise InputError(f"the pickle asks for {asked!r:.80} and was not opened: it may do harm")
         return self.answers[module_name, global_name]
 
 
@@ -237,10 +238,11 @@ def plain_pickle(content: bytes) -> Any:
             f"a pickle of {len(content):.3g} bytes is larger than any of its kind ({MOST_PLAIN_BYTES:.3g})"
         )
     try:
-        return _plain(_PlainUnpickler(content).load(), [MOST_PLAIN_OBJECTS])
+        # Every object takes a byte at least, unless it is one that was there before.
+        return _plain(_PlainUnpickler(content).load(), [len(content)])
     except InputError:
         raise
-    except UNREADABLE as error:
+    except (*UNREADABLE, AssertionError, struct.error) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"the pickle is damaged ({type(error).__name__}: {reason})") from None
 

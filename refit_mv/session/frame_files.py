@@ -15,8 +15,8 @@ NUMBERED = re.compile(r"^(?P<prefix>.*?)(?P<number>\d+)(?:_keypoints)?$")
 # Files named unlike the rest are strays (Pose2Sim's own demo has two) as long as they are few; more than this share may
 # be a second recording.
 STRAY_SHARE = 0.1
-# Clocks count nanoseconds of an hour in fewer digits; longer numbers are names.
-LARGEST_NUMBER = 10**18
+# Longer numbers than 64 bits hold count nothing that frames could be paired by.
+MOST_DIGITS = 18
 
 
 def series_and_number(stem: str) -> tuple[str, int | None]:
@@ -28,9 +28,10 @@ def series_and_number(stem: str) -> tuple[str, int | None]:
     match = NUMBERED.match(stem)
     if match is None:
         return stem, None
-    if int(match["number"]) >= LARGEST_NUMBER:
-        raise InputError(f"the number in {stem[:60]} has {len(match['number'])} digits: it counts no frames; renumber")
-    return match["prefix"], int(match["number"])
+    digits = match["number"].lstrip("0") or "0"
+    if len(digits) > MOST_DIGITS:
+        raise InputError(f"the number in {stem[:60]} has {len(digits)} digits: it counts no frames; renumber")
+    return match["prefix"], int(digits)
 
 
 @dataclass(frozen=True)

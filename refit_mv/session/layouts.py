@@ -16,7 +16,7 @@ class Layout:
     """Where a kind of session keeps things, relative to its folder; of several places the first that exists counts.
 
     ``markers`` are glob patterns of which one must match for the layout to be recognised; ``videos`` are folders with
-    one file per view, ``images`` and ``keypoints`` folders with one folder per view.
+    one file per view, ``images`` folders with one folder per view, ``keypoints`` with one folder or file per view.
     """
 
     name: str
@@ -28,6 +28,14 @@ class Layout:
 
 # The order matters: a Pose2Sim folder would pass as a plain one.
 LAYOUTS = (
+    Layout(
+        "FreeMoCap",
+        ("output_data/raw_data/*2[dD]*.npy", "DataArrays/*2[dD]*.npy"),
+        ("synchronized_videos", "SyncedVideos"),
+        (),
+        ("output_data/raw_data", "DataArrays"),
+    ),
+    Layout("Anipose", ("pose-2d*/*",), ("videos-raw",), (), ("pose-2d-filtered", "pose-2d")),
     Layout("EasyMocap", ("annots/*/*.json", "intri.yml"), ("videos",), ("images",), ("annots",)),
     # Pose2Sim's synchronisation step writes shifted copies to pose-sync; the files in pose are then not in step.
     Layout("Pose2Sim", ("pose*/*_json", "Config.toml", "[Cc]alib*/*"), ("videos",), ("images",), ("pose-sync", "pose")),
@@ -36,7 +44,7 @@ LAYOUTS = (
         ("videos/*", "images/*", "keypoints/*", "*_json", "*.*"),
         ("videos", "."),
         ("images",),
-        ("keypoints", "."),
+        ("keypoints", "pose", "."),
     ),
 )
 
@@ -90,8 +98,8 @@ def find_files(session: Path) -> FoundFiles:
     for layout in LAYOUTS:
         if not any(next(session.glob(marker), None) for marker in layout.markers):
             continue
-        places = [session / name for name in layout.videos if (session / name).is_dir()]
-        videos = next(filter(None, map(_videos, places)), {})
+        video_places = [session / name for name in layout.videos if (session / name).is_dir()]
+        videos = next(filter(None, map(_videos, video_places)), {})
         places = [session / name for name in layout.images if (session / name).is_dir()]
         images = next(filter(None, (view_folders(place, IMAGE_SUFFIXES) for place in places)), {})
         found = [
@@ -100,6 +108,9 @@ def find_files(session: Path) -> FoundFiles:
             if (session / name).is_dir()
         ]
         found = [(name, folders) for name, folders in found if folders]
+        if not found:  # DeepLabCut writes beside the videos
+            found = [(place.name, keypoint_places(place, alone=False)) for place in video_places]
+            found = [(name, folders) for name, folders in found if folders][:1]
         keypoints = found[0][1] if found else {}
         if not (videos or images or keypoints):
             continue

@@ -58,8 +58,7 @@ def read(content: object, path: Path) -> KeypointSeries:
         views.add(view)
         if len(views) > 1:
             raise InputError(
-                f"keypoint file {path} mixes pictures named {' and '.join(sorted(map(repr, views)))}: one file for "
-                "each view"
+                f"keypoint file {path} mixes pictures named {' and '.join(sorted(views)):.120}: one file for each view"
             )
         people = found.setdefault(number, [])
         one = person_in_triples(points, f"{path} (picture {picture!s:.60})", "'keypoints'")

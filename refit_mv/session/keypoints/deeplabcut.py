@@ -23,7 +23,10 @@ _COORDS = ("x", "y", "likelihood")
 
 
 def _csv_table(path: Path) -> Table:
-    rows = list(csv.reader(io.StringIO(read_text(path, "keypoint file"))))
+    try:
+        rows = list(csv.reader(io.StringIO(read_text(path, "keypoint file"))))
+    except csv.Error as error:
+        raise InputError(f"keypoint file {path} is no table of commas ({error!s:.80})") from None
     heads = []
     while len(heads) < min(len(_LEVELS), len(rows)) and rows[len(heads)][:1] and rows[len(heads)][0] in _LEVELS:
         heads.append(rows[len(heads)])
@@ -56,7 +59,9 @@ def read(path: Path) -> KeypointSeries:
         columns.setdefault((person[0] if person else "", bodypart), {})[coord] = place
     if not all({"x", "y"} <= found.keys() <= set(_COORDS) for found in columns.values()):
         listed = ", ".join(sorted({coord for found in columns.values() for coord in found})[:5])
-        raise InputError(f"keypoint file {path} has the coordinates {listed}; expected x, y and likelihood in pixels")
+        raise InputError(
+            f"keypoint file {path} has the coordinates {listed:.80}; expected x, y and likelihood in pixels"
+        )
     people = list(dict.fromkeys(person for person, _ in columns))
     parts = [bodypart for person, bodypart in columns if person == people[0]]
     # "single" holds what there is once in the scene: a lever, a feeder.
@@ -72,8 +77,8 @@ def read(path: Path) -> KeypointSeries:
         raise InputError(f"keypoint file {path}: its rows carry no frame numbers of their own")
     keypoints = keypoint_set_of_names(parts)
     unknown = [name for name in keypoints.keypoint_names if name not in LANDMARK_NAMES]
-    warnings = [f"{path}: points that are on no body are not used: {', '.join(unknown[:8])}"] if unknown else []
+    warnings = [f"{path}: points that are on no body are not used: {', '.join(unknown):.120}"] if unknown else []
     if len(alike) < len(people):
         left_out = ", ".join(person for person in people if person not in alike)
-        warnings.append(f"{path}: {left_out}: other bodyparts than {people[0]}'s, left out")
+        warnings.append(f"{path}: {left_out:.120}: other bodyparts than {people[0]}'s, left out")
     return series_of_array(path, tuple(int(number or 0) for number in numbers), rows, keypoints, tuple(warnings))

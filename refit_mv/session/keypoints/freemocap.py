@@ -27,7 +27,7 @@ def load_array(path: Path) -> np.ndarray:
     regular_file(path, "keypoint file", MOST_BYTES)
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError) as error:
+    except Exception as error:  # the header is Python, and what reads it raises what Python's own parser does
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"keypoint file {path} is no readable array ({reason}); run the tracker again") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":

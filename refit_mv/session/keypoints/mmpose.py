@@ -12,7 +12,7 @@ import numpy as np
 
 from refit_mv.body.keypoint_sets import KeypointSet, keypoint_set_of_names
 from refit_mv.errors import InputError
-from refit_mv.session.frame_files import LARGEST_NUMBER
+from refit_mv.session.frame_files import MOST_DIGITS
 from refit_mv.session.keypoints.people import person_in_triples, person_with_scores
 from refit_mv.session.keypoints.series import KeypointSeries
 
@@ -97,7 +97,7 @@ def read(content: object, path: Path) -> KeypointSeries:
     found: dict[int, list[np.ndarray]] = {}
     for frame in _frames(content) or []:
         number = _first(frame, _NUMBER_KEYS) if isinstance(frame, dict) else None
-        if not isinstance(frame, dict) or type(number) is not int or not 0 <= number < LARGEST_NUMBER:
+        if not isinstance(frame, dict) or type(number) is not int or not 0 <= number < 10**MOST_DIGITS:
             raise InputError(f"keypoint file {path}: a frame without a number; expected one of {_NUMBER_KEYS}")
         if number in found:
             raise InputError(f"keypoint file {path} has frame {number} twice; one file for each view")

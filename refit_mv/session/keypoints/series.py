@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from refit_mv.body.keypoint_sets import KeypointSet
+from refit_mv.errors import InputError
 from refit_mv.session.keypoints.people import people_in
 
 
@@ -41,13 +42,20 @@ class KeypointSource(Protocol):
 
 @dataclass(frozen=True)
 class KeypointSeries:
-    """A source whose frames all lie in one file and are in memory; ``keypoints`` is the set that the file itself
-    names."""
+    """A source whose frames all lie in one file and are in memory; ``keypoints`` is the set that the file itself names.
+
+    Raises:
+        InputError: no frame at all.
+    """
 
     path: Path
     found: Mapping[int, list[np.ndarray]]
     keypoints: KeypointSet | None = None
     warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.found:
+            raise InputError(f"keypoint file {self.path} holds no frames; run the detector again")
 
     @property
     def numbers(self) -> tuple[int, ...]:
