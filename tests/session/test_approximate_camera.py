@@ -53,7 +53,8 @@ def test_a_single_view_gets_the_pictures_diagonal(deep: Callable[[int], Path]) -
 
 def test_it_is_said_aloud(deep: Callable[[int], Path], cli: Callable, tmp_path: Path) -> None:
     done = cli("fit", deep(1), "--out", tmp_path / "out", "--no-overlay")
-    assert done.code == 0
+    # A depth that one view guesses is nothing to rely on.
+    assert done.code == 3
     assert "note: no calibration: camera" in done.out
     assert "give --calib" in done.out
     assert "no calibration" in (tmp_path / "out" / "report.html").read_text("utf-8")
