@@ -1,5 +1,7 @@
 """Projection and its inverse against OpenCV, for every lens model, and where numbers get extreme."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import pytest
@@ -194,3 +196,12 @@ def test_values_and_gradients_stay_finite_at_the_worst_points(lens: str, dtype: 
     assert pixels.isfinite().all()
     assert p_cam.grad is not None
     assert p_cam.grad.isfinite().all()
+
+
+def test_compiled_bearings_are_the_tensors(both: Callable[..., tuple]) -> None:
+    rig = CameraRig(tuple(make_camera(name.replace(" ", "_"), *LENSES[name]) for name in LENSES)).stacked()
+    pixels = torch.from_numpy(pixel_grid())[None].expand(len(LENSES), -1, -1)
+    (direction, valid), (by_tensors, valid_too) = both(lambda: camera_bearings(rig, pixels))
+    assert valid.all()
+    assert valid_too.all()
+    torch.testing.assert_close(direction, by_tensors, atol=1e-12, rtol=0)
