@@ -193,7 +193,7 @@ def with_keypoints(session: Session, folder: Path, keypoint_set: str | None = No
         InputError: no keypoint folders there, or folders of no camera.
     """
     place = folder / "pose" if (folder / "pose").is_dir() else folder
-    folders = keypoint_places(place) if place.is_dir() else {}
+    folders = keypoint_places(place, alone=place != folder) if place.is_dir() else {}
     if not folders:
         raise InputError(f"no keypoints in {folder}; expected {folder}/pose/<camera>_json/<camera>_000000.json")
     cameras = match_names(tuple(folders), session.view_names, "keypoint folder", str(session.calibration))

@@ -70,8 +70,9 @@ def _people(frame: dict[str, object], where: str) -> list[np.ndarray]:
 
 def _unwrapped(points: object) -> object:
     """MMPose's older versions put a person's points into a list of one."""
-    nested = isinstance(points, list) and len(points) == 1 and isinstance(points[0], list) and len(points[0]) > 3
-    return points[0] if nested else points
+    if isinstance(points, list) and len(points) == 1 and isinstance(points[0], list) and len(points[0]) > 3:
+        return points[0]
+    return points
 
 
 def _named(content: object, path: Path) -> KeypointSet | None:

@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -12,7 +13,7 @@ from refit_mv.body.safe_unpickle import plain_pickle
 from refit_mv.errors import InputError
 from refit_mv.files import regular_file
 
-MOST_NUMBERS = 2**28
+MOST_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,13 @@ class Table:
 
 
 def _array(found: object) -> np.ndarray:
-    if not isinstance(found, h5py.Dataset) or found.size is None or found.size > MOST_NUMBERS:
+    if not isinstance(found, h5py.Dataset) or found.size is None or found.nbytes > MOST_BYTES:
         raise ValueError("an array is missing or too large")
     return found[()]
+
+
+def _attribute(found: h5py.HLObject, name: str) -> Any:
+    return found.attrs[name]
 
 
 def _texts(labels: np.ndarray) -> tuple[str, ...]:
@@ -47,7 +52,7 @@ def _from_table(group: h5py.Group) -> Table:
     blocks = [name for name in rows.dtype.names or () if name != "index"]
     columns: list[tuple[str, ...]] = []
     for block in blocks:
-        columns += _columns(plain_pickle(bytes(table.attrs[f"{block}_kind"])))
+        columns += _columns(plain_pickle(bytes(_attribute(table, f"{block}_kind"))))
     values = np.concatenate([rows[block].reshape(len(rows), -1) for block in blocks], axis=1)
     return Table(tuple(columns), _texts(rows["index"]), values.astype(np.float64))
 
@@ -56,9 +61,9 @@ def _from_fixed(group: h5py.Group) -> Table:
     """Layout "fixed": every block has its values, and for every level the names and which of them a column has."""
     columns: list[tuple[str, ...]] = []
     values = []
-    for block in range(int(group.attrs["nblocks"])):
+    for block in range(int(_attribute(group, "nblocks"))):
         levels = []
-        for level in range(int(group.attrs[f"block{block}_items_nlevels"])):
+        for level in range(int(_attribute(group, f"block{block}_items_nlevels"))):
             names = _texts(_array(group[f"block{block}_items_level{level}"]))
             levels.append([names[place] for place in _array(group[f"block{block}_items_label{level}"]).tolist()])
         columns += zip(*levels, strict=True)
@@ -72,7 +77,7 @@ def read_table(path: Path, what: str) -> Table:
     Raises:
         InputError: no plain file, no HDF5, no table of pandas or several, one that is damaged.
     """
-    regular_file(path, what, 8 * MOST_NUMBERS)
+    regular_file(path, what, MOST_BYTES)
     try:
         with h5py.File(path, "r") as file:
             groups = [

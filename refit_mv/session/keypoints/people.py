@@ -40,7 +40,7 @@ def person(rows: Shaped[np.ndarray, "joint 3"], where: str) -> Shaped[np.ndarray
     # One comparison settles the usual case, for NaN is below nothing; read for every person of every picture.
     if np.maximum.reduce(np.abs(rows), axis=None) < LARGEST_PIXEL:
         return rows
-    missing = np.isnan(rows).any(1)
+    missing = np.asarray(np.isnan(rows).any(axis=1))
     rows = np.where(missing[:, None], 0.0, rows)
     if not np.abs(rows).max() < LARGEST_PIXEL:
         raise InputError(
