@@ -334,8 +334,11 @@ def keypoint_set_of_names(names: Sequence[str]) -> KeypointSet:
         if agrees and 2 * len(told) >= sum(own in LANDMARK_NAMES for own in keypoints.keypoint_names):
             return keypoints
     own = tuple(landmark or name for landmark, name in zip(called, names, strict=True))
-    twice = next((name for index, name in enumerate(own) if name in own[:index]), None)
-    if twice is not None:
-        both = [name for name, mine in zip(names, own, strict=True) if mine == twice]
-        raise InputError(f"points {' and '.join(both[:2]):.120} are both {twice:.60}: rename one, or leave it out")
+    first: dict[str, str] = {}
+    for name, mine in zip(names, own, strict=True):
+        if mine in first:
+            raise InputError(
+                f"points {first[mine]:.60} and {name:.60} are both {mine:.60}: rename one, or leave it out"
+            )
+        first[mine] = name
     return _keypoint_set(f"own{len(own)}", own)

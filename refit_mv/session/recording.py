@@ -180,10 +180,11 @@ class _Reading:
         pixels, confidence = self.pixels[:, index], self.confidence[:, index]
         warnings = []
         missing = (confidence <= 0) | (pixels == 0).all(-1)
+        why = " (confidences are 0 or below, expected up to 1)" if missing.all() and (confidence < 0).any() else ""
         confidence[missing] = 0
         pixels[missing] = 0
         if missing.all():
-            return [f"view {view}: nobody was detected in any frame"]
+            return [f"view {view}: nobody was detected in any frame{why}"]
         above = confidence > 1
         if above.any():
             if float(np.median(confidence[~missing])) > LARGEST_CONFIDENCE:

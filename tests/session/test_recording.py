@@ -141,6 +141,25 @@ def test_the_set_is_told_by_the_length_or_asked_for(recording):
         load(folder, keypoints="nonsense")
 
 
+def test_seventeen_points_are_human36m_s_where_they_are_called_so(recording):
+    folder = recording()
+    assert load(folder).observations.keypoints.name == "coco17"
+    assert load(folder, keypoints="h36m").observations.keypoints.name == "h36m17"
+
+
+@pytest.mark.parametrize(("count", "name"), [(16, "mpii16"), (18, "coco18"), (135, "body135"), (136, "halpe136")])
+def test_sets_of_other_tools_are_told_by_their_length(recording, count, name):
+    assert load(recording(count=count)).observations.keypoints.name == name
+
+
+def test_a_view_of_negative_confidences_says_so(recording):
+    folder = recording()
+    _everywhere(lambda rows: rows * [1, 1, -1])(folder, None)
+    assert any(
+        "view cam_02: nobody was detected" in warning and "0 or below" in warning for warning in load(folder).warnings
+    )
+
+
 def test_frames_selects_without_opening_the_others(recording):
     folder = recording(frames=20)
     file(folder, 1, 15).write_text("{broken")

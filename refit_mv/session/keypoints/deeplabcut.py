@@ -23,28 +23,34 @@ _COORDS = ("x", "y", "likelihood")
 
 
 def _csv_table(path: Path) -> Table:
+    heads: list[list[str]] = []
+    labels: list[str] = []
+    values: list[np.ndarray] = []
+    first = 1
     try:
-        rows = list(csv.reader(io.StringIO(read_text(path, "keypoint file"))))
-    except csv.Error as error:
-        raise InputError(f"keypoint file {path} is no table of commas ({error!s:.80})") from None
-    heads = []
-    while len(heads) < min(len(_LEVELS), len(rows)) and rows[len(heads)][:1] and rows[len(heads)][0] in _LEVELS:
-        heads.append(rows[len(heads)])
+        for row in csv.reader(io.StringIO(read_text(path, "keypoint file"))):
+            if not values and row[:1] and row[0] in _LEVELS:
+                heads.append(row)
+                # Labelled pictures have three columns of index, predictions one.
+                first = next((place for place, cell in enumerate(heads[0]) if place and cell), len(heads[0]))
+            elif not heads:
+                break
+            elif row:
+                labels.append(row[first - 1])
+                values.append(np.array([float(cell or "nan") for cell in row[first:]], dtype=np.float64))
+        columns = tuple(zip(*(head[first:] for head in heads), strict=True))
+        rows = np.stack(values) if values else np.zeros((0, len(columns)))
+        if rows.shape[1] != len(columns):
+            raise ValueError("rows of different length")
+    except (csv.Error, IndexError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"keypoint file {path}: its rows are no table of numbers ({error!s:.80})") from None
     if not heads or heads[-1][0] != "coords":
         raise InputError(
             f"keypoint file {path} does not begin with rows named scorer, bodyparts and coords, as DeepLabCut's do"
         )
-    # Labelled pictures have three columns of index, predictions one.
-    first = next((place for place, cell in enumerate(heads[0]) if place and cell), len(heads[0]))
-    body = [row for row in rows[len(heads) :] if row]
-    try:
-        values = np.array([[float(cell or "nan") for cell in row[first:]] for row in body], dtype=np.float64)
-        columns = tuple(zip(*(head[first:] for head in heads), strict=True))
-        if not columns or values.shape != (len(body), len(columns)):
-            raise ValueError("rows of different length")
-    except ValueError as error:
-        raise InputError(f"keypoint file {path}: its rows are no table of numbers ({error!s:.80})") from None
-    return Table(columns, tuple(row[first - 1] for row in body), values)
+    return Table(columns, tuple(labels), rows)
 
 
 def read(path: Path) -> KeypointSeries:
