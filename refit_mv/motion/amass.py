@@ -29,6 +29,11 @@ SPELLING = {"left_eyeball": "left_eye_smplhf", "right_eyeball": "right_eye_smplh
 _FROM_SPELLING = {theirs: ours for ours, theirs in SPELLING.items()}
 _BY_WIDTH = {3 * len(skeleton): skeleton for skeleton in SKELETONS.values()}
 _BY_NAMES = {skeleton.joint_names: skeleton for skeleton in SKELETONS.values()}
+# What is known of each joint in each frame, and what it means.
+JOINT_KEYS = {
+    "joint_seen": "true where keypoints pin a joint of joint_names down; false where it is inferred from the others",
+    "joint_sigma": "standard deviation per axis of a joint of joint_names, metres; NaN where nothing was fitted",
+}
 BETA_COUNT = 16
 DMPL_COUNT = 8
 # Where SMPL's mean shapes have their pelvis at rest, metres: ``trans`` leaves it out, and the file does not hold the
@@ -95,6 +100,7 @@ def write_amass(path: Path, motion: Motion) -> tuple[Path, Path]:
         "frames": motion.frame_numbers.astype(np.int64),
         "status": np.array([str(word) for word in motion.status]),
     }
+    arrays |= {key: values for key in JOINT_KEYS if (values := getattr(motion.record, key, None)) is not None}
     sidecar = path.with_suffix(".json")
     with complete_or_absent(sidecar) as temporary:
         text = json.dumps(_description(path, motion), indent=2, ensure_ascii=False, allow_nan=False)
@@ -154,7 +160,7 @@ def read_amass(path: str | Path, body: BodyModel | None = None) -> Motion:
         skeleton,
         _sidecar_up(path),
         worn,
-        _record(path, arrays, len(poses)),
+        _record(path, arrays, len(poses), skeleton),
     )
 
 
@@ -189,7 +195,7 @@ def _worn(path: Path, body: BodyModel, betas: Float[np.ndarray, " beta"], gender
     return ShapedBody(body.to(torch.float64), shape, gender)
 
 
-def _record(path: Path, arrays: dict[str, np.ndarray], count: int) -> FrameRecord:
+def _record(path: Path, arrays: dict[str, np.ndarray], count: int, skeleton: Skeleton) -> FrameRecord:
     numbers = np.asarray(arrays.get("frames", np.arange(count)), dtype=np.int64)
     words = [str(value) for value in arrays["status"]] if "status" in arrays else [FrameStatus.FITTED] * count
     if len(numbers) != count or len(words) != count:
@@ -201,7 +207,11 @@ def _record(path: Path, arrays: dict[str, np.ndarray], count: int) -> FrameRecor
     joints = arrays.get("joints")
     if joints is not None and joints.ndim == 3 and len(joints) == count:
         posed &= ~np.isnan(joints).all((1, 2))
-    return FrameRecord(numbers, tuple(map(FrameStatus, words)), posed)
+    # Of joints only what is told of just these joints.
+    shape = (count, len(skeleton))
+    own = tuple(map(str, arrays.get("joint_names", ()))) == skeleton.joint_names
+    told = {key: arrays[key] for key in JOINT_KEYS if own and key in arrays and arrays[key].shape == shape}
+    return FrameRecord(numbers, tuple(map(FrameStatus, words)), posed, **told)
 
 
 def _sidecar_up(path: Path) -> Direction | None:
@@ -255,6 +265,7 @@ def _description(path: Path, motion: Motion) -> dict[str, object]:
             else f"; they belong to body '{body.name}' alone: use zeros or a shape of your own on an SMPL body"
         ),
         "joints": "world positions of joint_names in metres; NaN where nothing was fitted",
+        **{key: text for key, text in JOINT_KEYS.items() if getattr(motion.record, key, None) is not None},
         "status": f"one word a frame: {', '.join(BEST_FIRST[:-1])} or {BEST_FIRST[-1]}; frames without a pose of their"
         " own hold the nearest pose",
     }

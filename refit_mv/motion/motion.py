@@ -46,16 +46,30 @@ class ShapedBody:
 @dataclass(frozen=True, eq=False)
 class FrameRecord:
     """What is known of frames beside their poses: the recording's own numbers, their status, and which are ``posed``
-    (have a pose of their own; all others have none, or hold another frame's).
+    (have a pose of their own; all others have none, or hold another frame's). Of joints, where that is known: which are
+    ``joint_seen`` (the others are inferred) and their standard deviation per axis, metres.
     """
 
     numbers: Int[np.ndarray, " frame"]
     status: tuple[FrameStatus, ...]
     posed: Bool[np.ndarray, " frame"]
+    joint_seen: Bool[np.ndarray, "frame joint"] | None = None
+    joint_sigma: Float[np.ndarray, "frame joint"] | None = None
 
     def frames(self, chosen: Int[np.ndarray, " chosen"]) -> "FrameRecord":
         """A selection of frames."""
-        return FrameRecord(self.numbers[chosen], tuple(self.status[index] for index in chosen), self.posed[chosen])
+        return FrameRecord(
+            self.numbers[chosen],
+            tuple(self.status[index] for index in chosen),
+            self.posed[chosen],
+            None if self.joint_seen is None else self.joint_seen[chosen],
+            None if self.joint_sigma is None else self.joint_sigma[chosen],
+        )
+
+    @property
+    def of_frames(self) -> "FrameRecord":
+        """Without what it says of joints, for other joints."""
+        return replace(self, joint_seen=None, joint_sigma=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +191,15 @@ class Motion:
         positions[~self.posed] = np.nan
         return positions
 
+    def knowing(
+        self, joint_seen: Bool[np.ndarray, "frame joint"], joint_sigma: Float[np.ndarray, "frame joint"]
+    ) -> "Motion":
+        """With what is known of its joints beside their poses; NaN sigma and nothing seen where a frame has no pose."""
+        assert self.record is not None
+        posed = self.posed[:, None]
+        known = replace(self.record, joint_seen=joint_seen & posed, joint_sigma=np.where(posed, joint_sigma, np.nan))
+        return replace(self, record=known)
+
     def frames(self, chosen: slice | Int[Tensor, " chosen"]) -> "Motion":
         """A selection of frames; the rate is kept, so only a contiguous selection still plays at the right speed."""
         index = torch.arange(len(self))[chosen]
@@ -201,7 +224,8 @@ class Motion:
         """The same rotations, by name, on another skeleton; joints that this one lacks stay unrotated."""
         eye = torch.eye(3, dtype=self.rotations.dtype)
         rotations = arranged(self.rotations, self.skeleton.joint_names, skeleton.joint_names, eye)
-        return replace(self, rotations=rotations, skeleton=skeleton, body=None)
+        record = None if self.record is None else self.record.of_frames
+        return replace(self, rotations=rotations, skeleton=skeleton, body=None, record=record)
 
     def worn_by(self, body: ShapedBody) -> "Motion":
         """The same rotations on a body, its pelvis in the same place."""
@@ -259,6 +283,7 @@ def mirror(motion: Motion) -> Motion:
     rotations = motion.rotations[:, mirrored_order(motion.skeleton.joint_names)]
     return replace(
         motion,
+        record=None if motion.record is None else motion.record.of_frames,
         name=f"{motion.name} (mirrored)",
         pelvis=motion.pelvis * reflection,
         rotations=rotations * reflection[:, None] * reflection,

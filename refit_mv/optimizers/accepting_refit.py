@@ -114,4 +114,5 @@ def _take_over(result: FitResult, stand_in: FitResult, chosen: Tensor, better: B
         cost=patched(result.cost, stand_in.cost),
         joint_covariance=patched(result.joint_covariance, stand_in.joint_covariance),
         explained=patched(result.explained, stand_in.explained),
+        joint_seen=patched(result.joint_seen, stand_in.joint_seen),
     )

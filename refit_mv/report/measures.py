@@ -116,12 +116,16 @@ def point_figures(report: QualityReport) -> tuple[PointFigures, ...]:
     return tuple(rows)
 
 
-def joint_figures(report: QualityReport) -> tuple[JointFigures, ...]:
+def joint_figures(report: QualityReport, seen: bool = False) -> tuple[JointFigures, ...]:
+    """Of every joint; with ``seen`` only where it was seen rather than inferred."""
     if report.joint_sigma_m is None:
         return ()
+    kept = np.isfinite(report.joint_sigma_m) & report.posed[:, None]
+    if seen and report.joint_seen is not None:
+        kept &= report.joint_seen
     rows = []
-    for name, sigma in zip(report.joint_names, report.joint_sigma_m.T, strict=True):
-        values = 1000 * sigma[np.isfinite(sigma) & report.posed]
+    for name, sigma, chosen in zip(report.joint_names, report.joint_sigma_m.T, kept.T, strict=True):
+        values = 1000 * sigma[chosen]
         if len(values):
             rows.append(JointFigures(name, float(np.median(values)), float(np.percentile(values, 95))))
         else:

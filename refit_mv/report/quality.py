@@ -23,11 +23,11 @@ class QualityReport:
 
     ``pixel_error`` is the distance between a detected keypoint and the projected landmark, NaN where there is no
     evidence or no fit; ``confidence`` the detector's. ``joints_m`` are world positions in metres (NaN rows where
-    absent), ``joint_sigma_m`` the 1-sigma uncertainty of each joint. ``left_out_px`` maps a view to the median pixel
-    error of what the *other* cameras predict for it. ``swapped`` tells which views had arms or legs
-    (``body.sides.LIMBS``) on the wrong sides before the fit exchanged them. ``known_height_m`` is the height that
-    was given. ``up`` is the world's up direction. ``findings`` are what earlier steps found out, beside what the
-    figures here say.
+    absent), ``joint_sigma_m`` the 1-sigma uncertainty of each joint, ``joint_seen`` whether keypoints pin it down or it
+    is inferred from others. ``left_out_px`` maps a view to the median pixel error of what the *other* cameras predict
+    for it. ``swapped`` tells which views had arms or legs (``body.sides.LIMBS``) on the wrong sides before the fit
+    exchanged them. ``known_height_m`` is the height that was given. ``up`` is the world's up direction. ``findings``
+    are what earlier steps found out, beside what the figures here say.
     Optional parts that are None are left out of the page.
 
     Raises:
@@ -51,6 +51,7 @@ class QualityReport:
     joint_names: tuple[str, ...] = ()
     joints_m: Float[np.ndarray, "frame joint 3"] | None = None
     joint_sigma_m: Float[np.ndarray, "frame joint"] | None = None
+    joint_seen: Bool[np.ndarray, "frame joint"] | None = None
     left_out_px: Mapping[str, float] | None = None
     person_height_m: float | int | None = None
     known_height_m: float | None = None
@@ -67,6 +68,7 @@ class QualityReport:
             "confidence": (self.confidence, (frames, views, landmarks)),
             "joints_m": (self.joints_m, (frames, len(self.joint_names), 3)),
             "swapped": (self.swapped, (frames, views, len(LIMBS))),
+            "joint_seen": (self.joint_seen, (frames, len(self.joint_names))),
             "joint_sigma_m": (self.joint_sigma_m, (frames, len(self.joint_names))),
         }
         for name, (array, shape) in expected.items():
@@ -92,8 +94,7 @@ class QualityReport:
         params, status, store = person.params(), person.status, person.store
         absent = np.array([word is FrameStatus.ABSENT for word in status])
         joints = posed_joints(take.body, params).positions.numpy()
-        covariance = store.read("joint_covariance")
-        sigma = np.sqrt(np.maximum(np.trace(covariance, axis1=-2, axis2=-1) / 3, 0))
+        sigma = person.joint_sigma()
         joints[absent], sigma[absent] = np.nan, np.nan
         return QualityReport(
             title=take.title,
@@ -112,7 +113,8 @@ class QualityReport:
             person=person.id,
             joint_names=take.body.joint_names,
             joints_m=joints,
-            joint_sigma_m=sigma.astype(np.float64),
+            joint_sigma_m=sigma,
+            joint_seen=store.read("joint_seen").astype(bool),
             left_out_px=person.left_out_px,
             swapped=store.read("swapped").astype(bool),
             person_height_m=stature(take.body, params),

@@ -10,6 +10,7 @@ from refit_mv.finding import Finding, Level
 from refit_mv.people.stature import MIDDLE_HEIGHT_M, SHORTEST_PERSON, TALLEST_PERSON, share_as_unusual
 from refit_mv.report import measures
 from refit_mv.report.quality import QualityReport
+from refit_mv.report.unseen import unseen_limbs
 
 # Millimetres at the person. Detectors scatter by 5 to 20 mm at the body (keypoints are not drawn on it), so a median
 # within 20 is as good as their evidence; beyond 45 the skeleton is off by more than a joint's width.
@@ -77,6 +78,7 @@ def _findings(report: QualityReport) -> list[Finding]:
         *_error(report),
         *_left_out(report),
         *_evidence(report),
+        *unseen_limbs(report),
         *_uncertainty(report),
         *_height(report),
         *_jumps(report),
@@ -268,7 +270,7 @@ def _evidence(report: QualityReport) -> list[Finding]:
 
 
 def _uncertainty(report: QualityReport) -> list[Finding]:
-    rows = [row for row in measures.joint_figures(report) if row.median_mm is not None]
+    rows = [row for row in measures.joint_figures(report, seen=True) if row.median_mm is not None]
     if not rows:
         return []
     typical = float(np.median([row.median_mm for row in rows if row.median_mm is not None]))

@@ -1,11 +1,14 @@
-"""Frames that nobody saw: which of them the motion may bridge, and a first guess for them."""
+"""What nobody saw: which frames and points the motion may bridge, and a first guess for such frames."""
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from refit_mv.body.params import BodyParams
-from refit_mv.solve.result import FEWEST_LANDMARKS
+from refit_mv.session.observations import CONFIDENT
+
+# Fewer seen landmarks than this say nothing about a whole body.
+FEWEST_LANDMARKS = 5
 
 
 def seen_frames(confidence: Float[Tensor, "frame view landmark"]) -> Bool[Tensor, " frame"]:
@@ -21,6 +24,21 @@ def bridged_frames(seen: Bool[Tensor, " frame"], time_step: float, longest_gap: 
     inside = (before >= 0) & (after < len(seen))
     # The small allowance: 0.3 s at 60 frames a second are 18 frames, not 17.
     return ~seen & inside & ((after - before - 1) * time_step <= longest_gap * (1 + 1e-6))
+
+
+def shown_landmarks(
+    confidence: Float[Tensor, "frame view landmark"], time_step: float | None, longest_gap: float
+) -> Bool[Tensor, "frame landmark"]:
+    """Landmarks that some view is sure of, or was and will be within a gap of ``longest_gap`` seconds that the motion
+    bridges (``time_step`` None: frames are no neighbours). Detectors that are sure of nothing in a frame are believed
+    what they are surest of.
+    """
+    best = confidence.amax(1)
+    shown = best > (0.5 * best.amax(-1, keepdim=True)).clamp_max(CONFIDENT)
+    if time_step is None or bool(shown.all()):
+        return shown
+    bridged = [bridged_frames(column, time_step, longest_gap) for column in shown.unbind(-1)]
+    return shown | torch.stack(bridged, dim=-1)
 
 
 def _neighbours(known: Bool[Tensor, " frame"]) -> tuple[Tensor, Tensor]:

@@ -8,12 +8,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from refit_mv.body.params import BodyParams
+from refit_mv.solve.gaps import FEWEST_LANDMARKS
 from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.terms.term import Feedback
+from refit_mv.solve.visibility import honest_covariance, seen_joints
 from refit_mv.status import FrameStatus
 
-# Fewer seen landmarks than this say nothing about a whole body.
-FEWEST_LANDMARKS = 5
 # A body that explains less than half of its evidence has failed; one that leaves out more than a single bad view of
 # four is uncertain.
 LEAST_EXPLAINED, WELL_EXPLAINED = 0.5, 0.7
@@ -28,9 +28,10 @@ class FitResult:
 
     ``landmark_offset`` are the session's rest-pose landmark offsets (metres; zero unless solved for). ``cost`` is the
     final cost per frame, ``trace`` the cost by iteration. ``joint_covariance`` in m² in the world. ``explained`` is the
-    share of evidence that the body explains. ``per_frame`` is what each frame said alone, where time terms have tied
-    the frames since; ``swapped`` tells which views had arms or legs (``body.limbs.LIMBS``) on the wrong sides, where
-    anybody looked.
+    share of evidence that the body explains. ``joint_seen`` tells the joints that keypoints pin down, in the frame or
+    in a gap that the motion bridges; the others are inferred from them. ``per_frame`` is what each frame said alone,
+    where time terms have tied the frames since; ``swapped`` tells which views had arms or legs
+    (``body.limbs.LIMBS``) on the wrong sides, where anybody looked.
     """
 
     params: BodyParams
@@ -41,6 +42,7 @@ class FitResult:
     joint_covariance: Float[Tensor, "frame joint 3 3"]
     explained: Float[Tensor, " frame"]
     seconds: float
+    joint_seen: Bool[Tensor, "frame joint"]
     per_frame: BodyParams | None = None
     swapped: Bool[Tensor, "frame view limb"] | None = None
 
@@ -54,7 +56,8 @@ class FitResult:
         trace: Float[Tensor, "frame iteration"] | None = None,
     ) -> "FitResult":
         """What is known of where an optimizer arrived. Without ``cost`` it is the problem's there, without ``trace``
-        nothing but that. ``seconds`` are for whoever has the clock.
+        nothing but that. ``joint_covariance`` is the optimizer's own: that of joints which nothing shows is found here.
+        ``seconds`` are for whoever has the clock.
         """
         if cost is None:
             guess = problem.look(params)
@@ -62,6 +65,8 @@ class FitResult:
         else:
             feedback = problem.feedback(params)
         explained = explained_by(problem, feedback)
+        seen = seen_joints(problem)
+        joint_covariance = honest_covariance(problem, params, joint_covariance, seen)
         return cls(
             params=params,
             landmark_offset=problem.skin.offset,
@@ -71,6 +76,7 @@ class FitResult:
             joint_covariance=joint_covariance,
             explained=explained,
             seconds=0.0,
+            joint_seen=seen,
         )
 
     def __getitem__(self, frames: slice) -> "FitResult":
@@ -83,6 +89,7 @@ class FitResult:
             trace=self.trace[frames],
             joint_covariance=self.joint_covariance[frames],
             explained=self.explained[frames],
+            joint_seen=self.joint_seen[frames],
             per_frame=None if self.per_frame is None else self.per_frame[frames],
             swapped=None if self.swapped is None else self.swapped[frames],
         )
@@ -162,6 +169,7 @@ def concatenate(parts: list[FitResult]) -> FitResult:
         joint_covariance=torch.cat([part.joint_covariance for part in parts]),
         explained=torch.cat([part.explained for part in parts]),
         seconds=sum(part.seconds for part in parts),
+        joint_seen=torch.cat([part.joint_seen for part in parts]),
         per_frame=BodyParams.concatenate(alone) if len(alone) == len(parts) else None,
         swapped=torch.cat(swapped) if len(swapped) == len(parts) else None,
     )

@@ -36,7 +36,7 @@ def _found(person: FittedPerson) -> bool:
 
 
 def _motion(take: Take, person: FittedPerson) -> Motion:
-    return Motion.of_fit(
+    motion = Motion.of_fit(
         take.body,
         person.params(),
         fps=take.fps,
@@ -45,3 +45,4 @@ def _motion(take: Take, person: FittedPerson) -> Motion:
         up=take.session.up,
         name=f"person {person.id}",
     )
+    return motion.knowing(person.store.read("joint_seen").astype(bool), person.joint_sigma())

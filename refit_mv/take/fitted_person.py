@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from refit_mv.body.model import BodyModel
@@ -31,6 +32,9 @@ def _fields(joints: int, views: int, landmarks: int) -> dict[str, Field]:
         "cost": Field((), "float64", "final cost (twice the negative log-posterior)"),
         "explained": Field((), "float32", "share of the evidence that the body explains, 0 to 1"),
         "joint_covariance": Field((joints, 3, 3), "float32", "covariance of the joints' world positions, m²"),
+        "joint_seen": Field(
+            (joints,), "uint8", "1 where keypoints pin the joint down, 0 where it is inferred from others"
+        ),
         "pixels": Field((views, landmarks, 2), "float32", "the keypoints that were fitted, pixels"),
         "confidence": Field((views, landmarks), "float32", "their confidence, 0 where missing"),
         "pixel_error": Field(
@@ -133,6 +137,11 @@ class FittedPerson:
         """The status of every frame."""
         return tuple(STATUS_CODES[code] for code in self.store.read("status"))
 
+    def joint_sigma(self) -> Float[np.ndarray, "frame joint"]:
+        """Standard deviation of every joint's position per axis (root mean square over the axes), metres."""
+        variance = np.trace(self.store.read("joint_covariance").astype(np.float64), axis1=-2, axis2=-1) / 3
+        return np.sqrt(np.maximum(variance, 0))
+
     def write_chunk(self, index: int, result: FitResult, seen: Evidence, pixel_error: Tensor, person: Person) -> None:
         """Store one chunk's results, durably. ``seen`` is the evidence as it was fitted, ``pixel_error`` the distances
         of its points from the body.
@@ -154,6 +163,7 @@ class FittedPerson:
             "cost": array(result.cost, "float64"),
             "explained": array(result.explained, "float32"),
             "joint_covariance": array(result.joint_covariance, "float32"),
+            "joint_seen": array(result.joint_seen, "uint8"),
             "pixels": array(seen.pixels, "float32"),
             "confidence": array(seen.confidence, "float32"),
             "pixel_error": array(pixel_error, "float32"),

@@ -11,9 +11,10 @@ from torch import Tensor
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.people.evidence import evidence_on
+from refit_mv.solve.gaps import FEWEST_LANDMARKS
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions, FitProblem
-from refit_mv.solve.result import FEWEST_LANDMARKS, FitResult
+from refit_mv.solve.result import FitResult
 from refit_mv.workshop.bench.run import Contender
 from refit_mv.workshop.synthetic.session import SyntheticSession
 

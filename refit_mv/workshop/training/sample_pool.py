@@ -16,7 +16,7 @@ from refit_mv.body.priors import load_pose_prior, prior_for
 from refit_mv.body.sides import mirrored_order
 from refit_mv.body.skin import LandmarkSkin, landmark_skin, pose_landmarks
 from refit_mv.networks.scene import Scene
-from refit_mv.solve.result import FEWEST_LANDMARKS
+from refit_mv.solve.gaps import FEWEST_LANDMARKS
 from refit_mv.solve.terms.rays import Rays
 from refit_mv.workshop.synthetic.detector_noise import (
     APPARENT_STATURE,

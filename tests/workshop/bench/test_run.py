@@ -43,6 +43,7 @@ class Moved:
             joint_covariance=torch.zeros(frames, 24, 3, 3, dtype=torch.float64),
             explained=nothing,
             seconds=0.0,
+            joint_seen=torch.ones(frames, 24, dtype=torch.bool),
         )
 
 

@@ -125,6 +125,7 @@ class Given:
             torch.zeros(frames, 24, 3, 3),
             torch.ones(frames),
             0.0,
+            torch.ones(frames, 24, dtype=torch.bool),
         )
 
 
