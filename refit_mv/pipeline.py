@@ -28,7 +28,7 @@ from refit_mv.progress import Progress, quiet
 from refit_mv.recipe import FitRecipe
 from refit_mv.session.recording import Recording, read_recording
 from refit_mv.session.session import Session, open_session, with_keypoints
-from refit_mv.solve.gaps import bridged_frames, seen_frames, shown_landmarks
+from refit_mv.solve.gaps import bridged_frames, landmark_age, seen_frames
 from refit_mv.solve.initialise import initialise
 from refit_mv.take.fingerprint import as_plain, fingerprint
 from refit_mv.take.fitted_person import FittedPerson
@@ -213,15 +213,14 @@ class _Job:
         optimizer, subject = recipe.build_optimizer(), fitted.subject
         step = 1 / person.observations.fps
         seen = seen_frames(evidence.confidence)
-        gap = recipe.cost.time.longest_gap
-        bridged = bridged_frames(seen, step, gap)
-        shown = shown_landmarks(evidence.confidence, None if recipe.smooth == "off" else step, gap)
+        bridged = bridged_frames(seen, step, recipe.cost.time.longest_gap)
+        age = landmark_age(evidence.confidence, None if recipe.smooth == "off" else step)
         for index in store.unfinished():
             chunk = store.chunk_rows(index)
             # Frames beyond the chunk are there to be looked at; their own results come with the next chunk.
             wanted = slice(chunk.start, min(chunk.stop + recipe.lookahead, len(evidence)))
             problem = evidence.frames(wanted).problem(self.body, rig, recipe.problem_cost, "locked", device=self.device)
-            problem = replace(subject.lock(problem), shown=shown[wanted].to(self.device))
+            problem = replace(subject.lock(problem), age=age[wanted].to(self.device))
             if recipe.smooth != "off":
                 before = _preceding(fitted, chunk.start, seen | bridged)
                 problem = replace(

@@ -32,7 +32,7 @@ from refit_mv.optimizers.refit_over_time import sequence_networks
 from refit_mv.people.evidence import Evidence as Sights
 from refit_mv.people.subject import Subject, meet
 from refit_mv.ranges import require_not_negative, require_positive
-from refit_mv.solve.gaps import seen_frames, shown_landmarks
+from refit_mv.solve.gaps import landmark_age, seen_frames
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions, FitProblem
 from refit_mv.solve.result import FitResult
@@ -270,9 +270,9 @@ class FitStream:
         if not bool(torch.isfinite(params.rotations).all() and torch.isfinite(params.pelvis).all()):
             params = start
         person.moments[-1] = replace(moments[-1], answer=params)
-        # What was shown a moment ago is carried, not inferred.
-        shown = shown_landmarks(torch.cat([m.problem.confidence for m in moments]), None, 0.0).any(0, keepdim=True)
-        result = self._result(replace(problem, shown=shown), params, covariance)
+        # What was shown a moment ago is nearly known.
+        ages = torch.cat([landmark_age(m.problem.confidence, None) + (time - m.time) for m in moments])
+        result = self._result(replace(problem, age=ages.amin(0, keepdim=True)), params, covariance)
         return result if seen else replace(result, status=(FrameStatus.BRIDGED,))
 
     def _result(self, problem: FitProblem, params: BodyParams, covariance: Tensor) -> FitResult:

@@ -7,7 +7,7 @@ from refit_mv.report.quality import QualityReport
 
 # A joint inferred in less than this share of the frames with a person is not worth a word; in more than ``ALWAYS``, no
 # view sees it at all, as far as words go.
-WORTH_A_WORD, ALWAYS = 0.05, 0.95
+WORTH_A_WORD, ALWAYS = 0.10, 0.95
 # With more than this share of the joints inferred, on average over time, there is hardly a body in it.
 MOST_OF_THE_BODY = 0.5
 # One limb and several, and what their joints are called, one and several. Fingers go with their hand.

@@ -1,4 +1,4 @@
-"""What nobody saw: which frames and points the motion may bridge, and a first guess for such frames."""
+"""What nobody saw: which frames the motion may bridge, and a first guess for such frames."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,26 +26,30 @@ def bridged_frames(seen: Bool[Tensor, " frame"], time_step: float, longest_gap: 
     return ~seen & inside & ((after - before - 1) * time_step <= longest_gap * (1 + 1e-6))
 
 
-def shown_landmarks(
-    confidence: Float[Tensor, "frame view landmark"], time_step: float | None, longest_gap: float
-) -> Bool[Tensor, "frame landmark"]:
-    """Landmarks that some view is sure of, or was and will be within a gap of ``longest_gap`` seconds that the motion
-    bridges (``time_step`` None: frames are no neighbours). Detectors that are sure of nothing in a frame are believed
-    what they are surest of.
+def landmark_age(
+    confidence: Float[Tensor, "frame view landmark"], time_step: float | None
+) -> Float[Tensor, "frame landmark"]:
+    """Seconds to the nearest frame in which some view is sure of a landmark, infinite where there is none; without
+    ``time_step`` frames are no neighbours. Detectors that are sure of nothing in a frame are believed what they are
+    surest of.
     """
     best = confidence.amax(1)
     shown = best > (0.5 * best.amax(-1, keepdim=True)).clamp_max(CONFIDENT)
+    never = torch.full_like(best, torch.inf)
     if time_step is None or bool(shown.all()):
-        return shown
-    bridged = [bridged_frames(column, time_step, longest_gap) for column in shown.unbind(-1)]
-    return shown | torch.stack(bridged, dim=-1)
+        return torch.where(shown, 0.0, never)
+    before, after = _neighbours(shown)
+    place = torch.arange(len(shown), device=shown.device)[:, None]
+    since, until = place - before, after - place
+    frames = torch.minimum(torch.where(before >= 0, since, never), torch.where(after < len(shown), until, never))
+    return time_step * frames
 
 
-def _neighbours(known: Bool[Tensor, " frame"]) -> tuple[Tensor, Tensor]:
+def _neighbours(known: Bool[Tensor, "frame *axes"]) -> tuple[Tensor, Tensor]:
     """The last known frame at or before each one (−1: none) and the first at or after it (the number of frames:
     none).
     """
-    place = torch.arange(len(known), device=known.device)
+    place = torch.arange(len(known), device=known.device).view(-1, *[1] * (known.ndim - 1))
     before = torch.where(known, place, -1).cummax(0).values
     after = torch.where(known, place, len(known)).flip(0).cummin(0).values.flip(0)
     return before, after

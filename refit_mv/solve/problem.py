@@ -16,7 +16,7 @@ from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import LandmarkSkin, landmark_skin, pose_landmarks
 from refit_mv.geometry.camera import CameraRig, StackedRig
 from refit_mv.geometry.projection import bearings
-from refit_mv.solve.gaps import shown_landmarks
+from refit_mv.solve.gaps import landmark_age
 from refit_mv.solve.locate import locate
 from refit_mv.solve.system import BodyPrior, Weights, linearise, normal_equations
 from refit_mv.solve.terms.limits import JointLimits, LimitOptions
@@ -56,7 +56,7 @@ class FitProblem:
     ``terms`` are summed to the cost; the first ones are those of every fit. ``time_step`` is the seconds between
     neighbouring frames, None for frames that are not neighbours in time. ``preceding`` are the fitted frames just
     before the first, which the motion goes on from; ``bridged`` the unseen frames that the motion shall carry, and
-    ``shown`` the landmarks that count as seen, where whoever knows the whole recording has decided that (None: whoever
+    ``age`` how long each landmark is unseen, where whoever knows the whole recording has decided that (None: whoever
     solves decides).
     """
 
@@ -70,7 +70,7 @@ class FitProblem:
     time_step: float | None = None
     preceding: BodyParams | None = None
     bridged: Bool[Tensor, " frame"] | None = None
-    shown: Bool[Tensor, "frame landmark"] | None = None
+    age: Float[Tensor, "frame landmark"] | None = None
 
     def __len__(self) -> int:
         return len(self.rays)
@@ -136,11 +136,9 @@ class FitProblem:
         return self.rays.seen
 
     @property
-    def shown_landmarks(self) -> Bool[Tensor, "frame landmark"]:
-        """Landmarks that some view shows, in the frame or in a gap that the motion bridges."""
-        if self.shown is not None:
-            return self.shown
-        return shown_landmarks(self.confidence, self.time_step, self.options.time.longest_gap)
+    def landmark_age(self) -> Float[Tensor, "frame landmark"]:
+        """Seconds to the nearest frame in which some view shows a landmark; infinite where there is none."""
+        return landmark_age(self.confidence, self.time_step) if self.age is None else self.age
 
     def feedback(self, params: BodyParams) -> Feedback:
         """Pose the landmarks and compare their viewing directions with the observed ones."""
@@ -188,7 +186,7 @@ class FitProblem:
             time_step=self.time_step if in_a_row else None,
             preceding=None,
             bridged=None if self.bridged is None else self.bridged[chosen],
-            shown=None if self.shown is None else self.shown[chosen],
+            age=None if self.age is None else self.age[chosen],
         )
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> "FitProblem":
@@ -202,7 +200,7 @@ class FitProblem:
             terms=tuple(term.to(dtype, device) for term in self.terms),
             preceding=None if self.preceding is None else self.preceding.to(dtype, device),
             bridged=None if self.bridged is None else self.bridged.to(device),
-            shown=None if self.shown is None else self.shown.to(device),
+            age=None if self.age is None else self.age.to(device),
         )
 
 
