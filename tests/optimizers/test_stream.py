@@ -153,3 +153,23 @@ def test_memory_is_flat(session: SyntheticSession, weights: Path) -> None:
         stream.push(frame / FPS, {"a": _frame(session, frame)})
     (person,) = stream._people.values()
     assert len(person.moments) == 3
+
+
+def test_a_stream_tells_inferred_joints_too(session: SyntheticSession, weights: Path) -> None:
+    """Legs hidden from the fifth frame on: known less and less, and no longer seen."""
+    stream, names = _stream(session, weights, _known(session)), open_body().joint_names
+    evidence = evidence_on(open_body(), session.observations.person(0))
+    legs = [
+        k for k, name in enumerate(evidence.landmark_names) if any(w in name for w in ("knee", "ankle", "toe", "heel"))
+    ]
+    results = []
+    for frame in range(16):
+        confidence = evidence.confidence[frame].clone()
+        if frame >= 4:
+            confidence[:, legs] = 0
+        results.append(stream.push(frame / FPS, {0: FrameObservations(evidence.pixels[frame], confidence)})[0])
+    ankle, wrist = names.index("left_ankle"), names.index("left_wrist")
+    assert all(bool(result.joint_seen[0, wrist]) for result in results)
+    assert bool(results[3].joint_seen[0, ankle]) and not bool(results[10].joint_seen[0, ankle])
+    sigmas = [float(result.joint_sigma[0, ankle]) for result in results]
+    assert sigmas[3] < sigmas[8] < sigmas[15] and sigmas[15] > 0.1

@@ -307,3 +307,46 @@ def test_rig_of_the_tests_is_a_rig() -> None:
     for camera in rig(("a", "b", "c")):
         at = camera.cam_from_world.apply(torch.tensor([0.0, 0.0, 1.0]).double())
         assert torch.allclose(at, torch.tensor([0.0, 0.0, 4.0]).double(), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("inferred", "share", "level", "text"),
+    [
+        (
+            {"left_knee"},
+            1.0,
+            "check",
+            "No view sees the left knee: what is shown there is inferred, known to about 140 mm.",
+        ),
+        (
+            {"left_knee", "left_ankle", "left_foot"},
+            1.0,
+            "check",
+            "No view sees the left leg: knee, ankle and foot are inferred, known to about 140 mm.",
+        ),
+        (
+            {"left_foot", "right_foot"},
+            0.5,
+            "check",
+            "In 50 % of the frames no view sees the feet: what is shown there is inferred, known to about 140 mm.",
+        ),
+        ({"left_foot"}, 0.05, None, ""),
+        ({"pelvis", "left_knee", "right_knee", "left_ankle", "right_ankle", "left_foot", "right_foot"}, 1.0, "bad", ""),
+    ],
+)
+def test_limbs_that_no_view_sees_are_named(inferred: set[str], share: float, level: str | None, text: str) -> None:
+    names = ("pelvis", "head", *(f"{side}_{part}" for part in ("knee", "ankle", "foot") for side in ("left", "right")))
+    hidden = np.array([name in inferred for name in names]) & (np.arange(FRAMES) < share * FRAMES)[:, None]
+    report = report_of(
+        joint_names=names,
+        joints_m=np.zeros((FRAMES, len(names), 3)),
+        joint_seen=~hidden,
+        joint_sigma_m=np.where(hidden, 0.14, 0.008),
+    )
+    findings = {finding.key: finding for finding in verdict(report).findings}
+    assert findings["uncertainty"].level == "good"
+    if level is None:
+        assert "unseen_limbs" not in findings
+    else:
+        assert findings["unseen_limbs"].level == level
+        assert findings["unseen_limbs"].text.startswith(text)
