@@ -12,6 +12,7 @@ from torch import Tensor
 from refit_mv.body.files import load_body
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
+from refit_mv.checks.doubts import doubts
 from refit_mv.delivery import Delivery, deliver
 from refit_mv.detect.detector import detector
 from refit_mv.detect.run_detection import run_detection
@@ -251,7 +252,8 @@ class _Job:
             recipe.cost,
             self.device,
         )
-        return replace(fitted, left_out_px=left_out, known_height_m=self.height)
+        found = doubts(self.body, self.recording.rig, person, fitted.subject, fitted.params())
+        return replace(fitted, left_out_px=left_out, findings=found, known_height_m=self.height)
 
 
 def _preceding(fitted: FittedPerson, first: int, present: Bool[Tensor, " frame"]) -> BodyParams | None:

@@ -32,6 +32,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"networks"}),
     frozenset({"image"}),
     frozenset({"optimizers"}),
+    frozenset({"checks"}),
     frozenset({"take"}),
     frozenset({"report"}),
     frozenset({"recipe"}),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from refit_mv.body.model import BodyModel
@@ -31,6 +31,10 @@ class Evidence:
 
     def frames(self, chosen: slice | Tensor) -> "Evidence":
         return Evidence(self.landmark_names, self.pixels[chosen], self.confidence[chosen])
+
+    def views(self, chosen: Int[Tensor, " view"]) -> "Evidence":
+        """A selection of views."""
+        return Evidence(self.landmark_names, self.pixels[:, chosen], self.confidence[:, chosen])
 
     def without_view(self, view: int) -> "Evidence":
         """The same evidence as if one view had seen nothing."""

@@ -1,0 +1,159 @@
+"""A small bundle adjustment over a person's own keypoints: how far cameras and clocks are from what is said of them.
+
+Every point is free; each view has eight unknowns: a turn, a shift, the logarithm of the focal length and the frames by
+which it is late. Residuals are those of the picture, where a detector errs, in metres at the person. Points are
+eliminated (Schur complement), and what is left is kept for blocks of time, so that later questions (did a view change
+half way?) are small linear systems.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from refit_mv.checks.sample import Sample
+from refit_mv.geometry.rotations import exp, hat
+from refit_mv.geometry.triangulation import triangulate
+
+TURN, SHIFT, FOCAL, LATE = slice(0, 3), slice(3, 6), 6, 7
+UNKNOWNS = 8
+# What calibrations and clocks are usually good for: radians, metres, logarithm, frames.
+BELIEF = (0.005, 0.005, 0.005, 0.02, 0.02, 0.02, 0.3, 1.0)
+# Points of a frame err alike, and so do neighbouring frames and all frames of a joint that a detector draws beside the
+# body: so small a share of them counts. With it no true camera of a real recording was further off than two sigma.
+INDEPENDENT = 0.02
+ITERATIONS, ANNEALING = 10, 3
+# Geman–McClure scale in usual misses, and the first one in metres, which may be wide of the mark.
+KERNEL, WIDEST = 4.0, 0.3
+MOST_BLOCKS = 40
+# Nearer to the camera's plane than this (metres, or sine of the angle) nothing is projected.
+NEAREST = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """``unknowns`` as found, ``hessian`` and ``gradient`` of half the cost there, in blocks of time, beliefs not among
+    them. ``block`` says which frames are in which.
+    """
+
+    unknowns: Float[Tensor, "view unknown"]
+    hessian: Float[Tensor, "block all all"]
+    gradient: Float[Tensor, "block all"]
+    belief: Float[Tensor, " all"]
+    block: Int[Tensor, " frame"]
+
+    @property
+    def total(self) -> Float[Tensor, "all all"]:
+        """The hessian of everything, beliefs too."""
+        return self.hessian.sum(0) + torch.diag(self.belief)
+
+    def against_others(self, unknown: int, view: int) -> tuple[float, float]:
+        """What one view's unknown is over the mean of the other views', and its standard deviation."""
+        contrast = torch.zeros_like(self.unknowns)
+        contrast[:, unknown] = -1 / (len(contrast) - 1)
+        contrast[view, unknown] = 1
+        return self._known(contrast)
+
+    def common(self, unknown: int) -> tuple[float, float]:
+        """The mean of all views' unknown, and its standard deviation."""
+        contrast = torch.zeros_like(self.unknowns)
+        contrast[:, unknown] = 1 / len(contrast)
+        return self._known(contrast)
+
+    def _known(self, contrast: Float[Tensor, "view unknown"]) -> tuple[float, float]:
+        """A linear combination; its sigma is from what evidence and beliefs leave open, and from how the blocks of time
+        differ.
+        """
+        solved = torch.linalg.solve(self.total, contrast.flatten())
+        pull, count = self.gradient @ solved, len(self.gradient)
+        variance = contrast.flatten() @ solved + pull.square().sum() * count / max(count - 1, 1)
+        return float((contrast * self.unknowns).sum()), float(variance.sqrt())
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """A guess compared with the pictures: by how much points are off (metres at the person), and how that moves with
+    the point and with the view's unknowns.
+    """
+
+    residual: Float[Tensor, "frame view landmark 2"]
+    by_point: Float[Tensor, "frame view landmark 2 3"]
+    by_view: Float[Tensor, "frame view landmark 2 unknown"]
+    in_front: Float[Tensor, "frame view landmark"]
+
+
+def adjust(sample: Sample) -> Bundle:
+    """Solve for all unknowns at once, by Gauss–Newton steps under a narrowing kernel."""
+    frames, views = sample.weight.shape[:2]
+    unknowns = torch.zeros(views, UNKNOWNS, dtype=torch.float64)
+    belief = torch.tensor(BELIEF, dtype=torch.float64).pow(-2).repeat(views)
+    blocks = max(1, min(MOST_BLOCKS, frames // 2))
+    block = torch.arange(frames) * blocks // frames
+    world = sample.direction @ sample.rig.cam_from_world.rotation
+    points = triangulate(sample.rig.center, world, sample.weight).points
+    apart = (points.flatten(0, 1) - sample.rig.center[:, None]).norm(dim=-1)
+    reach = apart.median(1).values
+    shared = (sample.weight > 0) & ((sample.weight > 0).sum(1, keepdim=True) > 1)
+    kernel = WIDEST
+    for step in range(ITERATIONS):
+        look = _look(sample, points, unknowns, reach)
+        off = look.residual.norm(dim=-1)
+        usual = max(float(off[shared].median()), 1e-4)
+        kernel = max(kernel / 2, KERNEL * usual) if step < ANNEALING else KERNEL * usual
+        weight = INDEPENDENT / usual**2 * sample.weight * look.in_front / (1 + (off / kernel) ** 2) ** 2
+        hessian, gradient, points_by = _reduced(look, weight)
+        if step + 1 < ITERATIONS:
+            pull = gradient.sum(0) + belief * unknowns.flatten()
+            change = -torch.linalg.solve(hessian.sum(0) + torch.diag(belief), pull)
+            points = points - points_by[..., -1] - points_by[..., :-1] @ change
+            unknowns = unknowns + change.view(views, UNKNOWNS)
+    size = views * UNKNOWNS
+    return Bundle(
+        unknowns,
+        hessian.new_zeros(blocks, size, size).index_add_(0, block, hessian),
+        gradient.new_zeros(blocks, size).index_add_(0, block, gradient),
+        belief,
+        block,
+    )
+
+
+def _look(sample: Sample, points: Tensor, unknowns: Tensor, reach: Float[Tensor, " view"]) -> _Look:
+    """Project the points with the unknowns as they are. Pictures are those of pinhole lenses, ``reach`` metres away."""
+    turn = exp(unknowns[:, TURN])
+    rotation = turn @ sample.rig.cam_from_world.rotation
+    moved = (turn @ sample.rig.cam_from_world.translation[..., None])[..., 0]
+    velocity = sample.velocity[:, None] @ rotation.mT
+    turned = points[:, None] @ rotation.mT + moved[:, None] - unknowns[:, LATE, None, None] * velocity
+    place = turned + unknowns[:, None, SHIFT]
+    depth = place[..., 2].clamp_min(NEAREST)
+    gain = (reach * unknowns[:, FOCAL].exp())[:, None] / depth
+    picture = gain[..., None] * place[..., :2]
+    seen = reach[:, None, None] * sample.direction[..., :2] / sample.direction[..., 2:].clamp_min(NEAREST)
+    flat = (gain[..., None, None] * torch.eye(2, dtype=torch.float64)).expand(*gain.shape, 2, 2)
+    across = torch.cat([flat, -(picture / depth[..., None])[..., None]], -1)
+    by_view = torch.cat([-(across @ hat(turned)), across, picture[..., None], -(across @ velocity[..., None])], -1)
+    in_front = (place[..., 2] > NEAREST) & (sample.direction[..., 2] > NEAREST)
+    return _Look(picture - seen, across @ rotation[:, None], by_view, in_front.double())
+
+
+def _reduced(look: _Look, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Each frame's normal equations of the views' unknowns, and how its points follow: by how much of every unknown,
+    and last by themselves.
+    """
+    frames, views = weight.shape[:2]
+    by_point = weight[..., None, None] * look.by_point
+    by_view = weight[..., None, None] * look.by_view
+    inner = (by_point.mT @ look.by_point).sum(1)
+    inner = inner + 1e-6 * inner.diagonal(dim1=-2, dim2=-1).sum(-1).clamp_min(1e-3)[..., None, None] * torch.eye(3)
+    pull = (by_point.mT @ look.residual[..., None]).sum(1)
+    # (frame, landmark, axis, view · unknown)
+    cross = (by_point.mT @ look.by_view).permute(0, 2, 3, 1, 4).flatten(-2)
+    follow = torch.linalg.solve(inner, torch.cat([cross, pull], -1))
+    taken = cross.flatten(1, 2).mT @ follow.flatten(1, 2)
+    own = (by_view.mT @ look.by_view).sum(2)
+    hessian = -taken[..., :-1].unflatten(-1, (views, UNKNOWNS)).unflatten(1, (views, UNKNOWNS))
+    each = torch.arange(views)
+    hessian[:, each, :, each] += own.transpose(0, 1)
+    gradient = (by_view.mT @ look.residual[..., None]).sum(2)[..., 0].flatten(1) - taken[..., -1]
+    return hessian.reshape(frames, views * UNKNOWNS, -1), gradient, follow

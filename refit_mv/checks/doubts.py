@@ -1,0 +1,50 @@
+"""Everything that a person's evidence says against its cameras, clocks and sides."""
+
+import numpy as np
+import torch
+
+from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
+from refit_mv.body.skin import landmark_skin
+from refit_mv.checks.clocks import late_views, timed
+from refit_mv.checks.lenses import wrong_focals
+from refit_mv.checks.mirrors import mirrored_videos
+from refit_mv.checks.mounts import bumped_camera
+from refit_mv.checks.sample import FEWEST_SHARED, telling_rows
+from refit_mv.checks.sides import exchanged_sides
+from refit_mv.finding import Finding
+from refit_mv.geometry.camera import CameraRig
+from refit_mv.people.person import Person
+from refit_mv.people.subject import Subject
+
+# Views that saw the person in a smaller share of the frames say too little of themselves.
+LEAST_SEEN = 0.2
+# Fewer frames tell nothing of cameras.
+FEWEST_FRAMES = 20
+# A camera that moved upsets the other figures: only what is beyond doubt is said beside it.
+LATE_BESIDE_A_BUMP = 2.0
+
+
+def doubts(
+    body: BodyModel, rig: CameraRig, person: Person, subject: Subject, params: BodyParams
+) -> tuple[Finding, ...]:
+    """What is wrong with views under which a fit may still look right; nothing where all is well, or where one view
+    alone has nobody to contradict it. ``params``: the fitted motion, all frames.
+    """
+    seen = ((person.evidence.confidence > 0).sum(-1) >= FEWEST_SHARED).double().mean(0)
+    chosen = torch.nonzero(seen >= LEAST_SEEN)[:, 0]
+    if len(chosen) < 2:
+        return ()
+    rig, evidence = rig.subset([rig.names[view] for view in chosen]), person.evidence.views(chosen)
+    sides = mirrored_videos(rig, evidence) or exchanged_sides(body, rig, evidence)
+    rows = telling_rows(evidence)
+    if len(rows) < FEWEST_FRAMES or sides:
+        # A body with its sides exchanged moves as nobody does.
+        return tuple(sides)
+    skin = landmark_skin(body, evidence.landmark_names).to(torch.float64, "cpu").displaced(subject.landmark_offset)
+    known = timed(rig, evidence, skin, params.to(torch.float64, "cpu"), rows)
+    numbers, fps = np.asarray(person.observations.frame_numbers), person.observations.fps
+    bumped = bumped_camera(rig.names, known, numbers)
+    if bumped:
+        return (*bumped, *late_views(rig.names, known, fps, LATE_BESIDE_A_BUMP))
+    return (*late_views(rig.names, known, fps), *wrong_focals(rig.names, known))
