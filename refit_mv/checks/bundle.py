@@ -26,6 +26,8 @@ INDEPENDENT = 0.02
 ITERATIONS, ANNEALING = 10, 3
 # Geman–McClure scale in usual misses, and the first one in metres, which may be wide of the mark.
 KERNEL, WIDEST = 4.0, 0.3
+# However well rays meet, detectors draw joints beside the body: no better than this counts, metres.
+LEAST_MISS = 0.004
 MOST_BLOCKS = 40
 # Nearer to the camera's plane than this (metres, or sine of the angle) nothing is projected.
 NEAREST = 0.1
@@ -99,7 +101,7 @@ def adjust(sample: Sample) -> Bundle:
     for step in range(ITERATIONS):
         look = _look(sample, points, unknowns, reach)
         off = look.residual.norm(dim=-1)
-        usual = max(float(off[shared].median()), 1e-4)
+        usual = max(float(off[shared].median()), LEAST_MISS)
         kernel = max(kernel / 2, KERNEL * usual) if step < ANNEALING else KERNEL * usual
         weight = INDEPENDENT / usual**2 * sample.weight * look.in_front / (1 + (off / kernel) ** 2) ** 2
         hessian, gradient, points_by = _reduced(look, weight)

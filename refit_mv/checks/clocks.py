@@ -59,15 +59,15 @@ def late_views(names: tuple[str, ...], known: Timed, fps: float, least: float = 
         pair = len(names) == 2
         others = names[1 - view] if pair else "the others"
         travel = speed * abs(frames)
-        word, cure = ("late", "back") if frames > 0 else ("early", "ahead")
+        word, dropping = ("late", name) if frames > 0 else ("early", others)
+        off = f"{abs(frames):.1f} frames {word} (±{sigma:.1f}; {1000 * abs(frames) / fps:.0f} ms)"
         found.append(
             Finding(
                 "view_late",
                 "bad" if pair and travel > BAD_TRAVEL else "check",
-                f"{name} runs {abs(frames):.1f} frames {word} (±{sigma:.1f}; {1000 * abs(frames) / fps:.0f} ms) against "
-                f"{others}; meanwhile the person's points travel {1000 * travel:.0f} mm.",
-                f"Move its frames {cure} by {max(1, round(abs(frames)))}, or synchronise the videos again, and fit "
-                "anew.",
+                f"{name} runs {off} against {others}; meanwhile the person's points travel {1000 * travel:.0f} mm.",
+                f"Drop the first {max(1, round(abs(frames)))} frames of {dropping}, or synchronise the videos again, "
+                "and fit anew.",
             )
         )
     return found

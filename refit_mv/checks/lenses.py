@@ -7,7 +7,7 @@ from refit_mv.checks.clocks import Timed
 from refit_mv.finding import Finding
 
 # One view against the others, all views together (logarithms), and how many sigma make sure.
-LEAST_ONE, LEAST_ALL, SURE = 0.03, 0.08, 3.0
+LEAST_ONE, LEAST_ALL, SURE = 0.03, 0.08, 2.5
 # A pair that disagrees by this puts the person some 80 mm off.
 BAD_PAIR = 0.04
 # Said of takes in which all focal lengths could be wrong by this much (two sigma).

@@ -50,11 +50,13 @@ def mirrored_videos(rig: CameraRig, evidence: Evidence) -> list[Finding]:
 
 
 def _usual_miss(rig: CameraRig, evidence: Evidence) -> Float[Tensor, " frame"]:
-    """How far rays pass by their points, median of each frame, metres."""
+    """How far rays pass by their points, median of each frame's points, metres."""
     stacked = rig.stacked()
     direction, valid = bearings(stacked, evidence.pixels)
     weight = evidence.confidence * valid
     found = triangulate(stacked.center, direction, weight)
     miss = found.residual * (found.points[:, None] - stacked.center[:, None]).norm(dim=-1)
-    shared = (weight > 0) & ((weight > 0).sum(1, keepdim=True) > 1)
-    return torch.where(shared, miss, torch.nan).flatten(1).nanmedian(-1).values.nan_to_num()
+    # All rays of a point together: one may well be met by giving up the others.
+    count = (weight > 0).sum(1)
+    total = torch.where(weight > 0, miss, torch.zeros_like(miss)).sum(1)
+    return torch.where(count > 1, total / count, torch.nan).nanmedian(-1).values.nan_to_num()

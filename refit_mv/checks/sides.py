@@ -2,8 +2,6 @@
 exchanged. Knees and elbows bend one way only, faces and feet point forward.
 """
 
-import torch
-
 from refit_mv.body.model import BodyModel
 from refit_mv.body.sides import mirrored_order
 from refit_mv.checks.sample import telling_rows

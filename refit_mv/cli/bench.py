@@ -42,6 +42,7 @@ class _Asked:
     weak_priors: bool
     csv_file: Path | None
     page_file: Path | None
+    faults: int | None
 
     def named(self, recipe: "FitRecipe") -> "dict[str, Optimizer]":
         """Our own optimizers with the recipe's options, and peers."""
@@ -84,6 +85,11 @@ def _words(name: str, default: str, text: str, read: Callable = shared.words) ->
 @click.option("--seed", default=0, show_default=True)
 @click.option("--scipy-frames", type=int, help="So many frames for SciPy; the others are compared on these too.")
 @click.option("--weak-priors", is_flag=True, help="Priors at their weakest: what the evidence alone determines.")
+@click.option(
+    "--faults",
+    type=click.IntRange(min=1),
+    help="Plant faults of cameras, clocks and sides in so many sessions each and count what the checks say.",
+)
 @shared.recipe_option("fit/default", "Recipe with the optimizers' options.")
 @click.option("--csv", "csv_file", type=shared.FILE, help="Write the rows here.")
 @click.option("--page", "page_file", type=shared.FILE, help="Write a page with plots here.")
@@ -92,11 +98,21 @@ def bench(recipe: str, **options) -> None:
     from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
 
     asked, chosen = _Asked(**options), load_recipe(FitRecipe, find_recipe(recipe))
+    if asked.faults is not None:
+        return _on_faults(asked, asked.faults, chosen)
     if asked.session is not None or asked.demo:
         return _on_recording(asked, chosen)
     if asked.calib is not None or asked.units is not None:
         raise InputError("--calib and --units belong to a recording: give its --session too")
     return (_on_sequences if asked.sequences else _on_frames)(asked, chosen)
+
+
+def _on_faults(asked: _Asked, sessions: int, recipe: "FitRecipe") -> None:
+    from refit_mv.workshop.bench.faults import faults_table, measure_faults
+
+    with progress_bars() as progress:
+        rows = measure_faults(asked.views, sessions, asked.seed, recipe.build_optimizer(), progress=progress)
+    click.echo(faults_table(rows))
 
 
 def _on_recording(asked: _Asked, recipe: "FitRecipe") -> None:
