@@ -190,8 +190,6 @@ class _Job:
         made_from = fingerprint(self.recording.rig, person.observations, self.body, recipe, recipe.optimizer)
         if resume and FittedPerson.place(self.out, person.id).exists():
             return FittedPerson.open(self.out, person.id, made_from)
-        # What an earlier fit left here is no longer a whole.
-        (self.out / TAKE_FILE).unlink(missing_ok=True)
         progress("person", 0, 1)
         subject = meet(
             self.body,
@@ -204,7 +202,10 @@ class _Job:
             start,
         )
         progress("person", 1, 1)
-        return FittedPerson.create(self.out, person, subject, self.body, recipe.chunk_frames, made_from)
+        fitted = FittedPerson.create(self.out, person, subject, self.body, recipe.chunk_frames, made_from)
+        # What an earlier fit left here is no longer a whole: but only now, that there was room for this one.
+        (self.out / TAKE_FILE).unlink(missing_ok=True)
+        return fitted
 
     def _solve(self, person: Person, start: Start | None, fitted: FittedPerson, progress: Progress) -> None:
         """Fit chunk after chunk. A chunk depends on nothing but the evidence, the subject and the last frames of the

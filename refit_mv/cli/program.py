@@ -1,6 +1,10 @@
 """The program ``refit-mv``: all commands under one name, and a user's mistake as one line."""
 
+import errno
+import io
+import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 import click
@@ -19,8 +23,28 @@ from refit_mv.errors import InputError
 COMMANDS = (fit, detect, demo, export, calib, shape, synthesise, bench, train, weights)
 
 
+# What no command can foresee: the place that standard output goes to, and the machine, are full.
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# A line that holds more than two long paths is cut in its middle.
+LONGEST_LINE = 560
+INTERRUPTED = 130
+
+
 class _Commands(click.Group):
     """Turns a user's mistake into one line and an exit code, whatever the command."""
+
+    def main(self, *args, **kwargs) -> NoReturn:
+        for stream in (sys.stdout, sys.stderr):
+            # Names of files may hold bytes that are no text: they are shown, not stumbled over.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            super().main(*args, **kwargs)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            _let_go()
+            _refuse(f"cannot write: {error.strerror}; free some space, or send the output elsewhere")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -36,11 +60,27 @@ class _Commands(click.Group):
         except click.UsageError as error:
             _refuse_usage(error)
         except BrokenPipeError:
+            _let_go()
             sys.exit(1)
+        except MemoryError as error:
+            _refuse(f"the machine's memory is used up ({error}); select fewer --frames, or lower the recipe's *_frames")
+        except KeyboardInterrupt:
+            _refuse("interrupted; where a command has --resume, it goes on from what is finished", INTERRUPTED)
+
+
+def _let_go() -> None:
+    """Nobody takes what standard output still holds: at its end Python would try again, and complain."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refuse(message: str, code: int = InputError.exit_code) -> NoReturn:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    line = " ".join(message.split())
+    if len(line) > LONGEST_LINE:
+        line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
+    # Nobody may be listening there either.
+    with suppress(OSError):
+        click.echo(f"error: {line}", err=True)
     sys.exit(code)
 
 

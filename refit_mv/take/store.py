@@ -7,8 +7,10 @@ writes again: chunks go to their known byte offsets with ``pwrite``, are synced 
 Several processes may write different chunks of one store.
 """
 
+import io
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,11 +125,49 @@ def _block(dataset: h5py.Dataset) -> _Block:
     return _Block(dataset.id.get_offset() or 0, dataset.dtype, dataset.shape)
 
 
-def _pwrite_all(handle: int, data: bytes, offset: int) -> None:
+def _pwrite_all(handle: int, data: bytes | memoryview, offset: int) -> None:
     view = memoryview(data)
     while view:
         written = os.pwrite(handle, view, offset)
         view, offset = view[written:], offset + written
+
+
+class _Bytes(io.FileIO):
+    """The file that HDF5 writes to. Told of a write that failed, HDF5 leaves the process in ruins when it closes: it is
+    told that all went well, and the first failure is kept here.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, data) -> int:
+        self._try(_pwrite_all, self.fileno(), memoryview(data), self.tell())
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        length = self.tell() if size is None else size
+        self._try(os.ftruncate, self.fileno(), length)
+        return length
+
+    def _try(self, change: Callable, *given: object) -> None:
+        if self.failure is None:
+            try:
+                change(*given)
+            except OSError as error:
+                self.failure = error
+
+    def check(self) -> None:
+        """Raise what HDF5 was not told."""
+        if self.failure is not None:
+            raise self.failure
+
+
+@contextmanager
+def _new_hdf5(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
+    """An empty file at ``path`` to lay out, and what raises OSError as soon as the disk has refused a write."""
+    with _Bytes(path, "w+") as raw:
+        with h5py.File(raw, "w", libver=LIBVER) as file:
+            yield file, raw.check
+        raw.check()
 
 
 @dataclass(frozen=True)
@@ -169,7 +209,7 @@ class ResultStore:
                 raise ValueError(f"field '{name}': numbers and bools can be stored, not dtype {dtype}")
             if any(size < 1 for size in fields[name].shape):
                 raise ValueError(f"field '{name}': every axis needs at least one entry, got {fields[name].shape}")
-        with complete_or_absent(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as file:
+        with complete_or_absent(path) as temporary, _new_hdf5(temporary) as (file, check):
             file.attrs["format"] = FORMAT
             file.attrs["version"] = VERSION
             file.attrs["chunk_frames"] = chunk_frames
@@ -179,6 +219,7 @@ class ResultStore:
             for name, spec in fields.items():
                 dataset = _create_block(frames, name, (frame_count, *spec.shape), dtypes[name])
                 dataset.attrs["description"] = np.bytes_(spec.description.encode())
+                check()
             group = file.create_group("static")
             for name, value in static.items():
                 _write_static(group, name, value)

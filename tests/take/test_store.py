@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -14,6 +15,7 @@ from refit_mv.errors import InputError
 from refit_mv.take import store as store_module
 from refit_mv.take.store import Field, ResultStore
 
+ROOT = Path(__file__).resolve().parents[2]
 FIELDS = {
     "rotation": Field((2, 24, 3, 3), "float32", "joint rotations, local"),
     "status": Field((), "bool"),
@@ -211,3 +213,26 @@ def test_wrong_chunks_are_programming_errors_and_write_nothing(tmp_path):
     with pytest.raises(ValueError, match="needs frames"):
         ResultStore.create(tmp_path / "s.h5", 0, FIELDS, {}, 5)
     assert store.unfinished() == tuple(range(10))
+
+
+# Before anything, at the header, inside the fields, and one byte before the end.
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.999])
+def test_a_full_disk_is_one_line_and_what_was_there_stays(share: float, tmp_path):
+    path = tmp_path / "r.h5"
+    ResultStore.create(path, 105, FIELDS, {"note": "x" * 5000}, 20, "abc").write_chunk(0, chunk(0, 20))
+    # In a process of its own: limits cannot be raised again, and a crash would end the tests.
+    code = (
+        "import resource, sys; from refit_mv.errors import InputError; from pathlib import Path\n"
+        "from refit_mv.take.store import ResultStore; from tests.take.test_store import FIELDS\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)\n"
+        "try: ResultStore.create(Path(sys.argv[1]), 105, FIELDS, {'note': 'x' * 5000}, 20)\n"
+        "except InputError as error: print(error)"
+    )
+    limit = int(share * path.stat().st_size)
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(path), str(limit)], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith(f"cannot write {path}: File too large")
+    expect(ResultStore.open(path, "abc"), 0)
+    assert list(tmp_path.iterdir()) == [path]
