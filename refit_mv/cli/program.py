@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import sys
+import warnings
 from contextlib import suppress
 from typing import NoReturn
 
@@ -103,5 +104,7 @@ def main() -> None:
     # Imported only when a command runs: help does not wait for it.
     import torch
 
+    # What libraries warn of, as one line and without the place in their source.
+    warnings.formatwarning = lambda message, *_place, **_line: f"note: {' '.join(str(message).split())}\n"
     # Frames are many and small: threads inside one operation fight each other. Work is divided over frames instead.
     torch.set_num_threads(1)

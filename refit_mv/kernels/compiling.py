@@ -7,14 +7,18 @@ kept on disk after the first use.
 """
 
 import inspect
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from functools import update_wrapper
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, update_wrapper
+from pickle import UnpicklingError
 from typing import ParamSpec, TypeVar, cast
 
 import numpy as np
 import torch
 from numba import njit
+from numba.core.caching import FunctionCache
 from torch import Tensor
 
 T = TypeVar("T")
@@ -36,11 +40,31 @@ def compiled(function: Callable[..., T]) -> Callable[..., T]:
     """
     # Type checkers that wrap every function of a package would hide the loop from the compiler.
     loop = inspect.unwrap(function)
-    how = {"nogil": True, "forceinline": True, "fastmath": FREEDOM, "error_model": "numpy"}
-    try:
-        return njit(cache=True, **how)(loop)
-    except RuntimeError:
-        return njit(**how)(loop)
+    made = njit(nogil=True, forceinline=True, fastmath=FREEDOM, error_model="numpy")(loop)
+    with suppress(RuntimeError):
+        made._cache = _SpareCache(loop)
+    return made
+
+
+class _SpareCache(FunctionCache):
+    """Numba's cache, which the program can do without: a full disk, a folder closed meanwhile and damaged files cost
+    time alone.
+    """
+
+    @contextmanager
+    def _guard_against_spurious_io_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, EOFError, UnpicklingError) as error:
+            _say_once(str(self.cache_path), str(getattr(error, "strerror", None) or error))
+            if not isinstance(error, OSError):
+                with suppress(OSError):
+                    self.flush()
+
+
+@cache
+def _say_once(folder: str, reason: str) -> None:
+    warnings.warn(f"compiled loops cannot be kept in {folder} ({reason}): every start compiles anew", stacklevel=2)
 
 
 _KINDS = frozenset({torch.float32, torch.float64, torch.int64})

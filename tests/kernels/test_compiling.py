@@ -56,6 +56,33 @@ def test_kernels_compile_where_nothing_can_be_kept(tmp_path: Path) -> None:
     assert done.stdout.strip() == "5.0", done.stderr
 
 
+@pytest.mark.parametrize("trouble", ["full", "damaged"])
+def test_a_full_disk_or_a_damaged_file_costs_the_cache_alone(trouble: str, tmp_path: Path) -> None:
+    (tmp_path / "loops.py").write_text(
+        "from refit_mv.kernels.compiling import compiled\n@compiled\ndef twice(number):\n    return 2 * number\n"
+    )
+    kept = tmp_path / "kept"
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(kept)}
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); "
+
+    def run(before: str = "") -> subprocess.CompletedProcess:
+        script = before + "import loops; print(loops.twice(1), loops.twice(1.5))"
+        command = [sys.executable, "-B", "-c", script]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    if trouble == "full":
+        troubled = run(limit)
+    else:
+        run()
+        for file in kept.rglob("*.nb*"):
+            file.write_bytes(file.read_bytes()[:50])
+        troubled = run()
+    assert troubled.stdout == "2 3.0\n", troubled.stderr
+    assert troubled.stderr.count("compiled loops cannot be kept") == 1, troubled.stderr
+    assert (run().stdout, run().stderr) == ("2 3.0\n", "")
+
+
 # A fit with every kernel in it: start, classic, learned, over time. Prints what it found to the bit.
 WHOLE_FIT = """
 import hashlib, torch
