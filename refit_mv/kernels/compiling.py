@@ -42,7 +42,7 @@ def compiled(function: Callable[..., T]) -> Callable[..., T]:
     loop = inspect.unwrap(function)
     made = njit(nogil=True, forceinline=True, fastmath=FREEDOM, error_model="numpy")(loop)
     with suppress(RuntimeError):
-        made._cache = _SpareCache(loop)
+        setattr(made, "_cache", _SpareCache(loop))  # noqa: B010 (the name is the dispatcher's own)
     return made
 
 

@@ -49,7 +49,8 @@ class ScipyOptions:
     shared_evaluations: int = 30
 
     def __post_init__(self) -> None:
-        require_positive(self, "kernels", "evaluations", "tolerance", "shared_evaluations")
+        require_positive(self, "kernels", "evaluations", "shared_evaluations")
+        require_positive(self, "tolerance", least=1e-15)
         require_positive(self, "turn_velocity", "pelvis_velocity", "turn_acceleration", "pelvis_acceleration")
 
 
