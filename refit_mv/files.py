@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,63 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or " ".join(str(error).split())
 
 
+def made_folder(path: Path, option: str = "--out") -> Path:
+    """``path`` as a folder, made if need be; ``option`` is what the user gave it with.
+
+    Raises:
+        InputError: a file is there, or no folder can be made or written to.
+    """
+    found = found_at(path)
+    if found is not None and not stat.S_ISDIR(found.st_mode):
+        raise InputError(f"{option} {path} is a file; give a folder")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot create the output folder {path}: {_reason(error)}; give another {option}") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to the output folder {path}: permission denied; give another {option}")
+    return path
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keeps other processes that ask the same out of a folder. Nothing is left there: the lock is the folder's own, and
+    ends with the process, however that ends. File systems without locks do without.
+
+    Raises:
+        InputError: another process is there.
+    """
+    handle = None
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        if handle is not None:
+            with suppress(OSError):
+                try:
+                    flock(handle, LOCK_EX | LOCK_NB)
+                except BlockingIOError:
+                    raise InputError(
+                        f"{folder}: another refit-mv is writing here; wait for it, or give another folder"
+                    ) from None
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around whatever writes ``path``: a disk that refuses is a line that says so.
+
+    Raises:
+        InputError: no space, no permission, a name too long.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {_reason(error)}; free some space or choose another folder") from None
+
+
 @contextmanager
 def complete_or_absent(path: Path, durable: bool = True) -> Iterator[Path]:
     """Gives a temporary path beside ``path`` to write to, renamed into place when the block ends well and removed when
@@ -106,15 +164,14 @@ def complete_or_absent(path: Path, durable: bool = True) -> Iterator[Path]:
     # No longer than the name itself may be, and of one's own: others may write the same file at the same time.
     temporary = path.with_name(f".{path.stem[:40]}.{os.getpid()}.{next(_serial)}.tmp{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if durable:
-            _sync(temporary)
-        os.replace(temporary, path)
-        if durable:
-            _sync(path.parent)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {_reason(error)}; free some space or choose another folder") from None
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            if durable:
+                _sync(temporary)
+            os.replace(temporary, path)
+            if durable:
+                _sync(path.parent)
     finally:
         with suppress(OSError):
             temporary.unlink()

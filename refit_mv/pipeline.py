@@ -17,6 +17,7 @@ from refit_mv.delivery import Delivery, deliver
 from refit_mv.detect.detector import detector
 from refit_mv.detect.run_detection import run_detection
 from refit_mv.errors import InputError
+from refit_mv.files import alone_in, made_folder
 from refit_mv.image.crop_reading import crop_reader
 from refit_mv.optimizers.image import picture_start
 from refit_mv.people.person import Person, people_of
@@ -74,12 +75,13 @@ def fit(request: FitRequest, progress: Progress = quiet) -> Delivery:
     # Before anything is read: a recipe that cannot be obeyed.
     request.recipe.build_optimizer()
     session = open_session(request.session, request.calib, request.units)
-    session = _with_detections(session, request, _prepare(request.out_folder), progress)
-    recording = read_recording(session, request.keypoints, request.frames, request.fps)
-    body = load_body(request.body)
-    check_stature(body, recording.observations, recording.rig)
-    tracks = follow(recording.observations, recording.rig)
-    return fit_tracks(request, recording, body, tracks, progress, began)
+    with alone_in(made_folder(request.out_folder)):
+        session = _with_detections(session, request, request.out_folder, progress)
+        recording = read_recording(session, request.keypoints, request.frames, request.fps)
+        body = load_body(request.body)
+        check_stature(body, recording.observations, recording.rig)
+        tracks = follow(recording.observations, recording.rig)
+        return _fit_tracks(request, recording, body, tracks, progress, began)
 
 
 def fit_tracks(
@@ -95,10 +97,21 @@ def fit_tracks(
     Raises:
         InputError: no tracks, body and keypoints that do not fit together, or an option that cannot be used.
     """
+    with alone_in(made_folder(request.out_folder)):
+        return _fit_tracks(request, recording, body, tracks, progress, time.perf_counter() if began is None else began)
+
+
+def _fit_tracks(
+    request: FitRequest,
+    recording: Recording,
+    body: BodyModel,
+    tracks: Sequence[Track],
+    progress: Progress,
+    began: float,
+) -> Delivery:
     if not tracks:
         raise InputError(f"{request.session}: nobody to fit")
-    began = time.perf_counter() if began is None else began
-    job = _Job(recording, body, request.recipe, _device(request.device), _prepare(request.out_folder), request.height)
+    job = _Job(recording, body, request.recipe, _device(request.device), request.out_folder, request.height)
     people = people_of(recording.observations, tracks, body)
     count = len(people)
     fitted = [job.fit(person, request.resume, _of(progress, place, count)) for place, person in enumerate(people)]
@@ -127,16 +140,6 @@ def fit_tracks(
 def _of(progress: Progress, place: int, count: int) -> Progress:
     """What one of several people tells."""
     return lambda what, done, total: progress(what, place * total + done, count * total)
-
-
-def _prepare(out: Path) -> Path:
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file; give a folder")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot create the output folder {out}: {error.strerror}; give another --out") from None
-    return out
 
 
 def _device(name: str) -> str:

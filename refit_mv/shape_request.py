@@ -12,7 +12,7 @@ from refit_mv.body.files import load_body
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
-from refit_mv.files import complete_or_absent
+from refit_mv.files import alone_in, complete_or_absent, made_folder
 from refit_mv.geometry.camera import Camera
 from refit_mv.image.crop_reading import crop_reader
 from refit_mv.image.crops import normalised
@@ -102,7 +102,7 @@ def fit_session_shape(request: ShapeRequest) -> FoundShape:
         stature=stature(body, fitted),
         file=str(path),
     )
-    with complete_or_absent(path) as part:
+    with alone_in(made_folder(path.parent)), complete_or_absent(path) as part:
         plain = {key: value for key, value in vars(found).items() if key != "file"}
         part.write_text(json.dumps(plain, indent=1), encoding="utf-8")
     return found

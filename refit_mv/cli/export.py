@@ -6,6 +6,7 @@ import click
 
 from refit_mv.cli import options as shared
 from refit_mv.errors import InputError
+from refit_mv.files import alone_in, made_folder
 
 
 def _ids(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -27,7 +28,8 @@ def export(take: Path, to: str, people: tuple[int, ...] | None, out: Path | None
     from refit_mv.take.export import export as run
     from refit_mv.take.take import open_take
 
-    written = run(open_take(take), to, people, out)
+    with alone_in(take if out is None else made_folder(out)):
+        written = run(open_take(take), to, people, out)
     for path in written:
         click.echo(path)
     if not written:

