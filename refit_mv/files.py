@@ -6,16 +6,41 @@ import itertools
 import json
 import os
 import stat
-from collections.abc import Iterator
+import struct
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from refit_mv.errors import InputError
 
+if TYPE_CHECKING:
+    import numpy as np
+
 # Far above what any text of ours or of the tools we read holds, far below what fills a machine's memory.
 LARGEST_TEXT = 256 * 2**20
+# Hours of motion; SMPL-X with all its shapes and expressions has 0.17e9 bytes.
+LARGEST_ARCHIVE = 2**32
+# What damaged archives, and arrays that lie about their size, make their readers raise.
+_UNREADABLE = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _serial = itertools.count()
 
 
@@ -87,6 +112,32 @@ def read_json(path: Path, what: str, most_bytes: int = LARGEST_TEXT) -> Any:
         raise
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot read the {what}: not valid JSON ({_reason(error)})") from None
+
+
+def read_npz(path: Path, what: str, keys: Collection[str] | None = None) -> "dict[str, np.ndarray]":
+    """The arrays of an ``.npz`` archive, of ``keys`` those that are there, or all. Pickled objects are never opened.
+
+    Raises:
+        InputError: as :func:`regular_file`, a damaged archive, or one that unpacks to more than any ``what`` needs.
+    """
+    # The command line's help waits for nothing heavy.
+    import numpy as np
+
+    regular_file(path, what, LARGEST_ARCHIVE)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {entry.filename.removesuffix(".npy"): entry.file_size for entry in archive.infolist()}
+        wanted = names if keys is None else [key for key in keys if key in names]
+        if sum(names[key] for key in wanted) > LARGEST_ARCHIVE:
+            raise InputError(f"{path} unpacks to more than {LARGEST_ARCHIVE:.3g} bytes, more than any {what} needs")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in wanted}
+    except InputError:
+        raise
+    except _UNREADABLE as error:
+        raise InputError(
+            f"{path} cannot be read as a {what} ({type(error).__name__}: {_reason(error)[:120]})"
+        ) from None
 
 
 def _reason(error: Exception) -> str:

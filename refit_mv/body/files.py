@@ -8,8 +8,6 @@ Official files are not part of this project: users bring their own.
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
-from zlib import error as zlib_error
 
 import numpy as np
 import torch
@@ -21,6 +19,7 @@ from refit_mv.body.model import BodyModel
 from refit_mv.body.open_body import open_body
 from refit_mv.body.safe_unpickle import read_model_pickle
 from refit_mv.errors import InputError
+from refit_mv.files import LARGEST_ARCHIVE, found_at, read_npz, regular_file
 
 REQUIRED = ("v_template", "shapedirs", "posedirs", "weights", "J_regressor", "kintree_table", "f")
 # A template's height in metres; outside, the file is in centimetres or is no standing adult or child.
@@ -48,7 +47,7 @@ def load_body(source: str | Path, shape_count: int = 10) -> BodyModel:
     if str(source) == "open":
         return _with_shapes(open_body(), shape_count)
     path = Path(source).expanduser()
-    if not path.exists():
+    if found_at(path) is None:
         raise InputError(
             f"no body model at {path}: give the path of an SMPL, SMPL-H or SMPL-X .pkl or .npz file, or 'open' "
             "for the embedded body"
@@ -61,6 +60,7 @@ def load_body(source: str | Path, shape_count: int = 10) -> BodyModel:
         )
     if path.suffix not in (".pkl", ".npz"):
         raise InputError(f"{path} ends in '{path.suffix}', a body model in .pkl or .npz: give the model file itself")
+    regular_file(path, "body model", LARGEST_ARCHIVE)
     arrays = _checked(path, read_model_pickle(path) if path.suffix == ".pkl" else _read_npz(path))
     return _body_from(arrays, shape_count)
 
@@ -71,17 +71,7 @@ def _with_shapes(body: BodyModel, shape_count: int) -> BodyModel:
 
 def _read_npz(path: Path) -> dict[str, Any]:
     """The required arrays only: SMPL-X files also hold pickled dictionaries, which are never opened."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {
-                key: archive[key] for key in (*REQUIRED, "landmark_names", "landmark_regressor") if key in archive.files
-            }
-    except (OSError, ValueError, LookupError, EOFError, NotImplementedError, BadZipFile, zlib_error) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(
-            f"{path} cannot be read as a body model ({type(error).__name__}: {reason}): get the file from its "
-            "official source"
-        ) from None
+    return read_npz(path, "body model", (*REQUIRED, "landmark_names", "landmark_regressor"))
 
 
 def _checked(path: Path, arrays: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -5,7 +5,6 @@ joint's own frame, that leads from the mean rotation to ``R``. The covariance ru
 about knees. Learned by ``refit_mv.workshop.builders.prior_builder``; see ``assets/PRIORS.md``.
 """
 
-import zipfile
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 from refit_mv.body.joints import SMPL_JOINT_NAMES
 from refit_mv.body.model import BodyModel
 from refit_mv.errors import InputError
+from refit_mv.files import read_npz
 from refit_mv.geometry.rotations import exp, log
 
 PRIOR_FILE = Path(__file__).parent / "assets" / "priors.npz"
@@ -61,14 +61,14 @@ def load_pose_prior(path: Path = PRIOR_FILE) -> PosePrior:
     Raises:
         InputError: the file is missing, damaged or holds other joints.
     """
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {key: data[key] for key in ("joint_names", "mean", "covariance", "lower", "upper")}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    wanted = ("joint_names", "mean", "covariance", "lower", "upper")
+    arrays = read_npz(path, "pose prior", wanted)
+    missing = [key for key in wanted if key not in arrays]
+    if missing:
         raise InputError(
-            f"{path}: cannot read the pose prior ({error}); build it with python -m "
+            f"{path}: cannot read the pose prior (no {', '.join(missing)}); build it with python -m "
             "refit_mv.workshop.builders.prior_builder"
-        ) from None
+        )
     names = tuple(str(name) for name in arrays.pop("joint_names"))
     tensors = {key: torch.from_numpy(value.astype(np.float64)) for key, value in arrays.items()}
     size = 3 * len(names)

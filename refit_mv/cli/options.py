@@ -1,18 +1,33 @@
 """Arguments and options that several commands share, and how their values are read."""
 
 from collections.abc import Callable
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import click
 
 from refit_mv.errors import InputError
+from refit_mv.files import found_at
 
 # Of people who are measured, babies and giants included.
 SHORTEST, TALLEST = 0.4, 2.75
-FOLDER = click.Path(path_type=Path)
-FILE = click.Path(path_type=Path)
+# Frames per second, from time lapses to the fastest cameras.
+SLOWEST, FASTEST = 0.01, 1e5
+
+
+class _Place(click.Path):
+    """A path that the system can hold and look at, whether or not something is there."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(value)
+        found_at(path)
+        return path
+
+
+FOLDER = FILE = _Place()
 
 
 def frame_range(_context: click.Context, _parameter: click.Parameter, value: str | None) -> slice | None:
@@ -32,8 +47,8 @@ def frame_range(_context: click.Context, _parameter: click.Parameter, value: str
 
 def rate(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
     """Frames per second, if given."""
-    if value is not None and not (isfinite(value) and value > 0):
-        raise InputError(f"--fps {value:g}: expected a positive number of frames per second")
+    if value is not None and not SLOWEST <= value <= FASTEST:
+        raise InputError(f"--fps {value:g}: expected {SLOWEST:g} to {FASTEST:g} frames per second")
     return value
 
 
@@ -52,7 +67,7 @@ def words(_context: click.Context, _parameter: click.Parameter, value: str) -> t
 def counts(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
     """Whole numbers with commas between."""
     found = words(context, parameter, value)
-    if not found or not all(word.isdigit() for word in found):
+    if not found or not all(word.isdecimal() and len(word) < 10 for word in found):
         raise InputError(f"--{parameter.name} {value}: expected whole numbers with commas between, for example 2,4,8")
     return tuple(int(word) for word in found)
 

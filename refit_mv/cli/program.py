@@ -34,13 +34,13 @@ INTERRUPTED = 130
 class _Commands(click.Group):
     """Turns a user's mistake into one line and an exit code, whatever the command."""
 
-    def main(self, *args, **kwargs) -> NoReturn:
+    def main(self, *args, **kwargs) -> object:
         for stream in (sys.stdout, sys.stderr):
             # Names of files may hold bytes that are no text: they are shown, not stumbled over.
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         try:
-            super().main(*args, **kwargs)
+            return super().main(*args, **kwargs)
         except OSError as error:
             if error.errno not in FULL:
                 raise

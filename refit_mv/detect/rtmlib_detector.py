@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 
 from refit_mv.body.keypoint_sets import KeypointSet, keypoint_set
 from refit_mv.errors import InputError
+from refit_mv.files import LARGEST_ARCHIVE, regular_file
 
 INSTALL = "pip install rtmlib onnxruntime"
 MODE = "balanced"
@@ -84,7 +85,7 @@ def _one_file(folder: Path, patterns: tuple[str, ...], what: str) -> Path:
     for pattern in patterns:
         found = sorted(folder.glob(pattern))
         if len(found) == 1:
-            return found[0]
+            return regular_file(found[0], "detector network", LARGEST_ARCHIVE)
         if len(found) > 1:
             raise InputError(f"{folder} has several {what} files: {', '.join(path.name for path in found)}; keep one")
     raise InputError(f"{folder} has no {what} file ({patterns[0]}); put the .onnx file of rtmlib's model zoo there")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from refit_mv.body.safe_unpickle import UNREADABLE
 from refit_mv.errors import InputError
+from refit_mv.files import LARGEST_ARCHIVE, found_at, regular_file
 from refit_mv.image.network import ImageReFit
 from refit_mv.image.options import ImageNetworkOptions
 from refit_mv.image.released import load_released
@@ -39,8 +40,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: no such file, not a checkpoint, or one that asks for more than tensors and numbers.
     """
-    if not path.is_file():
+    if found_at(path) is None:
         raise InputError(f"no checkpoint {path}; give the file that the authors call checkpoint_best.pth.tar")
+    regular_file(path, "checkpoint", LARGEST_ARCHIVE)
     try:
         with torch.serialization.safe_globals(_NUMPY_NUMBERS):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -66,8 +68,10 @@ def read_points(path: Path) -> tuple[int, ...]:
         InputError: no such file, or no list of vertices.
     """
     try:
-        vertices = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        vertices = np.load(regular_file(path, "list of feedback points"), allow_pickle=False)
+    except InputError:
+        raise
+    except UNREADABLE as error:
         raise InputError(f"{path}: cannot read the feedback points' vertices ({error})") from None
     if not isinstance(vertices, np.ndarray) or vertices.ndim != 1 or vertices.dtype.kind not in "iu":
         raise InputError(

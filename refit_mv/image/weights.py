@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from refit_mv.errors import InputError
+from refit_mv.files import found_at
 from refit_mv.image.network import ImageReFit
 from refit_mv.image.options import ImageNetworkOptions
 from refit_mv.networks.weights_file import load_weights, save_tensors
@@ -31,7 +32,7 @@ def load_image_network(path: Path) -> tuple[ImageReFit, dict[str, Any]]:
     Raises:
         InputError: no such file, not safetensors, or weights of another design.
     """
-    if not path.is_file():
+    if found_at(path) is None:
         raise InputError(f"no weights of an image network at {path}: {HOW_TO_GET}")
 
     def build(metadata: dict[str, str]) -> ImageReFit:

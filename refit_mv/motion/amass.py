@@ -6,7 +6,6 @@ MoSh++ files for SMPL-X). The files need no pickle to be read.
 """
 
 import json
-import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from jaxtyping import Float
 from refit_mv.body.joints import BODY_JOINT_NAMES, FINGER_JOINT_NAMES, SKELETONS, SMPLH, SMPLX, Skeleton
 from refit_mv.body.model import BodyModel, rest_joints, smpl_translation
 from refit_mv.errors import InputError
-from refit_mv.files import complete_or_absent
+from refit_mv.files import complete_or_absent, read_json, read_npz
 from refit_mv.geometry import rotations as so3
 from refit_mv.motion.motion import Direction, FrameRecord, Motion, ShapedBody, arranged
 from refit_mv.status import BEST_FIRST, FrameStatus
@@ -123,7 +122,7 @@ def read_amass(path: str | Path, body: BodyModel | None = None) -> Motion:
         objects.
     """
     path = Path(path)
-    arrays = _load_arrays(path)
+    arrays = read_npz(path, "motion in AMASS' format")
     rate_key = next((key for key in RATE_KEYS if key in arrays), None)
     absent = [key for key in ("poses", "trans", *(() if body is None else ("betas",))) if key not in arrays]
     if absent or rate_key is None:
@@ -164,21 +163,6 @@ def read_amass(path: str | Path, body: BodyModel | None = None) -> Motion:
     )
 
 
-def _load_arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise InputError(f"{path}: expected an AMASS npz archive, got a single array")
-            return {key: archive[key] for key in archive.files}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except InputError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as problem:
-        reason = (str(problem) or repr(problem)).splitlines()[0]
-        raise InputError(f"{path}: not a readable AMASS npz without pickled objects ({reason})") from None
-
-
 def _numbers(path: Path, arrays: dict[str, np.ndarray], key: str) -> np.ndarray:
     try:
         return np.asarray(arrays.get(key, ()), dtype=np.float64)
@@ -216,9 +200,9 @@ def _record(path: Path, arrays: dict[str, np.ndarray], count: int, skeleton: Ske
 
 def _sidecar_up(path: Path) -> Direction | None:
     try:
-        up = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["up"]
+        up = read_json(path.with_suffix(".json"), "motion's description")["up"]
         return None if up is None else (float(up[0]), float(up[1]), float(up[2]))
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, KeyError, TypeError, IndexError):
         # The sidecar is a courtesy: a motion without one, or with another tool's JSON beside it, is still a motion.
         return None
 

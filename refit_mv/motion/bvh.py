@@ -16,7 +16,7 @@ from torch import Tensor
 from refit_mv.body.joints import SMPL_JOINT_NAMES, Skeleton
 from refit_mv.body.model import BodyModel, PosedSkeleton
 from refit_mv.errors import InputError
-from refit_mv.files import complete_or_absent
+from refit_mv.files import complete_or_absent, regular_file
 from refit_mv.geometry.rotations import exp
 from refit_mv.motion.motion import Y_UP, Motion, ShapedBody, upright
 from refit_mv.motion.retarget import retarget
@@ -144,6 +144,7 @@ def read_bvh_clip(path: str | Path) -> BvhClip:
         InputError: not a BVH file, a broken or truncated one, or one with NaN, infinity or no frames.
     """
     path = Path(path)
+    regular_file(path, "BVH file")
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:

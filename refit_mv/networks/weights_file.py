@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from refit_mv.errors import InputError
-from refit_mv.files import complete_or_absent
+from refit_mv.files import LARGEST_ARCHIVE, complete_or_absent, regular_file
 from refit_mv.networks.frame_network import NetworkOptions, ReFitNetwork
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -62,6 +62,7 @@ def load_weights(
         InputError: no such file, not safetensors, not of the format ``expected`` (then with ``advice``), or weights of
         another design.
     """
+    regular_file(path, "file of network weights", LARGEST_ARCHIVE)
     try:
         with safetensors.safe_open(str(path), "pt") as file:
             metadata = file.metadata() or {}
@@ -74,8 +75,16 @@ def load_weights(
         facts = json.loads(metadata.get("facts", "{}"))
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, safetensors.SafetensorError) as error:
-        raise InputError(f"{path}: cannot read network weights ({str(error).splitlines()[0]})") from None
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        RuntimeError,
+        TypeError,
+        AttributeError,
+        safetensors.SafetensorError,
+    ) as error:
+        raise InputError(f"{path}: cannot read network weights ({' '.join(str(error).split())[:200]})") from None
     return network.eval().requires_grad_(False), facts
 
 
@@ -99,12 +108,13 @@ def save_state(path: Path, tensors: dict[str, Tensor], state: dict[str, object])
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The inverse of :func:`save_state`."""
+    regular_file(path, "training state", LARGEST_ARCHIVE)
     try:
         with safetensors.safe_open(str(path), "pt") as file:
             metadata = file.metadata() or {}
         return load_file(str(path)), json.loads(metadata["state"])
     except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
-        raise InputError(f"{path}: cannot resume from this file ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path}: cannot resume from this file ({' '.join(str(error).split())[:200]})") from None
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

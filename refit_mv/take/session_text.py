@@ -13,6 +13,9 @@ from refit_mv.geometry.camera import Camera, CameraRig
 from refit_mv.geometry.transforms import RigidTransform
 from refit_mv.session.session import Session, View
 
+# A text is short where frames count up: it could claim any number of them.
+MOST_FRAMES = 10**8
+
 
 def session_text(session: Session, take: Path) -> dict[str, Any]:
     """Paths inside the session are told from there, and the session from the take where the take lies inside it: both
@@ -106,5 +109,7 @@ def runs(numbers: Int[np.ndarray, " frame"]) -> list[list[int]]:
 
 def from_runs(stretches: Sequence[Sequence[int]]) -> Int[np.ndarray, " frame"]:
     """The numbers behind :func:`runs`."""
+    if sum(count for _, count, _ in stretches) > MOST_FRAMES:
+        raise ValueError(f"more than {MOST_FRAMES:.0e} frames")
     each = (range(first, first + count * step, step) if step else [first] * count for first, count, step in stretches)
     return np.array(list(chain.from_iterable(each)), dtype=np.int64)

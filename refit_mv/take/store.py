@@ -18,10 +18,12 @@ import h5py
 import numpy as np
 
 from refit_mv.errors import InputError
-from refit_mv.files import complete_or_absent
+from refit_mv.files import complete_or_absent, found_at, regular_file
 
 FORMAT = "refit-mv results"
 VERSION = 1
+# A month of frames.
+LARGEST_RESULTS = 2**40
 # The oldest file layout: its superblock has no "open for writing" flag that a killed process could leave behind.
 LIBVER = ("earliest", "v108")
 Static = np.ndarray | str | int | float | bool
@@ -73,13 +75,15 @@ def _write_static(group: h5py.Group, name: str, value: Static) -> None:
 
 def _dataset(parent: h5py.File | h5py.Group, name: str) -> h5py.Dataset:
     found = parent[name]
-    assert isinstance(found, h5py.Dataset)
+    if not isinstance(found, h5py.Dataset):
+        raise KeyError(f"'{name}' is no dataset")
     return found
 
 
 def _group(parent: h5py.File, name: str) -> h5py.Group:
     found = parent[name]
-    assert isinstance(found, h5py.Group)
+    if not isinstance(found, h5py.Group):
+        raise KeyError(f"'{name}' is no group")
     return found
 
 
@@ -92,8 +96,9 @@ def _text(node: h5py.File | h5py.Dataset, name: str) -> str:
 
 
 def _open_hdf5(path: Path) -> h5py.File:
-    if not path.is_file():
+    if found_at(path) is None:
         raise InputError(f"no result file {path}; run the fit first, or check the folder")
+    regular_file(path, "result file", LARGEST_RESULTS)
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -101,11 +106,23 @@ def _open_hdf5(path: Path) -> h5py.File:
     if file.attrs.get("format") != FORMAT:
         file.close()
         raise InputError(f"{path} is HDF5 but not a result file of this program; give another output folder")
-    version = _number(file, "version")
+    with _damage_told(path):
+        version = _number(file, "version")
     if version != VERSION:
         file.close()
         raise InputError(f"{path} has result format {version}, this program reads {VERSION}; delete it and run again")
     return file
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is a damaged result file ({reason}); delete it and run again") from None
 
 
 @dataclass(frozen=True)
@@ -233,7 +250,7 @@ class ResultStore:
         Raises:
             InputError: no such file, not ours, damaged, or (with ``fingerprint`` given) made from other inputs.
         """
-        with _open_hdf5(path) as file:
+        with _open_hdf5(path) as file, _damage_told(path):
             stored = _text(file, "fingerprint")
             if fingerprint is not None and fingerprint != stored:
                 raise InputError(
@@ -321,7 +338,9 @@ class ResultStore:
             raise KeyError(f"no field '{name}' in {self.path}; it has: {', '.join(self.fields)}")
         with _open_hdf5(self.path) as file:
             values = _dataset(_group(file, "frames"), name)[rows]
-            written = np.repeat(_dataset(file, "done")[:] != 0, self.chunk_frames)[: self.frame_count][rows]
+            written = np.repeat(_dataset(file, "done")[:] != 0, min(self.chunk_frames, self.frame_count))[
+                : self.frame_count
+            ][rows]
         # A chunk that was being written when the process died has some of its bytes: they are not results.
         values[~written] = np.nan if values.dtype.kind == "f" else 0
         return values

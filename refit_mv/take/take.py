@@ -18,7 +18,7 @@ from refit_mv import __version__
 from refit_mv.body.files import load_body
 from refit_mv.body.model import BodyModel
 from refit_mv.errors import InputError
-from refit_mv.files import complete_or_absent
+from refit_mv.files import complete_or_absent, found_at, read_json
 from refit_mv.finding import Finding
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.session.session import Session
@@ -121,13 +121,13 @@ def open_take(folder: Path, body: str | Path | None = None) -> Take:
         InputError: no finished fit there, a damaged one, or a body that is not the one that was fitted.
     """
     path = Path(folder) / FILE
-    if not path.is_file():
+    if found_at(path) is None:
         raise InputError(
             f"{path.parent} holds no finished fit (no {FILE} in it): give the output folder of refit-mv fit, or finish "
             "the fit with --resume"
         )
     try:
-        text = json.loads(path.read_text(encoding="utf-8"))
+        text = read_json(path, "take")
         if text["format"] != FORMAT or text["version"] != VERSION:
             raise InputError(
                 f"{path}: is {text['format']} {text['version']}, this program reads {FORMAT} {VERSION}; fit again"
@@ -158,11 +158,11 @@ def open_take(folder: Path, body: str | Path | None = None) -> Take:
             people=people,
             findings=tuple(Finding.read(finding) for finding in text["findings"]),
         )
+        _check(take)
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise InputError(f"{path}: damaged ({' '.join(str(error).split())}); fit again") from None
-    _check(take)
     return take
 
 
@@ -170,7 +170,7 @@ def _check(take: Take) -> None:
     for person in take.people:
         if person.store.unfinished():
             raise InputError(f"{person.store.path} is not finished; go on with refit-mv fit --resume")
-        if len(person) != len(take):
+        if len(person.status) != len(take):
             raise InputError(f"{person.store.path}: {len(person)} frames, the take has {len(take)}; fit again")
         if person.joint_names != take.body.joint_names or len(person.subject.shape) != take.body.shape_count:
             raise InputError(

@@ -156,7 +156,7 @@ def test_samples_repeat_with_their_seed(prior: PosePrior) -> None:
 
 def test_damaged_files_are_refused(tmp_path: Path, prior: PosePrior) -> None:
     path = tmp_path / "priors.npz"
-    with pytest.raises(InputError, match="prior_builder"):
+    with pytest.raises(InputError, match="no pose prior"):
         load_pose_prior(path)
     path.write_bytes(PRIOR_FILE.read_bytes()[:2000])
     with pytest.raises(InputError, match="pose prior"):

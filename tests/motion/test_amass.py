@@ -329,7 +329,7 @@ def test_nothing_to_export_and_broken_numbers_are_refused(tmp_path: Path) -> Non
             {"poses": np.zeros((2, 72)), "trans": np.zeros((2, 3)), "betas": np.ones(99), "mocap_framerate": 30.0},
             "99 shape",
         ),
-        ({"poses": np.array([{}, {}]), "trans": np.zeros((2, 3))}, "without pickled objects"),
+        ({"poses": np.array([{}, {}]), "trans": np.zeros((2, 3))}, "Object arrays cannot be loaded"),
     ],
 )
 def test_bad_files_give_one_line(tmp_path: Path, arrays: dict[str, np.ndarray], words: str) -> None:

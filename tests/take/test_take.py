@@ -131,13 +131,20 @@ def test_what_is_no_take_is_refused_in_one_line(take_copy: Path, tmp_path: Path)
         ({"format": "diary"}, "this program reads"),
         ({"people": [{"id": 0}]}, "damaged"),
         ({"people": [{"id": 5, "left_out_px": None}]}, "no result file"),
+        ({"people": [{"id": 0, "left_out_px": None, "findings": 7}]}, "damaged"),
+        ({"frames": [[0, 10**12, 1]]}, "damaged"),
+        ({"frames": [[10**30, 4, 1]]}, "damaged"),
+        ({"session": []}, "damaged"),
+        ({"views": 3, "body": "open"}, "damaged"),
         ({"frames": [[0, 2, 1]], "source_frames": [[[0, 2, 1]]] * 4}, "4 frames, the take has 2"),
     ):
         (take_copy / "take.json").write_text(original)
         changed(take_copy, **values)
         refused(words)
     (take_copy / "take.json").write_text("{")
-    refused("damaged")
+    refused("not valid JSON")
+    (take_copy / "take.json").write_text("[" * 100_000)
+    refused("not valid JSON")
 
 
 def test_numbers_that_count_up_are_told_in_few_words() -> None:
