@@ -17,7 +17,7 @@ from refit_mv.errors import InputError
 from refit_mv.geometry.transforms import RigidTransform
 
 LensModel = Literal["brown_conrady", "fisheye"]
-# The most that a lens model takes: k1 k2 p1 p2 k3 k4 k5 k6 s1 s2 s3 s4. OpenCV's last two, a tilted sensor, are left.
+# The most that a lens model takes: k1 k2 p1 p2 k3 k4 k5 k6 s1 s2 s3 s4. OpenCV's last two tilt the sensor: refused.
 LENS_COEFFICIENTS = 12
 
 # How far a rotation read from a file may be from orthonormal (files round to 5 digits or more) before it is refused.
