@@ -1,7 +1,7 @@
 """From a session folder to a motion, in one straight line."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,8 +41,8 @@ from refit_mv.take.take import Take, package_versions, write_take
 @dataclass(frozen=True)
 class FitRequest:
     """What to fit and how. ``calib`` None looks for the calibration inside the session; ``out`` None writes to
-    ``<session>/refit``. ``height`` is how tall the person is, in metres, where somebody knows: it is compared with how
-    tall they come out.
+    ``<session>/refit``. ``mapping`` gives views to cameras where names do not tell. ``height`` is how tall the person
+    is, in metres, where somebody knows: it is compared with how tall they come out.
     """
 
     session: Path
@@ -52,6 +52,7 @@ class FitRequest:
     body: str = "open"
     keypoints: str | None = None
     units: str | None = None
+    mapping: Mapping[str, str] | None = None
     frames: slice | None = None
     fps: float | None = None
     device: str = "auto"
@@ -74,7 +75,7 @@ def fit(request: FitRequest, progress: Progress = quiet) -> Delivery:
     began = time.perf_counter()
     # Before anything is read: a recipe that cannot be obeyed.
     request.recipe.build_optimizer()
-    session = open_session(request.session, request.calib, request.units)
+    session = open_session(request.session, request.calib, request.units, request.mapping)
     with alone_in(made_folder(request.out_folder)):
         session = _with_detections(session, request, request.out_folder, progress)
         recording = read_recording(session, request.keypoints, request.frames, request.fps)

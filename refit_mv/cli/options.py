@@ -72,6 +72,18 @@ def counts(context: click.Context, parameter: click.Parameter, value: str) -> tu
     return tuple(int(word) for word in found)
 
 
+def pairs(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
+    """``VIEW=CAMERA``, several times."""
+    found: dict[str, str] = {}
+    for text in value:
+        view, equals, camera = (part.strip() for part in text.partition("="))
+        if not (view and equals and camera):
+            raise InputError(f"--map {text}: expected VIEW=CAMERA, for example --map left=cam_01")
+        if found.setdefault(view, camera) != camera:
+            raise InputError(f"--map gives view {view} two cameras, {found[view]} and {camera}")
+    return found
+
+
 def recipe_option(default: str, text: str = "Shipped recipe or YAML file.") -> Callable:
     """``--recipe`` with the command's own default."""
     return click.option("--recipe", default=default, show_default=True, help=text)
@@ -101,10 +113,19 @@ keypoints = click.option(
     "--keypoints", help="Keypoint set of the files where their length leaves it open, such as BODY_25B."
 )
 device = click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
+mapping = click.option(
+    "--map",
+    "mapping",
+    multiple=True,
+    callback=pairs,
+    metavar="VIEW=CAMERA",
+    help="Which camera a view belongs to where names do not tell; once for each view.",
+)
 session = together(
     click.argument("session", type=FOLDER),
     calib_file,
     units,
+    mapping,
     click.option("--out", type=FOLDER, help="Output folder [default: SESSION/refit]."),
 )
 detector = together(

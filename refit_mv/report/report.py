@@ -81,4 +81,5 @@ def write_report(path: Path, reports: Sequence[QualityReport], pictures: Mapping
 
 def _write_whole(path: Path, text: str) -> None:
     with complete_or_absent(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # Names of folders may hold bytes that are no text: they are shown.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

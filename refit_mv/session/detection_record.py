@@ -24,7 +24,7 @@ class DetectionRecord:
 def write_record(folder: Path, record: DetectionRecord) -> None:
     """Write the record into the folder that holds the views' keypoint folders."""
     with complete_or_absent(folder / RECORD_NAME) as temporary:
-        temporary.write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False), encoding="utf-8")
+        temporary.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
 
 
 def read_record(folder: Path) -> DetectionRecord | None:

@@ -1,11 +1,12 @@
 """How recording folders are laid out: Pose2Sim's, EasyMocap's and the plain one. A new layout is a row of
 ``LAYOUTS``."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from refit_mv.errors import InputError
+from refit_mv.files import found_at
 from refit_mv.session.images import IMAGE_SUFFIXES
 from refit_mv.session.keypoint_places import keypoint_places
 from refit_mv.session.video import VIDEO_SUFFIXES
@@ -17,6 +18,7 @@ class Layout:
 
     ``markers`` are glob patterns of which one must match for the layout to be recognised; ``videos`` are folders with
     one file per view, ``images`` folders with one folder per view, ``keypoints`` with one folder or file per view.
+    Files of ``keypoints`` before ``numbered_as_pictures`` may be renumbered; those in it have the pictures' numbers.
     """
 
     name: str
@@ -24,6 +26,7 @@ class Layout:
     videos: tuple[str, ...]
     images: tuple[str, ...]
     keypoints: tuple[str, ...]
+    numbered_as_pictures: str | None = None
 
 
 # The order matters: a Pose2Sim folder would pass as a plain one.
@@ -37,8 +40,16 @@ LAYOUTS = (
     ),
     Layout("Anipose", ("pose-2d*/*",), ("videos-raw",), (), ("pose-2d-filtered", "pose-2d")),
     Layout("EasyMocap", ("annots/*/*.json", "intri.yml"), ("videos",), ("images",), ("annots",)),
-    # Pose2Sim's synchronisation step writes shifted copies to pose-sync; the files in pose are then not in step.
-    Layout("Pose2Sim", ("pose*/*_json", "Config.toml", "[Cc]alib*/*"), ("videos",), ("images",), ("pose-sync", "pose")),
+    # As its own triangulation chooses (Pose2Sim 0.10): the people it associated, else the copies that it renumbered to
+    # be in step, else what the detector saw.
+    Layout(
+        "Pose2Sim",
+        ("pose*/*_json", "Config.toml", "[Cc]alib*/*"),
+        ("videos",),
+        ("images",),
+        ("pose-associated", "pose-sync", "pose"),
+        "pose",
+    ),
     Layout(
         "plain",
         ("videos/*", "images/*", "keypoints/*", "*_json", "*.*"),
@@ -51,20 +62,28 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class FoundFiles:
-    """What lies in a session folder, by the names that the files give the views."""
+    """What lies in a session folder, by the names that the files give the views.
+
+    ``keypoints`` may be numbered unlike the pictures where ``renumbered``; ``originals`` are then the same detections
+    under the pictures' numbers.
+    """
 
     layout: str
     videos: Mapping[str, Path]
     images: Mapping[str, Path]
     keypoints: Mapping[str, Path]
     warnings: tuple[str, ...]
+    renumbered: bool = False
+    originals: Mapping[str, Path] = field(default_factory=dict)
 
 
 def _videos(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in VIDEO_SUFFIXES or path.name.startswith(".") or not path.is_file():
+        if path.suffix.lower() not in VIDEO_SUFFIXES or path.name.startswith(".") or path.is_dir():
             continue
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is a pipe or a device; give video files")
         if path.stem in found:
             raise InputError(f"two videos of one view: {found[path.stem].name} and {path.name} in {folder}; keep one")
         found[path.stem] = path
@@ -73,6 +92,10 @@ def _videos(folder: Path) -> dict[str, Path]:
 
 def _holds(folder: Path, suffixes: tuple[str, ...]) -> bool:
     return any(path.name.lower().endswith(suffixes) for path in folder.iterdir())
+
+
+def _filled(place: Path) -> bool:
+    return not place.is_dir() or _holds(place, (".json",))
 
 
 def view_folders(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
@@ -87,12 +110,20 @@ def view_folders(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     }
 
 
+def _refuse_bytes(names: Iterable[str], session: Path) -> None:
+    for name in names:
+        if name.encode("utf-8", "replace").decode() != name:
+            shown = name.encode("utf-8", "backslashreplace").decode()
+            raise InputError(f"{session}: the name of view {shown} is not UTF-8 text; rename its files")
+
+
 def find_files(session: Path) -> FoundFiles:
     """Recognise a session folder's layout and list what it holds per view.
 
     Raises:
         InputError: no such folder, or nothing usable in it.
     """
+    found_at(session)  # refuses what cannot be looked at
     if not session.is_dir():
         raise InputError(f"no session folder {session}" + (" (it is a file)" if session.exists() else ""))
     for layout in LAYOUTS:
@@ -108,19 +139,23 @@ def find_files(session: Path) -> FoundFiles:
             if (session / name).is_dir()
         ]
         found = [(name, folders) for name, folders in found if folders]
+        # Tools make their folders before they fill them.
+        found = [each for each in found if any(map(_filled, each[1].values()))] or found
         if not found:  # DeepLabCut writes beside the videos
             found = [(place.name, keypoint_places(place, alone=False)) for place in video_places]
             found = [(name, folders) for name, folders in found if folders][:1]
-        keypoints = found[0][1] if found else {}
+        place, keypoints = found[0] if found else ("", {})
         if not (videos or images or keypoints):
             continue
         warnings = ()
-        if len(found) > 1 and found[0][0] != ".":
-            warnings = (
-                f"{session} has keypoints in {' and '.join(name for name, _ in found)}: those in {found[0][0]} "
-                "are used",
-            )
-        return FoundFiles(layout.name, videos, images, keypoints, warnings)
+        if len(found) > 1 and place != ".":
+            listed = " and ".join(name for name, _ in found)
+            warnings = (f"{session} has keypoints in {listed}: those in {place} are used",)
+        _refuse_bytes((*videos, *images, *keypoints), session)
+        numbered = layout.numbered_as_pictures
+        renumbered = numbered is not None and place != numbered and place in layout.keypoints
+        originals = dict(found).get(numbered, {}) if renumbered and numbered is not None else {}
+        return FoundFiles(layout.name, videos, images, keypoints, warnings, renumbered, originals)
     inside = sorted(
         {
             path.parent

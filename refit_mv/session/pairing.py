@@ -14,8 +14,10 @@ DEFAULT_FPS = 30.0
 # clock, a serial number).
 LARGEST_SPREAD = 10
 SPREAD_ALLOWANCE = 1000
-# Rates that differ by more drift a whole frame within a minute at 30 frames per second.
+# Rates that differ by more drift a whole frame within a minute at 30 frames per second; less is how encoders round.
 RATE_TOLERANCE = 5e-4
+# Views that are apart by less than half a frame are still nearest to each other.
+HARMLESS_DRIFT = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +59,6 @@ def pair_by_number(
     """
     warnings: list[str] = []
     everything = reduce(np.union1d, numbers.values())
-    if fps is None:
-        fps = _common_rate(rates, warnings)
     chosen = _checked(frames)
     first, last = int(everything[0]), int(everything[-1])
     step = int(np.gcd.reduce(np.diff(everything))) if len(everything) > 1 else 1
@@ -67,6 +67,9 @@ def pair_by_number(
             f"the {len(everything)} frame numbers run from {first} to {last}: they do not count frames; renumber "
             "the files consecutively"
         )
+    if fps is None:
+        # Equal numbers are one instant at the first of them.
+        fps = _common_rate(rates, last - first if chosen.stop is None else min(last, chosen.stop - 1) - first, warnings)
     if step > 1:
         warnings.append(
             f"only every {step}th frame number exists: the rate becomes {fps / step:.4g} of {fps:.4g} frames per second"
@@ -79,12 +82,11 @@ def pair_by_number(
         )
     sources = np.stack([np.where(np.isin(grid, own), grid, -1) for own in numbers.values()], axis=1)
     starts = {view: int(own[0]) for view, own in numbers.items()}
-    if frames is None and len(set(starts.values())) > 1:
+    if len(set(starts.values())) > 1:
         listed = ", ".join(f"{view} from {start}" for view, start in starts.items())
         warnings.append(
-            f"views start at different frame numbers ({listed}); equal numbers are taken as the same instant. If "
-            "they only count differently"
-            " (from 0 and from 1), renumber the files"
+            f"views start at different frame numbers ({listed}); frames were paired by number: equal numbers are taken "
+            "as the same instant. If they only count differently (from 0 and from 1), renumber the files"
         )
     warnings += _missing(tuple(numbers), grid, sources)
     return FramePairing(grid, sources, fps / (step * chosen.step), tuple(warnings))
@@ -102,7 +104,8 @@ def _missing(views: tuple[str, ...], grid: np.ndarray, sources: np.ndarray) -> l
     return found
 
 
-def _common_rate(rates: Mapping[str, float | None], warnings: list[str]) -> float:
+def _common_rate(rates: Mapping[str, float | None], length: int, warnings: list[str]) -> float:
+    """The rate of all views, which may differ by what does not matter over ``length`` frames."""
     known = {view: rate for view, rate in rates.items() if rate}
     if not known:
         warnings.append(
@@ -110,14 +113,23 @@ def _common_rate(rates: Mapping[str, float | None], warnings: list[str]) -> floa
             "--fps if it is another"
         )
         return DEFAULT_FPS
-    if max(known.values()) > (1 + RATE_TOLERANCE) * min(known.values()):
-        listed = ", ".join(f"{view} {rate:.4g}" for view, rate in known.items())
+    apart = max(known.values()) / min(known.values()) - 1
+    drift = apart * length
+    listed = ", ".join(f"{view} {rate:.6g}" for view, rate in known.items())
+    told = f"videos run at different rates ({listed} frames per second)"
+    if apart > RATE_TOLERANCE and drift >= HARMLESS_DRIFT:
         raise InputError(
-            f"videos run at different rates ({listed} frames per second), so equal frame numbers are not the same "
-            "instant;"
+            f"{told}: {drift:.1f} frames apart at the end, so equal frame numbers are not the same instant;"
             " add timestamps.csv (cam_id, frame_time), resample the videos, or give --fps if the rates in the "
             "files are wrong"
         )
+    if drift >= HARMLESS_DRIFT:
+        warnings.append(
+            f"{told}: if they are true, equal numbers are {drift:.1f} frames apart at the end; "
+            "add timestamps.csv (cam_id, frame_time) if views drift apart"
+        )
+    elif apart > RATE_TOLERANCE:
+        warnings.append(f"{told}: {drift:.2f} frames apart at the end, which is harmless in so short a recording")
     return float(np.median(list(known.values())))
 
 

@@ -1,6 +1,6 @@
 """What a session shows: its keypoint files as one array, frames paired, people padded, everything checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -44,7 +44,12 @@ def pair_session(session: Session, frames: slice | None = None, fps: float | int
     sources = _sources(session)
     numbers = {view.name: np.array(source.numbers, dtype=np.int64) for view, source in sources}
     if session.timestamps is not None:
-        return pair_by_time(numbers, {name: session.timestamps.times[name] for name in numbers}, frames)
+        # Times are the pictures': renumbered files are paired by their pictures.
+        shifts = np.array([view.picture_shift or 0 for view, _ in sources])
+        numbers = {view: own + shift for (view, own), shift in zip(numbers.items(), shifts.tolist(), strict=True)}
+        pairing = pair_by_time(numbers, {name: session.timestamps.times[name] for name in numbers}, frames)
+        own_numbers = np.where(pairing.source_numbers < 0, -1, pairing.source_numbers - shifts)
+        return replace(pairing, source_numbers=own_numbers)
     return pair_by_number(numbers, frames, {view.name: _rate(view) for view, _ in sources}, fps)
 
 
@@ -109,7 +114,16 @@ def read_recording(
     observations = Observations(
         reading.pixels, reading.confidence, reading.keypoints, names, pairing.fps, pairing.frame_numbers
     )
-    return Recording(session.of_views(names), observations, pairing.source_numbers, (*session.warnings, *warnings))
+    pictures = _picture_numbers(pairing, [view for view, _ in sources])
+    return Recording(session.of_views(names), observations, pictures, (*session.warnings, *warnings))
+
+
+def _picture_numbers(pairing: FramePairing, views: list[View]) -> Int[np.ndarray, "frame view"]:
+    columns = [
+        np.where(numbers < 0, -1, -1 if view.picture_shift is None else numbers + view.picture_shift)
+        for view, numbers in zip(views, pairing.source_numbers.T, strict=True)
+    ]
+    return np.stack(columns, axis=1)
 
 
 class _Reading:

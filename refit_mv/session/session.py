@@ -11,28 +11,35 @@ from refit_mv.session.approximate_camera import approximate_rig, what_was_assume
 from refit_mv.session.calibration_file import find_calibration, has_calibration
 from refit_mv.session.detection_record import read_record
 from refit_mv.session.image_size import compare_sizes
-from refit_mv.session.images import open_images
+from refit_mv.session.images import ImageFolder, open_images
 from refit_mv.session.keypoint_files import open_keypoints
 from refit_mv.session.keypoint_places import keypoint_places
 from refit_mv.session.keypoints.series import KeypointSource
 from refit_mv.session.layouts import FoundFiles, find_files
 from refit_mv.session.name_matching import match_names
-from refit_mv.session.timestamps import Timestamps, read_timestamps
-from refit_mv.session.video import FrameSource, open_video
+from refit_mv.session.orientation import Orientations
+from refit_mv.session.picture_shift import picture_shift
+from refit_mv.session.timestamps import Timestamps, find_timestamps, read_timestamps
+from refit_mv.session.video import VideoFile, open_video
 
 # Below this share of level cameras nothing is said about which way is up.
 SURE_OF_UP = 0.4
-TIMESTAMP_PLACES = ("timestamps.csv", "videos/timestamps.csv")
 
 
 @dataclass(frozen=True)
 class View:
-    """What one camera recorded. ``name`` is the camera's name in the rig, whatever the files call it."""
+    """What one camera recorded. ``name`` is the camera's name in the rig, whatever the files call it.
+
+    ``upright``: whether pictures that ask to be shown turned are. The picture of keypoint file ``n`` is number ``n +
+    picture_shift``; None: nobody knows which it is.
+    """
 
     name: str
     video: Path | None = None
     images: Path | None = None
     keypoints: KeypointSource | None = None
+    upright: bool = True
+    picture_shift: int | None = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,18 +73,18 @@ class Session:
         return replace(self, rig=self.rig.subset(names), views=tuple(views[name] for name in names))
 
 
-def frame_source(view: View) -> FrameSource | None:
+def frame_source(view: View) -> VideoFile | ImageFolder | None:
     """The pictures of a view: its video, else its images, else None.
 
     Raises:
         InputError: they cannot be opened.
     """
     if view.video is not None:
-        return open_video(view.video)
-    return open_images(view.images) if view.images is not None else None
+        return open_video(view.video, view.upright)
+    return open_images(view.images, view.upright) if view.images is not None else None
 
 
-def _probe(view: View, warnings: list[str]) -> FrameSource | None:
+def _probe(view: View, warnings: list[str]) -> VideoFile | ImageFolder | None:
     """Like :func:`frame_source`, but pictures that cannot be read are only a warning where keypoints make them
     dispensable."""
     try:
@@ -92,27 +99,44 @@ def _probe(view: View, warnings: list[str]) -> FrameSource | None:
         return None
 
 
-def open_session(path: Path, calib: Path | None = None, units: str | None = None) -> Session:
+def open_session(
+    path: Path, calib: Path | None = None, units: str | None = None, mapping: Mapping[str, str] | None = None
+) -> Session:
     """Open a recording folder: recognise its layout, read its calibration, pair views with cameras by name.
 
     ``calib`` None looks for the calibration inside the folder and up to two levels above. ``units`` is the unit of the
-    calibration's lengths where its file does not say. Cameras without a view are left out with a warning. A single view
-    with pictures and no calibration anywhere gets an approximate camera, with a warning.
+    calibration's lengths where its file does not say. ``mapping`` gives views, by the names that their files have, to
+    cameras where names do not tell. Cameras without a view are left out with a warning. A single view with pictures and
+    no calibration anywhere gets an approximate camera, with a warning.
 
     Raises:
         InputError: anything missing, unreadable or contradictory.
     """
+    try:
+        return _open(path, calib, units, mapping or {})
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename or path}: {error.strerror}") from None
+
+
+def _open(path: Path, calib: Path | None, units: str | None, mapping: Mapping[str, str]) -> Session:
     found = find_files(path)
     calibration, loaded = _cameras(path, found, calib, units)
     warnings = [*found.warnings, *loaded.warnings, *examine(loaded.rig, loaded.up)]
+    files = {"video": found.videos, "image folder": found.images, "keypoint folder": found.keypoints}
+    unknown = [view for view in mapping if not any(view in folders for folders in files.values())]
+    if unknown:
+        listed = ", ".join(sorted({view for folders in files.values() for view in folders}))
+        raise InputError(f"--map {unknown[0]}={mapping[unknown[0]]}: no such view in {path}; there are {listed}")
+    told: dict[str, str] = {}
 
-    def by_camera(folders: Mapping[str, Path], what: str) -> dict[str, Path]:
-        cameras = match_names(tuple(folders), loaded.rig.names, what, str(calibration))
-        return {cameras[name]: folder for name, folder in folders.items()}
+    def by_camera(what: str) -> dict[str, Path]:
+        match = match_names(tuple(files[what]), loaded.rig.names, what, str(calibration), loaded.sections, mapping)
+        # Videos and keypoints mostly have the same names.
+        warnings.extend([match.note] if match.note and not match.cameras.items() <= told.items() else [])
+        told.update(match.cameras)
+        return {match.cameras[name]: folder for name, folder in files[what].items()}
 
-    videos = by_camera(found.videos, "video")
-    images = by_camera(found.images, "image folder")
-    keypoints = by_camera(found.keypoints, "keypoint folder")
+    videos, images, keypoints = (by_camera(what) for what in files)
     names = [name for name in loaded.rig.names if name in videos or name in images or name in keypoints]
     if keypoints and set(keypoints) != set(names):
         without = sorted(set(names) - set(keypoints))
@@ -124,6 +148,8 @@ def open_session(path: Path, calib: Path | None = None, units: str | None = None
     if unused:
         warnings.append(f"cameras without a view are left out: {', '.join(unused)}")
 
+    own_names = {folder: name for name, folder in found.keypoints.items()}
+    orientations = Orientations()
     views: list[View] = []
     cameras = []
     for name in names:
@@ -131,25 +157,53 @@ def open_session(path: Path, calib: Path | None = None, units: str | None = None
         view = View(name, videos.get(name), images.get(name), source)
         camera, pictures = loaded.rig[name], _probe(view, warnings)
         if pictures is not None:
+            view = replace(view, upright=orientations.upright(camera, pictures))
+            pictures = replace(pictures, upright=view.upright)
             if camera.size is None:
                 camera = replace(camera, size=pictures.size)
             warning = compare_sizes(camera, pictures.size, str(pictures.path))
             warnings += [warning] if warning else []
         if source is not None:
             warnings += source.warnings
+            if found.renumbered and pictures is not None:
+                original = found.originals.get(own_names[keypoints[name]])
+                shift = None if original is None else picture_shift(source, _keypoint_source(original))
+                view = replace(view, picture_shift=shift)
         views.append(view)
         cameras.append(camera)
-    table = next((path / place for place in TIMESTAMP_PLACES if (path / place).is_file()), None)
+    table = find_timestamps(path)
     return Session(
         path=path,
         layout=found.layout,
         calibration=calibration,
         rig=CameraRig(tuple(cameras)),
         views=tuple(views),
-        timestamps=_timestamps(table, names) if table is not None else None,
+        timestamps=_timestamps(table, names, warnings) if table is not None else None,
         up=loaded.up or _up(loaded.rig),
-        warnings=tuple(warnings),
+        warnings=tuple(map(_text, (*warnings, *orientations.warnings, *_about_shifts(views)))),
     )
+
+
+def _text(warning: str) -> str:
+    """Names of folders may hold bytes that are no text, which no report can."""
+    return warning.encode("utf-8", "backslashreplace").decode()
+
+
+def _about_shifts(views: Sequence[View]) -> list[str]:
+    shifted = [f"{view.name} by {view.picture_shift:+d}" for view in views if view.picture_shift]
+    lost = [view.name for view in views if view.picture_shift is None]
+    found = []
+    if shifted:
+        found.append(
+            f"keypoint files are numbered unlike the pictures, as synchronisation left them: pictures are taken by the "
+            f"shift between the folders ({', '.join(shifted)})"
+        )
+    if lost:
+        found.append(
+            f"keypoint files of {', '.join(lost)} may be numbered unlike the pictures, and no folder 'pose' tells by "
+            "how much: no pictures are used of these views"
+        )
+    return found
 
 
 def _cameras(path: Path, found: FoundFiles, calib: Path | None, units: str | None) -> tuple[Path, LoadedRig]:
@@ -175,11 +229,12 @@ def _keypoint_source(folder: Path) -> KeypointSource:
     return open_keypoints(folder, record.keypoints if record is not None else None)
 
 
-def _timestamps(path: Path, names: list[str]) -> Timestamps:
+def _timestamps(path: Path, names: list[str], warnings: list[str]) -> Timestamps:
     """The table's times under the cameras' names; rows of cameras that are no view are dropped."""
     table = read_timestamps(path)
-    cameras = match_names(names, tuple(table.times), "view", str(path))
-    return Timestamps(path, {name: table.times[cameras[name]] for name in names})
+    match = match_names(names, tuple(table.times), "view", str(path))
+    warnings += [match.note] if match.note else []
+    return Timestamps(path, {name: table.times[match.cameras[name]] for name in names})
 
 
 def with_keypoints(session: Session, folder: Path, keypoint_set: str | None = None) -> Session:
@@ -196,11 +251,11 @@ def with_keypoints(session: Session, folder: Path, keypoint_set: str | None = No
     folders = keypoint_places(place, alone=place != folder) if place.is_dir() else {}
     if not folders:
         raise InputError(f"no keypoints in {folder}; expected {folder}/pose/<camera>_json/<camera>_000000.json")
-    cameras = match_names(tuple(folders), session.view_names, "keypoint folder", str(session.calibration))
+    cameras = match_names(tuple(folders), session.view_names, "keypoint folder", str(session.calibration)).cameras
     record = read_record(place)
     name = keypoint_set or (record.keypoints if record is not None else None)
     sources = {cameras[view]: open_keypoints(path, name) for view, path in folders.items()}
-    views = tuple(replace(view, keypoints=sources.get(view.name)) for view in session.views)
+    views = tuple(replace(view, keypoints=sources.get(view.name), picture_shift=0) for view in session.views)
     warnings = [warning for source in sources.values() for warning in source.warnings]
     without = [view.name for view in views if view.keypoints is None]
     if without:

@@ -43,7 +43,7 @@ class FrameSource(Protocol):
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) in pixels, after the rotation that the file asks for."""
+        """(width, height) in pixels of the pictures that ``frames`` gives."""
         ...
 
     @property
@@ -62,7 +62,7 @@ class FrameSource(Protocol):
 
 @dataclass(frozen=True)
 class _Header:
-    size: tuple[int, int]
+    stored_size: tuple[int, int]
     fps: float | None
     quarter_turns: int
     frames: int
@@ -82,18 +82,25 @@ class _Index:
 @dataclass(frozen=True)
 class VideoFile:
     """A video that can be read from any frame. Properties that need the whole file scanned (``count``, ``warnings``) do
-    so once, without decoding."""
+    so once, without decoding. ``upright`` turns pictures as the file asks for; without it they are as stored."""
 
     path: Path
     header: _Header
+    upright: bool = True
 
     @property
     def fps(self) -> float | None:
         return self.header.fps
 
     @property
+    def quarter_turns(self) -> int:
+        """By how many quarters the file asks to turn its pictures, counter-clockwise."""
+        return self.header.quarter_turns
+
+    @property
     def size(self) -> tuple[int, int]:
-        return self.header.size
+        width, height = self.header.stored_size
+        return (height, width) if self.upright and self.quarter_turns % 2 else (width, height)
 
     @property
     def count(self) -> int:
@@ -160,7 +167,7 @@ class VideoFile:
         return good
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-        """RGB frames ``start`` … ``stop - 1`` in display order, turned upright as the file's metadata says.
+        """RGB frames ``start`` … ``stop - 1`` in display order.
 
         Raises:
             InputError: a frame that cannot be decoded, naming it.
@@ -168,10 +175,10 @@ class VideoFile:
         stop = self.count if stop is None else min(stop, self.count)
         if start >= stop:
             return
-        position = start
+        position, turns = start, self.quarter_turns if self.upright else 0
         try:
             for frame in self._decoded(start, stop):
-                yield np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), self.header.quarter_turns))
+                yield np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
                 position += 1
         except FFmpegError as error:
             raise InputError(
@@ -226,8 +233,8 @@ def _opened(path: Path) -> InputContainer:
         ) from None
 
 
-def open_video(path: Path) -> VideoFile:
-    """Open a video; reads its header and first frame only.
+def open_video(path: Path, upright: bool = True) -> VideoFile:
+    """Open a video; reads its header and first frame only. ``upright`` False: pictures as they are stored.
 
     Raises:
         InputError: no such file, not a video, no video stream, nothing to decode.
@@ -248,9 +255,9 @@ def open_video(path: Path) -> VideoFile:
             raise InputError(f"video {path} has no frames")
         # FFmpeg's angle turns the stored picture counter-clockwise, as numpy.rot90 does.
         turns = round(first.rotation / 90) % 4
-        size = (first.width, first.height) if turns % 2 == 0 else (first.height, first.width)
         rate = stream.average_rate or stream.guessed_rate
-        return VideoFile(path, _Header(size, float(rate) if rate else None, turns, stream.frames))
+        header = _Header((first.width, first.height), float(rate) if rate else None, turns, stream.frames)
+        return VideoFile(path, header, upright)
 
 
 def write_video(path: Path, frames: Iterable[UInt8[np.ndarray, "height width 3"]], fps: float | int) -> None:

@@ -32,6 +32,7 @@ def session_text(session: Session, take: Path) -> dict[str, Any]:
             {
                 "video": _told(view.video, root),
                 "images": _told(view.images, root),
+                "upright": view.upright,
                 **_camera_text(session.rig[view.name]),
             }
             for view in session.views
@@ -53,7 +54,10 @@ def read_session(text: dict[str, Any], take: Path) -> Session:
         layout=text["layout"],
         calibration=root / text["calibration"],
         rig=CameraRig(tuple(_camera(view) for view in text["views"])),
-        views=tuple(View(view["name"], found(view["video"]), found(view["images"])) for view in text["views"]),
+        views=tuple(
+            View(view["name"], found(view["video"]), found(view["images"]), upright=view["upright"])
+            for view in text["views"]
+        ),
         timestamps=None,
         up=None if up is None else (up[0], up[1], up[2]),
         warnings=tuple(text["warnings"]),

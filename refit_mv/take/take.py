@@ -111,7 +111,7 @@ def write_take(take: Take) -> None:
         ],
     }
     with complete_or_absent(take.folder / FILE) as temporary:
-        temporary.write_text(json.dumps(text, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(text, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def open_take(folder: Path, body: str | Path | None = None) -> Take:

@@ -1,6 +1,7 @@
 """Recordings made on the spot: calibration, keypoint files and videos whose contents are known."""
 
 import json
+import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -95,12 +96,23 @@ def encode(
         container.mux(stream.encode())
 
 
+def with_matrix(data: bytes, matrix: tuple[float, ...]) -> bytes:
+    """The MP4 with another display matrix in its track header (ISO 14496-12, 8.3.2: version 0, matrix at byte 48 of the
+    box)."""
+    start = data.index(b"tkhd") - 4
+    assert data[start + 8] == 0
+    a, b, c, d = (int(value * 65536) for value in matrix)
+    packed = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    return data[: start + 48] + packed + data[start + 84 :]
+
+
 class Pictures:
     """The functions above, for tests (a conftest is no module to import from)."""
 
     numbered = staticmethod(numbered_picture)
     number = staticmethod(shown_number)
     encode = staticmethod(encode)
+    with_matrix = staticmethod(with_matrix)
 
 
 class Files:

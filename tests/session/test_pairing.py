@@ -1,5 +1,8 @@
 """Equal numbers or nearest times are one instant; nothing is shifted, and what is missing is told."""
 
+import os
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +10,7 @@ from hypothesis import strategies as st
 
 from refit_mv.errors import InputError
 from refit_mv.session.pairing import pair_by_number, pair_by_time
-from refit_mv.session.timestamps import read_timestamps
+from refit_mv.session.timestamps import find_timestamps, read_timestamps
 
 
 def numbers(**views: object) -> dict[str, np.ndarray]:
@@ -32,9 +35,13 @@ def test_a_frame_missing_everywhere_keeps_its_place_in_time():
 
 
 def test_different_starts_are_explained():
-    paired = pair_by_number(numbers(a=range(10), b=range(1, 11)), None, RATES, None)
-    assert any("a from 0, b from 1" in warning and "renumber" in warning for warning in paired.warnings)
-    assert paired.source_numbers[1].tolist() == [1, 1]
+    for chosen in (None, slice(0, 8), slice(3, 8)):
+        paired = pair_by_number(numbers(a=range(10), b=range(1, 11)), chosen, RATES, None)
+        (warning,) = (warning for warning in paired.warnings if "start at different" in warning)
+        assert "a from 0, b from 1" in warning
+        assert "paired by number" in warning
+        assert "renumber" in warning
+        assert paired.source_numbers[-1].tolist() == [paired.frame_numbers[-1]] * 2 or chosen is None
 
 
 def test_strided_numbers_lower_the_rate():
@@ -67,6 +74,38 @@ def test_the_rate_comes_from_the_argument_then_the_videos_then_a_guess():
 def test_videos_of_different_rates_cannot_pair_by_number():
     with pytest.raises(InputError, match=r"a 60, b 30"):
         pair_by_number(numbers(a=range(4), b=range(4)), None, {"a": 60.0, "b": 30.0}, None)
+
+
+@pytest.mark.parametrize(
+    ("rates", "frames", "chosen", "said"),
+    [
+        ((30.0, 29.97), 100, None, "0.10 frames apart at the end, which is harmless"),
+        ((30.0, 29.97), 108_000, slice(0, 100), "harmless"),
+        ((30.0, 29.97), 108_000, None, "refused"),
+        ((30.0, 29.97), 108_000, slice(100_000, 100_100), "refused"),
+        ((59.94, 59.9400599), 108_000, None, None),
+        ((30.0, 29.995), 108_000, None, r"18\.0 frames apart at the end"),
+        ((30.0, 29.995), 2_000, None, None),
+        ((60.0, 30.0), 100, None, "refused"),
+    ],
+)
+def test_rates_are_judged_by_how_far_views_drift(rates, frames, chosen, said):
+    views = numbers(a=range(frames), b=range(frames))
+    told = dict(zip("ab", rates, strict=True))
+    if said == "refused":
+        with pytest.raises(InputError, match="frames apart at the end, so equal frame numbers are not"):
+            pair_by_number(views, chosen, told, None)
+        assert pair_by_number(views, chosen, told, 30).fps == 30
+        return
+    warnings = " ".join(pair_by_number(views, chosen, told, None).warnings)
+    assert (re.search(said, warnings) is not None) if said else warnings == ""
+
+
+def test_selections_beyond_all_numbers_are_refused():
+    with pytest.raises(InputError, match="no frames selected"):
+        pair_by_number(numbers(a=range(10)), slice(10**30, None), RATES, None)
+    paired = pair_by_number(numbers(a=range(10)), slice(0, 10**30), RATES, None)
+    assert len(paired.frame_numbers) == 10
 
 
 def test_numbers_that_are_clock_times_are_refused():
@@ -163,6 +202,28 @@ def test_timestamp_tables_are_read(tmp_path):
     assert list(older.times) == ["2"]
 
 
+def test_the_older_table_is_found_and_its_rows_are_the_frames(tmp_path):
+    """``frame_index`` counts since the camera was switched on."""
+    assert find_timestamps(tmp_path) is None
+    (tmp_path / "videos").mkdir()
+    older = tmp_path / "videos" / "frame_time_history.csv"
+    rows = "".join(f"{k},{port},{345 + 2 * k},{100 + k / 30}\n" for k in range(5) for port in (1, 2))
+    older.write_text("sync_index,port,frame_index,frame_time\n" + rows)
+    assert find_timestamps(tmp_path) == older
+    assert read_timestamps(older).times["2"] == pytest.approx(100 + np.arange(5) / 30)
+    assert find_timestamps(table(tmp_path, "").parent) == tmp_path / "timestamps.csv"
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [(os.mkfifo, "pipe or device"), (os.mkdir, "is a folder"), (lambda path: os.symlink("/dev/zero", path), "device")],
+)
+def test_what_is_no_table_is_refused_at_once(tmp_path, make, expected):
+    make(tmp_path / "timestamps.csv")
+    with pytest.raises(InputError, match=expected):
+        read_timestamps(find_timestamps(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -175,9 +236,15 @@ def test_timestamp_tables_are_read(tmp_path):
         ("cam_id,frame_time\n0,1.0\n0\n", "line 3"),
         ("cam_id,frame_time\n0,1.0\n0,1.03\n0,1.01\n", "backwards"),
         ("cam_id,frame_time\n0,0\n0,33.3\n0,66.7\n", "in seconds"),
+        ("cam_id,frame_time\n0,0\n0,1e300\n", "line 3"),
+        ("cam_id,frame_time\n0,0\n0," + "9" * 5000 + "\n", "line 3"),
+        ("cam_id,frame_time\n0,0\n0,\0\n", "line 3|NUL"),
+        ("cam_id,frame_time\n0,0\n0,0.03\n0,0.06\n0,86400\n", "most of the time is missing"),
+        ("cam_id,frame_time\n0," + "1" * 200_000 + "\n", "cannot read"),
     ],
 )
 def test_bad_tables_are_refused_in_one_line(tmp_path, text, expected):
     with pytest.raises(InputError, match=expected) as caught:
         read_timestamps(table(tmp_path, text))
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400

@@ -1,6 +1,7 @@
 """Frames come by their exact index, whatever the encoder did; a cut-off file says how far it can be trusted."""
 
-import struct
+import os
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -45,16 +46,6 @@ def test_reading_is_equal_from_the_start_and_from_the_middle(tmp_path, pictures)
         assert np.array_equal(whole[start], next(video.frames(start)))
 
 
-def _with_matrix(data: bytes, matrix: tuple[float, ...]) -> bytes:
-    """The MP4 with another display matrix in its track header (ISO 14496-12, 8.3.2: version 0, matrix at byte 48 of the
-    box)."""
-    start = data.index(b"tkhd") - 4
-    assert data[start + 8] == 0
-    a, b, c, d = (int(value * 65536) for value in matrix)
-    packed = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
-    return data[: start + 48] + packed + data[start + 84 :]
-
-
 @pytest.mark.parametrize(
     ("matrix", "turns"), [((0, 1, -1, 0), 3), ((0, -1, 1, 0), 1), ((-1, 0, 0, -1), 2), ((1, 0, 0, 1), 0)]
 )
@@ -63,11 +54,14 @@ def test_rotation_metadata_turns_the_picture(tmp_path, pictures, matrix, turns):
     # counter-clockwise.
     pictures.encode(tmp_path / "a.mp4", 3, "libx264", X264)
     data = (tmp_path / "a.mp4").read_bytes()
-    (tmp_path / "turned.mp4").write_bytes(_with_matrix(data, matrix))
+    (tmp_path / "turned.mp4").write_bytes(pictures.with_matrix(data, matrix))
     plain, turned = open_video(tmp_path / "a.mp4"), open_video(tmp_path / "turned.mp4")
     assert turned.size == ((96, 160) if turns % 2 else (160, 96))
-    for flat, upright in zip(plain.frames(), turned.frames(), strict=True):
+    stored = open_video(tmp_path / "turned.mp4", upright=False)
+    assert (turned.quarter_turns, stored.size) == (turns, (160, 96))
+    for flat, upright, lying in zip(plain.frames(), turned.frames(), stored.frames(), strict=True):
         assert np.array_equal(np.rot90(flat, turns), upright)
+        assert np.array_equal(flat, lying)
 
 
 def test_cut_off_video_says_how_many_frames_are_left(tmp_path, pictures):
@@ -80,6 +74,18 @@ def test_cut_off_video_says_how_many_frames_are_left(tmp_path, pictures):
     # The planted fault: packets lie in decoding order, so counting those that are left would shift the last frames'
     # indices.
     assert [pictures.number(frame) for frame in video.frames()] == list(range(video.count))
+
+
+@pytest.mark.parametrize("share", [0.001, 0.02, 0.3, 0.9])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])
+def test_any_cut_leaves_frames_or_one_line(tmp_path, pictures, name, share):
+    path = tmp_path / name
+    pictures.encode(path, 30, "libx264", {"x264-params": "keyint=8"})
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    shown = []
+    with suppress(InputError):
+        shown.extend(pictures.number(frame) for frame in open_video(path).frames())
+    assert shown == list(range(len(shown)))
 
 
 def test_damaged_middle_names_the_frame(tmp_path, pictures):
@@ -154,7 +160,15 @@ def _folder(path):
     path.mkdir()
 
 
-@pytest.mark.parametrize("make", [_nothing, _text, _empty, _folder])
+def _pipe(path):
+    os.mkfifo(path)
+
+
+def _device(path):
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [_nothing, _text, _empty, _folder, _pipe, _device])
 def test_what_is_no_video_is_refused_in_one_line(tmp_path, make):
     path = tmp_path / "a.mp4"
     make(path)
