@@ -3,8 +3,10 @@
 import os
 from pathlib import Path
 
+import click
 import pytest
 
+from refit_mv.cli.options import mapping
 from refit_mv.errors import InputError
 from refit_mv.session.session import open_session
 
@@ -109,3 +111,20 @@ def test_what_was_paired_is_said_once(recording, pictures):
         pictures.encode(folder / "videos" / f"{view}.mp4", 3)
     (told,) = (warning for warning in open_session(folder, units="m").warnings if "paired" in warning)
     assert "cam01 = int_cam01_img, cam02 = int_cam02_img" in told
+
+
+@pytest.mark.parametrize("text", ["left", "left=", "=cam_01"])
+def test_mappings_that_are_none(text):
+    command = click.Command("fit", params=[])
+    mapping(command)
+    with pytest.raises(InputError, match="expected VIEW=CAMERA"):
+        command.make_context("fit", ["--map", text])
+
+
+def test_mappings_as_they_are_typed():
+    command = click.Command("fit", params=[])
+    mapping(command)
+    context = command.make_context("fit", ["--map", "left=cam_01", "--map", "right = cam=2"])
+    assert context.params["mapping"] == {"left": "cam_01", "right": "cam=2"}
+    with pytest.raises(InputError, match="two cameras"):
+        command.make_context("fit", ["--map", "left=cam_01", "--map", "left=cam_02"])
