@@ -172,7 +172,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     """
     handle = None
     with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if handle is not None:
             with suppress(OSError):

@@ -1,0 +1,238 @@
+"""Options, recipes and output folders that cannot be used."""
+
+import os
+
+import pytest
+
+from refit_mv.files import alone_in
+from refit_mv.take.fitted_person import FittedPerson
+from tests.bad_input.mistakes import Mistakes, Refused, Scene
+
+mistake = Mistakes()
+
+
+@mistake("A:B")
+def frames_are_backwards(scene: Scene) -> list[object]:
+    return scene.fit("--frames", "5:2")
+
+
+@mistake("A:B")
+def frames_are_words(scene: Scene) -> list[object]:
+    return scene.fit("--frames", "first:last")
+
+
+@mistake("A:B")
+def frames_are_negative(scene: Scene) -> list[object]:
+    return scene.fit("--frames", "-3:4")
+
+
+@mistake("no frames selected")
+def frames_lie_beyond_the_recording(scene: Scene) -> list[object]:
+    return scene.fit("--frames", "1000:2000")
+
+
+@mistake("no optimizer")
+def optimizer_is_unknown(scene: Scene) -> list[object]:
+    return scene.fit("--optimizer", "sgd")
+
+
+@mistake("device")
+def device_is_not_there(scene: Scene) -> list[object]:
+    return scene.fit("--device", "cuda:7")
+
+
+@mistake("device")
+def device_is_nonsense(scene: Scene) -> list[object]:
+    return scene.fit("--device", "abacus")
+
+
+@mistake("fps")
+def frame_rate_is_zero(scene: Scene) -> list[object]:
+    return scene.fit("--fps", "0")
+
+
+@mistake("fps")
+def frame_rate_is_not_a_number(scene: Scene) -> list[object]:
+    return scene.fit("--fps", "nan")
+
+
+@mistake("fps")
+def frame_rate_is_a_word(scene: Scene) -> list[object]:
+    return scene.fit("--fps", "fast")
+
+
+@mistake("--colour")
+def option_does_not_exist(scene: Scene) -> list[object]:
+    return scene.fit("--colour", "blue")
+
+
+@mistake("SESSION")
+def session_is_not_given(scene: Scene) -> list[object]:
+    return ["fit"]
+
+
+@mistake("fit2")
+def command_does_not_exist(scene: Scene) -> list[object]:
+    return ["fit2", scene.session]
+
+
+@mistake("no recipe")
+def recipe_does_not_exist(scene: Scene) -> list[object]:
+    return scene.fit("--recipe", "fit/best")
+
+
+def recipe(scene: Scene, text: str) -> list[object]:
+    path = scene.place / "mine.yaml"
+    path.write_text(text)
+    return scene.fit("--recipe", path)
+
+
+@mistake("did you mean 'optimizer'")
+def recipe_has_an_unknown_key(scene: Scene) -> list[object]:
+    return recipe(scene, "optimiser: scipy")
+
+
+@mistake("cost.noise")
+def recipe_has_a_negative_value(scene: Scene) -> list[object]:
+    return recipe(scene, "cost: {noise: -0.01}")
+
+
+@mistake("chunk_frames")
+def recipe_has_chunks_of_nothing(scene: Scene) -> list[object]:
+    return recipe(scene, "chunk_frames: 0")
+
+
+@mistake("not valid YAML")
+def recipe_is_not_yaml(scene: Scene) -> list[object]:
+    return recipe(scene, "cost: {noise: [")
+
+
+@mistake("is a file")
+def out_is_a_file(scene: Scene) -> list[object]:
+    scene.out.write_text("something dear to me")
+    return scene.fit()
+
+
+@mistake("output folder")
+def out_is_below_a_file(scene: Scene) -> list[object]:
+    (scene.place / "notes.txt").write_text("notes")
+    return ["fit", scene.session, "--out", scene.place / "notes.txt" / "out"]
+
+
+@mistake("other inputs")
+def resume_with_other_frames(scene: Scene) -> list[object]:
+    assert scene.cli(*scene.fit("--frames", "0:2")).code == 0
+    return scene.fit("--resume")
+
+
+@mistake("other inputs")
+def resume_with_another_recipe(scene: Scene) -> list[object]:
+    assert scene.cli(*scene.fit("--frames", "0:2")).code == 0
+    return [*recipe(scene, "cost: {noise: 0.02}"), "--frames", "0:2", "--resume"]
+
+
+@mistake("not a readable HDF5 file")
+def resume_from_a_corrupt_store(scene: Scene) -> list[object]:
+    store = FittedPerson.place(scene.out, 0)
+    store.parent.mkdir(parents=True)
+    store.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(500))
+    return scene.fit("--resume")
+
+
+@mistake("not a result file")
+def resume_from_somebody_elses_hdf5(scene: Scene) -> list[object]:
+    import h5py
+
+    store = FittedPerson.place(scene.out, 0)
+    store.parent.mkdir(parents=True)
+    with h5py.File(store, "w") as file:
+        file["x"] = 1
+    return scene.fit("--resume")
+
+
+@mistake("pipe or device")
+def recipe_never_ends(scene: Scene) -> list[object]:
+    return scene.fit("--recipe", "/dev/zero")
+
+
+@mistake("pipe or device")
+def recipe_is_a_pipe(scene: Scene) -> list[object]:
+    os.mkfifo(scene.place / "pipe")
+    return scene.fit("--recipe", scene.place / "pipe")
+
+
+@mistake("File name too long")
+def recipe_has_a_name_no_system_holds(scene: Scene) -> list[object]:
+    return scene.fit("--recipe", "x" * 300)
+
+
+@mistake("File name too long")
+def session_lies_deeper_than_any_path(scene: Scene) -> list[object]:
+    return ["fit", "/".join(["x" * 50] * 100), "--out", scene.out]
+
+
+@mistake("File name too long")
+def out_has_a_name_no_system_holds(scene: Scene) -> list[object]:
+    return ["fit", scene.session, "--out", scene.place / ("x" * 300)]
+
+
+@mistake("name.yaml: unknown key")
+def recipe_lies_in_a_folder_that_is_no_text(scene: Scene) -> list[object]:
+    path = scene.place / os.fsdecode(b"\xff\xfe") / "name.yaml"
+    path.parent.mkdir()
+    path.write_text("colour: blue")
+    return scene.fit("--recipe", path)
+
+
+@mistake("--fps")
+def frame_rate_is_beyond_any_camera(scene: Scene) -> list[object]:
+    return scene.fit("--fps", "1e300")
+
+
+@mistake("another refit-mv is writing here")
+def out_is_taken(scene: Scene) -> list[object]:
+    scene.out.mkdir()
+    # Ends with the test's process, if not before.
+    BUSY.append(alone_in(scene.out))
+    BUSY[-1].__enter__()
+    return scene.fit()
+
+
+BUSY = []
+HOSTILE = {
+    "cost: {noise: 1e-300}": "cost.noise: 1e-300",
+    "cost: {noise: 1e300}": "cost.noise: 1e+300",
+    "cost: {noise: 1e9}": "cost.noise must lie between",
+    f"chunk_frames: {2**63}": "chunk_frames: 9.22337e+18",
+    f"chunk_frames: {2**40}": "chunk_frames must lie between",
+    "chunk_frames: " + "9" * 5000: "not valid YAML",
+    "chunk_frames: " + "9" * 4000: "a number of 4000 digits",
+    "cost: {noise: " + "9" * 5000 + ".0}": "cost.noise",
+    "cost: {noise: .inf}": "cost.noise",
+    "chunk_frames: 2024-01-31": "chunk_frames: input should be a valid integer",
+    "chunk_frames: 2024-13-45": "chunk_frames: input should be a valid integer",
+    "chunk_frames: 1:30": "chunk_frames: input should be a valid integer",
+    "chunk_frames: true": "chunk_frames: input should be a valid integer",
+    "cost: {noise: yes}": "cost.noise: input should be a valid number",
+    "chunk_frames: 010": "chunk_frames",
+    "chunk_frames: 5\nchunk_frames: 6": "'chunk_frames' is given twice",
+    "cost: " + "[" * 100_000: "nested more than",
+    "cost: " + "{a: " * 5000: "nested more than",
+    "a: &a [1, 1]\nb: &b [*a, *a]\ncost: [*b, *b]": "aliases",
+    "cost: &a [*a]": "aliases",
+    "cost: !!timestamp x": "tags",
+    "cost: !!python/object/apply:os.system [ls]": "tags",
+    "? [a]\n: b": "not valid YAML",
+    "optimizer: " + "x" * 100_000: "no optimizer",
+    "# " + "x" * 2**21: "more than any recipe needs",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:40])
+def test_hostile_recipes_are_one_line(text: str, refused: Refused) -> None:
+    refused((lambda scene: recipe(scene, text), HOSTILE[text]))
+
+
+@pytest.mark.parametrize("name", mistake)
+def test_one_line_exit_two_and_no_traces(name: str, refused: Refused) -> None:
+    refused(mistake[name])
