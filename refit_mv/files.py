@@ -212,6 +212,9 @@ def complete_or_absent(path: Path, durable: bool = True) -> Iterator[Path]:
     Raises:
         InputError: no such folder can be made, no space, no permission.
     """
+    there = found_at(path)
+    if there is not None and not stat.S_ISREG(there.st_mode):
+        raise InputError(f"cannot write {path}: a folder, pipe or device is there; give the name of a file")
     # No longer than the name itself may be, and of one's own: others may write the same file at the same time.
     temporary = path.with_name(f".{path.stem[:40]}.{os.getpid()}.{next(_serial)}.tmp{path.suffix}")
     try:

@@ -68,3 +68,11 @@ def test_the_longest_name_there_is_can_be_written(tmp_path: Path) -> None:
     with complete_or_absent(path) as temporary:
         temporary.write_text("{}")
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("make", [_fifo, lambda place: place, lambda place: Path("/dev/null")])
+def test_what_is_no_file_is_not_replaced_by_one(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    path = make(tmp_path)
+    with pytest.raises(InputError, match="give the name of a file"), complete_or_absent(path):
+        pytest.fail("written")
+    assert not path.is_file()
