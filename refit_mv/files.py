@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -35,11 +36,13 @@ _UNREADABLE = (
     OverflowError,
     RecursionError,
     RuntimeError,
+    SyntaxError,
     TypeError,
     ValueError,
     struct.error,
     zipfile.BadZipFile,
     zlib.error,
+    tokenize.TokenError,
 )
 _serial = itertools.count()
 

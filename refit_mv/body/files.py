@@ -83,6 +83,9 @@ def _checked(path: Path, arrays: dict[str, Any]) -> dict[str, np.ndarray]:
             "file itself, not a motion or a derived file"
         )
     found = {key: np.asarray(arrays[key]) for key in REQUIRED}
+    for key, value in found.items():
+        if value.dtype.kind not in "iuf" or value.ndim == 0:
+            raise InputError(f"{path}: '{key}' holds {value.dtype}{value.shape}, expected an array of real numbers")
     vertices, joints = len(found["v_template"]), found["kintree_table"].shape[-1]
     if joints not in KINDS:
         raise InputError(f"{path} has {joints} joints: expected 24 (SMPL), 52 (SMPL-H) or 55 (SMPL-X)")
@@ -111,7 +114,7 @@ def _checked(path: Path, arrays: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _check_meaning(path: Path, found: dict[str, np.ndarray], kind: str) -> None:
-    faces = found["f"].astype(np.int64)
+    faces = found["f"]
     if faces.size == 0 or faces.min() < 0 or faces.max() >= len(found["v_template"]):
         raise InputError(f"{path}: 'f' names vertices that do not exist: get the file from its official source")
     if tuple(_parents(found)) != SKELETONS[kind].parents:

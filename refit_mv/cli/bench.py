@@ -62,7 +62,7 @@ def _words(name: str, default: str, text: str, read: Callable = shared.words) ->
 @click.command()
 @_words("--views", "4", "Numbers of views, with commas between.", shared.counts)
 @_words("--noise", "standard", "none, clean, standard, strong; of sequences also swaps, gap, steady.")
-@click.option("--frames", default=512, show_default=True, help="Frames in each cell.")
+@click.option("--frames", type=click.IntRange(max=10**7), default=512, show_default=True, help="Frames in each cell.")
 @click.option("--sequences", is_flag=True, help="People in motion, with time terms on, instead of independent frames.")
 @click.option(
     "--meet-subject", is_flag=True, help="Of sequences: solve for the person's shape instead of giving the true one."
@@ -82,8 +82,12 @@ def _words(name: str, default: str, text: str, read: Callable = shared.words) ->
     "--motion", type=shared.FOLDER, help="Folder of BVH or AMASS files; by default poses are drawn from the prior."
 )
 @click.option("--body", default="open", show_default=True, help="Body that is seen and fitted.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--scipy-frames", type=int, help="So many frames for SciPy; the others are compared on these too.")
+@click.option("--seed", type=shared.SEED, default=0, show_default=True)
+@click.option(
+    "--scipy-frames",
+    type=click.IntRange(1, 10**7),
+    help="So many frames for SciPy; the others are compared on these too.",
+)
 @click.option("--weak-priors", is_flag=True, help="Priors at their weakest: what the evidence alone determines.")
 @click.option(
     "--faults",

@@ -28,6 +28,7 @@ class _Place(click.Path):
 
 
 FOLDER = FILE = _Place()
+SEED = click.IntRange(0, 2**31 - 1)
 
 
 def frame_range(_context: click.Context, _parameter: click.Parameter, value: str | None) -> slice | None:

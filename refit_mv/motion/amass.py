@@ -109,6 +109,10 @@ def write_amass(path: Path, motion: Motion) -> tuple[Path, Path]:
     return path, sidecar
 
 
+# Beyond any radian, metre and shape coefficient of a person.
+FARTHEST = 1e5
+
+
 def read_amass(path: str | Path, body: BodyModel | None = None) -> Motion:
     """Read a motion written by :func:`write_amass`, or any AMASS npz.
 
@@ -133,11 +137,11 @@ def read_amass(path: str | Path, body: BodyModel | None = None) -> Motion:
             f"{path}: expected poses (frames, {' | '.join(map(str, _BY_WIDTH))}), trans (frames, 3) and betas (count,),"
             f" got {poses.shape}, {trans.shape} and {betas.shape}"
         )
-    if not (np.isfinite(poses).all() and np.isfinite(trans).all() and np.isfinite(betas).all()):
-        raise InputError(f"{path}: poses, trans and betas must be finite")
+    if not all((np.abs(values) <= FARTHEST).all() for values in (poses, trans, betas)):
+        raise InputError(f"{path}: poses (radians), trans (metres) and betas must be finite, at most {FARTHEST:g}")
     fps = _numbers(path, arrays, rate_key)
-    if fps.size != 1:
-        raise InputError(f"{path}: {rate_key} must be one number, got {fps.shape}")
+    if fps.size != 1 or not 0.01 <= fps.item() <= 1e5:
+        raise InputError(f"{path}: {rate_key} must be one number of frames per second, got {fps}")
     names = _BY_WIDTH[poses.shape[1]].joint_names
     # Our own files carry every joint of the fitted body besides, which other skeletons have no place for.
     own_names = tuple(_FROM_SPELLING.get(str(name), str(name)) for name in arrays.get("joint_names", ()))
@@ -180,8 +184,12 @@ def _worn(path: Path, body: BodyModel, betas: Float[np.ndarray, " beta"], gender
 
 
 def _record(path: Path, arrays: dict[str, np.ndarray], count: int, skeleton: Skeleton) -> FrameRecord:
-    numbers = np.asarray(arrays.get("frames", np.arange(count)), dtype=np.int64)
-    words = [str(value) for value in arrays["status"]] if "status" in arrays else [FrameStatus.FITTED] * count
+    numbers = np.asarray(arrays.get("frames", np.arange(count)))
+    if numbers.dtype.kind not in "iu" or numbers.shape != (count,):
+        raise InputError(f"{path}: frames must hold {count} whole numbers, got {numbers.dtype}{numbers.shape}")
+    words = (
+        [str(value) for value in arrays["status"].reshape(-1)] if "status" in arrays else [FrameStatus.FITTED] * count
+    )
     if len(numbers) != count or len(words) != count:
         raise InputError(f"{path}: {count} poses, but {len(numbers)} frame numbers and {len(words)} statuses")
     unknown = sorted(set(words) - set(FrameStatus))
@@ -195,7 +203,7 @@ def _record(path: Path, arrays: dict[str, np.ndarray], count: int, skeleton: Ske
     shape = (count, len(skeleton))
     own = tuple(map(str, arrays.get("joint_names", ()))) == skeleton.joint_names
     told = {key: arrays[key] for key in JOINT_KEYS if own and key in arrays and arrays[key].shape == shape}
-    return FrameRecord(numbers, tuple(map(FrameStatus, words)), posed, **told)
+    return FrameRecord(numbers.astype(np.int64), tuple(map(FrameStatus, words)), posed, **told)
 
 
 def _sidecar_up(path: Path) -> Direction | None:

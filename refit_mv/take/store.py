@@ -62,7 +62,7 @@ def _create_block(group: h5py.File | h5py.Group, name: str, shape: tuple[int, ..
 
 def _write_static(group: h5py.Group, name: str, value: Static) -> None:
     if isinstance(value, str):
-        text = value.encode()
+        text = value.encode(errors="surrogateescape")
         # A dataset, not an attribute: attributes end at 64 kB. Fixed length, because variable-length text lives on
         # HDF5's heap.
         group.create_dataset(name, data=np.bytes_(text), dtype=h5py.string_dtype("utf-8", max(len(text), 1)))
@@ -357,7 +357,7 @@ class ResultStore:
                 raise KeyError(f"no static value '{name}' in {self.path}; it has: {', '.join(group)}")
             dataset = _dataset(group, name)
             if h5py.check_string_dtype(dataset.dtype) is not None:
-                return bytes(dataset[()]).decode()
+                return bytes(dataset[()]).decode(errors="surrogateescape")
             value = dataset[()]
         array = np.asarray(value)
         return array if array.ndim else array.item()

@@ -110,6 +110,7 @@ def write_take(take: Take) -> None:
             for person in take.people
         ],
     }
+    # Names of folders may hold bytes that are no text: as escapes they come back as they were.
     with complete_or_absent(take.folder / FILE) as temporary:
         temporary.write_text(json.dumps(text, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 

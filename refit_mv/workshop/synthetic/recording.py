@@ -12,6 +12,8 @@ from refit_mv.workshop.synthetic.session import SyntheticSession, synthesise
 
 # A made-up movement wanders off in time; after so many seconds the person starts again in the middle.
 LONGEST_WALK = 20.0
+# Four hours at 60 frames a second: beyond, memory and patience end.
+MOST_FRAMES, FASTEST = 1e6, 1e4
 
 
 def made_up_recording(
@@ -32,9 +34,10 @@ def made_up_recording(
     if motion is not None:
         motions = [read_motion(motion)]
     else:
-        if not (seconds > 0 and fps > 0 and round(seconds * fps) > 0):
+        if not (seconds > 0 and 0 < fps <= FASTEST and 0.5 < seconds * fps <= MOST_FRAMES):
             raise InputError(
-                f"cannot make a recording of {seconds:g} s at {fps:g} frames a second: both must be positive"
+                f"cannot make a recording of {seconds:g} s at {fps:g} frames a second: both must be positive, the rate "
+                f"at most {FASTEST:g}, and at most {MOST_FRAMES:g} frames"
             )
         left, motions = round(seconds * fps), []
         while left > 0:
