@@ -147,6 +147,8 @@ def _device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if name.partition(":")[0] not in ("cpu", "cuda"):
+            raise RuntimeError
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError):
         raise InputError(f"device '{name}' is not available here; use --device cpu, or auto") from None

@@ -61,6 +61,24 @@ def body_is_a_malicious_pickle(scene: Scene) -> list[object]:
     return scene.fit("--body", path)
 
 
+def spoilt(scene: Scene, key: str, value: np.ndarray) -> list[object]:
+    with np.load(OPEN_BODY_FILE) as arrays:
+        np.savez(scene.place / "model.npz", **{**arrays, key: value})
+    return scene.fit("--body", scene.place / "model.npz")
+
+
+@pytest.mark.parametrize("value", [np.array(3), np.array(["a"]), np.zeros((2, 24), dtype=complex)])
+@pytest.mark.parametrize("key", ["f", "kintree_table"])
+def test_arrays_that_are_no_numbers_are_one_line(key: str, value: np.ndarray, refused: Refused) -> None:
+    refused((lambda scene: spoilt(scene, key, value), f"'{key}' holds"))
+
+
+@mistake("pipe or device")
+def body_never_ends(scene: Scene) -> list[object]:
+    (scene.place / "model.npz").symlink_to("/dev/zero")
+    return scene.fit("--body", scene.place / "model.npz")
+
+
 @pytest.mark.parametrize("name", mistake)
 def test_one_line_exit_two_and_no_traces(name: str, refused: Refused) -> None:
     refused(mistake[name])

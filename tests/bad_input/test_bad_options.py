@@ -199,6 +199,7 @@ def out_is_taken(scene: Scene) -> list[object]:
 
 
 BUSY = []
+DEVICES = ("meta", "hpu", "privateuseone", "cpu:99999999999999999999")
 HOSTILE = {
     "cost: {noise: 1e-300}": "cost.noise: 1e-300",
     "cost: {noise: 1e300}": "cost.noise: 1e+300",
@@ -231,6 +232,11 @@ HOSTILE = {
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:40])
 def test_hostile_recipes_are_one_line(text: str, refused: Refused) -> None:
     refused((lambda scene: recipe(scene, text), HOSTILE[text]))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_devices_that_cannot_compute_are_one_line(device: str, refused: Refused) -> None:
+    refused((lambda scene: scene.fit("--device", device), f"device '{device}' is not available"))
 
 
 @pytest.mark.parametrize("name", mistake)

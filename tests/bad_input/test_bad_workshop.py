@@ -98,6 +98,12 @@ def synthesise_no_time_at_all(scene: Scene) -> list[object]:
     return ["synthesise", scene.out, "--seconds", "0"]
 
 
+@pytest.mark.parametrize("option", ["--seconds", "--fps"])
+@pytest.mark.parametrize("value", ["inf", "nan", "1e300", "1e-300"])
+def test_made_up_sessions_of_no_length_are_one_line(option: str, value: str, refused: Refused) -> None:
+    refused((lambda scene: ["synthesise", scene.out, option, value], "cannot make a recording"))
+
+
 @pytest.mark.parametrize("name", mistake)
 def test_one_line_exit_two_and_no_traces(name: str, refused: Refused) -> None:
     refused(mistake[name])
