@@ -52,7 +52,9 @@ def _pairing(observations: Observations, rig: CameraRig, tracks: Sequence[Track]
 
 def _pictures(observations: Observations, rig: CameraRig) -> list[Finding]:
     place, told = off_center(rig), scale_told(observations, rig)
-    advice = "Were videos made smaller? Scale the calibration to their size: refit-mv calib scale."
+    advice = (
+        "Were videos made smaller? Scale the calibration to them: refit-mv calib scale CALIB --size WxH -o OUT.toml."
+    )
     if told is not None:
         return [Finding("picture_size", "bad", f"{told[0].upper()}{told[1:]}.", advice)]
     if place is not None:

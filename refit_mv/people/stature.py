@@ -116,7 +116,7 @@ def check_stature(body: BodyModel, observations: Observations, rig: CameraRig) -
     if exchanged:
         cause = f"names are exchanged: {exchange_told(exchanged)}; say so with --map, or rename the files"
     elif scaled is not None:
-        cause = f"{scaled}; scale the calibration to them with refit-mv calib scale"
+        cause = f"{scaled}; scale the calibration to them with refit-mv calib scale CALIB --size WxH -o OUT.toml"
     else:
         units = {"mm": 1e-3, "cm": 1e-2, "in": 0.0254, "ft": 0.3048}
         # Of several units that would make a person, the one that comes nearest to 1.7 m.

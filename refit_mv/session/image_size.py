@@ -6,11 +6,9 @@ from jaxtyping import Float
 
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import Camera
+from refit_mv.geometry.picture_size import PADDING_PIXELS
 from refit_mv.session.observations import CONFIDENT
 
-# Encoders pad to whole blocks of 16 pixels and calibrations quote either size (1080 and 1088 in Pose2Sim's demo): no
-# harm up to here.
-PADDING_PIXELS = 16
 # A scaled picture keeps its aspect ratio within rounding.
 ASPECT_TOLERANCE = 0.02
 # Detectors guess points outside the picture when a person is cut off, but not many, and not far.
@@ -39,7 +37,7 @@ def compare_sizes(camera: Camera, size: tuple[int, int], source: str) -> str | N
     if abs(across / down - 1) < ASPECT_TOLERANCE:
         raise InputError(
             f"{told}: scaled by {across:.3g}; use the original videos, or scale the calibration to theirs: "
-            f"refit-mv calib scale CALIBRATION --size {width}x{height}"
+            f"refit-mv calib scale CALIB --size {width}x{height} -o OUT.toml"
         )
     if abs(width / calibrated_height / (height / calibrated_width) - 1) < ASPECT_TOLERANCE:
         raise InputError(

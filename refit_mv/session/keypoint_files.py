@@ -28,6 +28,8 @@ from refit_mv.session.keypoints.series import KeypointSeries, KeypointSource
 
 # A thousand whole-body people in one picture take 6 MB.
 LARGEST_FRAME = 2**24
+# Of pictures, in pixels; a larger number is no size.
+LARGEST_SIDE = 100_000
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,14 @@ SERIES: dict[str, Callable[[Path], KeypointSeries]] = {
 
 @dataclass(frozen=True)
 class FrameKeypoints:
-    """A view's keypoints in a file for every frame; ``recorded`` names their set where a record beside them says it."""
+    """A view's keypoints in a file for every frame; ``recorded`` names their set where a record beside them says it.
+    ``size`` is that of the pictures, which EasyMocap states.
+    """
 
     files: FrameFiles
     format: KeypointFormat
     recorded: str | None = None
+    size: tuple[int, int] | None = None
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -199,10 +204,17 @@ def open_keypoints(place: Path, keypoints: str | None = None) -> KeypointSource:
         )
     for kind in FORMATS:
         if kind.people_key in first:
-            return FrameKeypoints(files, kind, keypoints)
+            return FrameKeypoints(files, kind, keypoints, _stated_size(first))
     raise InputError(
         f"keypoint file {files.path(0)} has the keys {', '.join(list(first)[:5])[:100] or 'none'}; expected {_keys()}"
     )
+
+
+def _stated_size(first: dict[str, object]) -> tuple[int, int] | None:
+    width, height = first.get("width"), first.get("height")
+    if not (isinstance(width, int) and isinstance(height, int)):
+        return None
+    return (width, height) if 0 < min(width, height) and max(width, height) <= LARGEST_SIDE else None
 
 
 def settle_keypoint_set(count: int, source: KeypointSource, wanted: str | None, example: str) -> KeypointSet:

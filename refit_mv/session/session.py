@@ -6,7 +6,7 @@ from pathlib import Path
 
 from calib import LoadedRig, estimate_up, examine, read_rig
 from refit_mv.errors import InputError
-from refit_mv.geometry.camera import CameraRig
+from refit_mv.geometry.camera import Camera, CameraRig
 from refit_mv.session.approximate_camera import approximate_rig, what_was_assumed
 from refit_mv.session.calibration_file import find_calibration, has_calibration
 from refit_mv.session.detection_record import read_record
@@ -121,7 +121,7 @@ def open_session(
 def _open(path: Path, calib: Path | None, units: str | None, mapping: Mapping[str, str]) -> Session:
     found = find_files(path)
     calibration, loaded = _cameras(path, found, calib, units)
-    warnings = [*found.warnings, *loaded.warnings, *examine(loaded.rig, loaded.up)]
+    warnings: list[str] = []
     files = {"video": found.videos, "image folder": found.images, "keypoint folder": found.keypoints}
     unknown = [view for view in mapping if not any(view in folders for folders in files.values())]
     if unknown:
@@ -159,11 +159,10 @@ def _open(path: Path, calib: Path | None, units: str | None, mapping: Mapping[st
         if pictures is not None:
             view = replace(view, upright=orientations.upright(camera, pictures))
             pictures = replace(pictures, upright=view.upright)
-            if camera.size is None:
-                camera = replace(camera, size=pictures.size)
-            warning = compare_sizes(camera, pictures.size, str(pictures.path))
-            warnings += [warning] if warning else []
+            camera = _of_size(camera, pictures.size, str(pictures.path), warnings)
         if source is not None:
+            if source.size is not None:
+                camera = _of_size(camera, source.size, f"what keypoint files of {name} state", warnings)
             warnings += source.warnings
             if found.renumbered and pictures is not None:
                 original = found.originals.get(own_names[keypoints[name]])
@@ -171,17 +170,26 @@ def _open(path: Path, calib: Path | None, units: str | None, mapping: Mapping[st
                 view = replace(view, picture_shift=shift)
         views.append(view)
         cameras.append(camera)
-    table = find_timestamps(path)
+    table, rig = find_timestamps(path), CameraRig(tuple(cameras))
+    # Of the cameras as they are used, with the sizes that pictures have: a calibration may say none.
+    about_cameras = (*found.warnings, *loaded.warnings, *examine(rig, loaded.up))
     return Session(
         path=path,
         layout=found.layout,
         calibration=calibration,
-        rig=CameraRig(tuple(cameras)),
+        rig=rig,
         views=tuple(views),
         timestamps=_timestamps(table, names, warnings) if table is not None else None,
         up=loaded.up or _up(loaded.rig),
-        warnings=tuple(map(_text, (*warnings, *orientations.warnings, *_about_shifts(views)))),
+        warnings=tuple(map(_text, (*about_cameras, *warnings, *orientations.warnings, *_about_shifts(views)))),
     )
+
+
+def _of_size(camera: Camera, size: tuple[int, int], source: str, warnings: list[str]) -> Camera:
+    """The camera on pictures of the size that ``source`` has; the calibration's own size is kept."""
+    warning = compare_sizes(camera, size, source)
+    warnings += [warning] if warning else []
+    return replace(camera, size=size) if camera.size is None else camera
 
 
 def _text(warning: str) -> str:

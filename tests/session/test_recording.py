@@ -208,6 +208,29 @@ def test_easymocap_annotations(tmp_path, files):
     assert seen.pixels[2, 1, 0] == pytest.approx(np.array(files.points(2, 25)).reshape(-1, 3)[:, :2], abs=1e-4)
 
 
+def test_a_size_that_keypoint_files_state_is_compared(tmp_path, files):
+    folder = easymocap(tmp_path / "s", files)
+    for file in folder.glob("annots/2/*.json"):
+        file.write_text(
+            file.read_text().replace('"height": 480', '"height": 240').replace('"width": 640', '"width": 320')
+        )
+    with pytest.raises(InputError, match=r"keypoint files of 2 state has 320×240: scaled by 0.5.*calib scale"):
+        open_session(folder, units="m")
+
+
+def test_a_size_that_only_keypoint_files_state_is_adopted_and_the_lens_examined(tmp_path, files):
+    """A calibration without sizes, of pictures half again as large."""
+    folder = easymocap(tmp_path / "s", files)
+    calibration = folder / "calib" / "Calib.toml"
+    lines = [line for line in calibration.read_text().splitlines() if not line.startswith("size")]
+    calibration.write_text("\n".join(lines))
+    opened = open_session(folder, units="m")
+    assert [camera.size for camera in opened.rig] == [(640, 480)] * 2
+    assert not any("does not say the picture's size" in warning for warning in opened.warnings)
+    calibration.write_text("\n".join(lines).replace("320", "500").replace("240", "375"))
+    assert sum("is far from the middle" in warning for warning in open_session(folder, units="m").warnings) == 2
+
+
 def _text(content):
     return lambda folder, files: file(folder).write_text(content)
 

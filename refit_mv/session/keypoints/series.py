@@ -23,6 +23,11 @@ class KeypointSource(Protocol):
     @property
     def warnings(self) -> tuple[str, ...]: ...
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of the pictures that they were detected in, None where the files do not say."""
+        ...
+
     def people(self, number: int) -> list[np.ndarray]:
         """The people of one of its frames, each as rows of x, y (pixels) and confidence.
 
@@ -52,6 +57,7 @@ class KeypointSeries:
     found: Mapping[int, list[np.ndarray]]
     keypoints: KeypointSet | None = None
     warnings: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not self.found:
