@@ -214,7 +214,7 @@ def _stated_size(first: dict[str, object]) -> tuple[int, int] | None:
     width, height = first.get("width"), first.get("height")
     if not (isinstance(width, int) and isinstance(height, int)):
         return None
-    return (width, height) if 0 < min(width, height) and max(width, height) <= LARGEST_SIDE else None
+    return (width, height) if min(width, height) > 0 and max(width, height) <= LARGEST_SIDE else None
 
 
 def settle_keypoint_set(count: int, source: KeypointSource, wanted: str | None, example: str) -> KeypointSet:

@@ -87,7 +87,8 @@ def test_what_is_detected_is_read_back(session, tmp_path):
     loaded = read_recording(with_keypoints(session, tmp_path / "out"))
     seen = loaded.observations
     assert (seen.keypoints.name, seen.fps, seen.pixels.shape) == ("coco17", 50.0, (FRAMES, 2, 1, 17, 2))
-    assert loaded.warnings == ()
+    (note,) = loaded.warnings
+    assert "cam0 = cam_0, cam1 = cam_1" in note
     assert seen.confidence[4].max() == 0
     for view in range(2):
         for frame in set(range(FRAMES)) - {4}:

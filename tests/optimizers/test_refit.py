@@ -116,7 +116,7 @@ def test_frames_without_evidence_are_absent_and_finite(four_views: Known) -> Non
 
 
 def test_missing_and_damaged_weights_are_told(tmp_path: Path, four_views: Known) -> None:
-    with pytest.raises(InputError, match=r"cannot read network weights"):
+    with pytest.raises(InputError, match=r"no file of network weights"):
         ReFit(weights=tmp_path / "none.safetensors").solve(four_views.problem, four_views.start)
     (tmp_path / "junk.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00not a header")
     with pytest.raises(InputError, match=r"cannot read network weights"):

@@ -37,7 +37,8 @@ def test_a_quarter_is_turned_or_not_as_the_camera_was_calibrated(tmp_path, files
     session = filmed(tmp_path / "turned", files, pictures, TURNED, degrees)
     size, upright = first_picture(session)
     assert size == TURNED
-    assert np.array_equal(np.rot90(lying, degrees // 90), upright)
+    # Two encodings of the same pictures differ by a few grey levels; a wrong turn by a hundred.
+    assert np.abs(np.rot90(lying, degrees // 90).astype(int) - upright).mean() < 5
     assert not any("turned" in warning for warning in session.warnings)
 
 

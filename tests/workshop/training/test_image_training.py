@@ -120,7 +120,7 @@ def test_a_run_that_stopped_goes_on_to_the_same_weights(run: Path, motions: Path
     wider = replace(constant, network=replace(SMALL, hidden=12))
     with pytest.raises(InputError, match="other sizes"):
         train_image(wider, open_body(), [motions], halves, resume=True, people_dir=run)
-    with pytest.raises(InputError, match="cannot resume"):
+    with pytest.raises(InputError, match="no training state"):
         train_image(constant, open_body(), [motions], tmp_path / "none", resume=True, people_dir=run)
 
 

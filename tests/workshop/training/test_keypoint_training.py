@@ -87,7 +87,7 @@ def test_a_run_leaves_weights_state_log_and_picture_and_can_be_continued(motion_
     assert later["steps"] == 15
     with pytest.raises(InputError, match="other sizes"):
         train(replace(longer, network=replace(TINY.network, hidden=12)), [motion_folder], out, resume=True)
-    with pytest.raises(InputError, match="cannot resume"):
+    with pytest.raises(InputError, match="no training state"):
         train(TINY, [motion_folder], tmp_path / "elsewhere", resume=True)
 
 
