@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from refit_mv.cli import options as shared
 from refit_mv.cli.progress import progress_bars
@@ -81,6 +82,8 @@ def _words(name: str, default: str, text: str, read: Callable = shared.words) ->
 @click.option(
     "--motion", type=shared.FOLDER, help="Folder of BVH or AMASS files; by default poses are drawn from the prior."
 )
+@click.option("--scenes", help="Who is who instead of optimizers, in circling, crossing, contact, hall, or all.")
+@click.option("--seeds", default=10, show_default=True, help="So many times each of --scenes.")
 @click.option("--body", default="open", show_default=True, help="Body that is seen and fitted.")
 @click.option("--seed", type=shared.SEED, default=0, show_default=True)
 @click.option(
@@ -97,13 +100,19 @@ def _words(name: str, default: str, text: str, read: Callable = shared.words) ->
 @shared.recipe_option("fit/default", "Recipe with the optimizers' options.")
 @click.option("--csv", "csv_file", type=shared.FILE, help="Write the rows here.")
 @click.option("--page", "page_file", type=shared.FILE, help="Write a page with plots here.")
-def bench(recipe: str, **options) -> None:
-    """Compare optimizers on synthetic evidence with known truth: same evidence, same start, same body."""
+def bench(recipe: str, scenes: str | None, seeds: int, **options) -> None:
+    """Compare optimizers on synthetic evidence with known truth: same evidence, same start, same body.
+
+    With --scenes: how well several people are told apart, and with --optimizers how far their joints are off, beside
+    the same people with known association (--noise, --keypoints, --motion, --csv).
+    """
     from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
 
     asked, chosen = _Asked(**options), load_recipe(FitRecipe, find_recipe(recipe))
     if asked.faults is not None:
         return _on_faults(asked, asked.faults, chosen)
+    if scenes is not None:
+        return _on_scenes(asked, chosen, scenes, seeds)
     if asked.session is not None or asked.demo:
         return _on_recording(asked, chosen)
     if asked.calib is not None or asked.units is not None:
@@ -117,6 +126,30 @@ def _on_faults(asked: _Asked, sessions: int, recipe: "FitRecipe") -> None:
     with progress_bars() as progress:
         rows = measure_faults(asked.views, sessions, asked.seed, recipe.build_optimizer(), progress=progress)
     click.echo(faults_table(rows))
+
+
+def _on_scenes(asked: _Asked, recipe: "FitRecipe", scenes: str, seeds: int) -> None:
+    from refit_mv.workshop.bench.association import AssociationBench
+    from refit_mv.workshop.bench.columns import table, write_csv
+    from refit_mv.workshop.synthetic.scenes import SCENES
+
+    if len(asked.noise) != 1:
+        raise InputError(f"--scenes are measured with one noise, got --noise {','.join(asked.noise)}")
+    chosen = tuple(SCENES) if scenes == "all" else tuple(word.strip() for word in scenes.split(",") if word.strip())
+    made = AssociationBench(
+        chosen,
+        seeds,
+        noise=asked.noise[0],
+        keypoints=asked.keypoints or "halpe26",
+        motion=asked.motion,
+        cost=recipe.problem_cost,
+    )
+    typed = click.get_current_context().get_parameter_source("optimizers") is not ParameterSource.DEFAULT
+    with progress_bars() as progress:
+        rows = made.rows(optimizers=asked.named(recipe) if typed else {}, progress=progress)
+    click.echo(table(made.layout, rows))
+    if asked.csv_file is not None:
+        write_csv(made.layout, rows, asked.csv_file)
 
 
 def _on_recording(asked: _Asked, recipe: "FitRecipe") -> None:

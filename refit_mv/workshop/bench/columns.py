@@ -36,6 +36,7 @@ def _percent(digits: int) -> Callable[[float], str]:
     return lambda value: f"{100 * value:.{digits}f}%"
 
 
+# ``ghost_s``: the longest time that a track was on nobody. ``known_mm``: ``mpjpe_mm`` if it were known who is who.
 # Errors in millimetres, degrees and pixels. ``accel_mm_s2``: mean error of the joints' accelerations; ``accel_m_s2``:
 # their own mean acceleration, jitter and motion together. ``peak_kept``: the median share of an impact's peak
 # acceleration that is left. ``gap_mm``: mean joint error where no view saw anything. ``wrong_side``: a share of joints.
@@ -44,6 +45,16 @@ def _percent(digits: int) -> Callable[[float], str]:
 # takes; ``live_ms``: the time of a frame that comes alone. ``*_share``: shares of frames whose mean joint error, mean
 # landmark error, and largest landmark error stay under 1 mm.
 COLUMNS = {
+    "scene": Column("scene", is_name=True),
+    "seed": Column("seed"),
+    "people": Column("people"),
+    "tracks": Column("tracks"),
+    "idf1": Column("IDF1", _decimals(4)),
+    "mota": Column("MOTA", _decimals(4)),
+    "ghost_s": Column("ghost", _decimals(2)),
+    "switches": Column("switches"),
+    "transfers": Column("transfers"),
+    "ms_per_frame": Column("ms", _decimals(2)),
     "optimizer": Column("optimizer", is_name=True),
     "start": Column("start", is_name=True),
     "noise": Column("noise", is_name=True),
@@ -52,6 +63,7 @@ COLUMNS = {
     "sequences": Column("sequences"),
     "frames": Column("frames"),
     "mpjpe_mm": Column("mpjpe", _decimals(2)),
+    "known_mm": Column("known", _decimals(2)),
     "mpjpe_rel_mm": Column("rel", _decimals(2)),
     "pa_mpjpe_mm": Column("pa", _decimals(2)),
     "pve_mm": Column("pve", _decimals(2)),
@@ -128,7 +140,7 @@ def csv_text(layout: Layout, rows: Sequence[Row]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(layout.csv)
     for row in rows:
-        if row["optimizer"] != BOUND:
+        if row.get("optimizer") != BOUND:
             writer.writerow([_cell(row[name]) for name in layout.csv])
     return text.getvalue()
 

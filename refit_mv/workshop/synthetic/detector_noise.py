@@ -77,7 +77,7 @@ def detector_noise(name: str) -> DetectorNoise:
 
 
 @dataclass(frozen=True)
-class _Draws:
+class Draws:
     """Random numbers whose first axis is time. With ``persistence`` they come from a Gaussian process of that
     correlation between neighbours, with the distribution of independent ones.
     """
@@ -156,7 +156,7 @@ def detect(
         rng: every number drawn comes from it, in an order that does not depend on the data.
     """
     frame_view, points = pixels.shape[:2], pixels.shape[:3]
-    draw = _Draws(rng, noise.persistence)
+    draw = Draws(rng, noise.persistence)
     last = sizes[:, None, :] - 1
     visible = visible & ((pixels >= 0) & (pixels <= last)).all(-1)
 

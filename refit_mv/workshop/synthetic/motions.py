@@ -59,7 +59,7 @@ def read_motions(folder: str | Path, wanted: Callable[[Path], bool] = lambda pat
     return [read_motion(path) for path in chosen]
 
 
-def _smooth_noise(
+def smooth_noise(
     frames: int, channels: int, seconds: float, fps: float, generator: torch.Generator
 ) -> Float[Tensor, "frame channel"]:
     """Stationary Gaussian process of unit variance: white noise convolved with a Gaussian whose result has length scale
@@ -83,10 +83,10 @@ def sampled_motion(prior: PosePrior, seed: int, frames: int, fps: float) -> Moti
     """
     generator = torch.Generator().manual_seed(seed)
     factor = torch.linalg.cholesky(prior.covariance)
-    coordinates = _smooth_noise(frames, len(factor), POSE_SECONDS, fps, generator) @ factor.T
+    coordinates = smooth_noise(frames, len(factor), POSE_SECONDS, fps, generator) @ factor.T
     joints = rotations_from_tangent(prior, coordinates.clamp(prior.lower, prior.upper))
 
-    drift = _smooth_noise(frames, 5, ROOT_SECONDS, fps, generator)
+    drift = smooth_noise(frames, 5, ROOT_SECONDS, fps, generator)
     start = 2 * torch.pi * torch.rand(1, generator=generator, dtype=torch.float64)
     heading = start + torch.cumsum(drift[:, 0] * TURNING_SPEED / fps, dim=0)
     zero = torch.zeros_like(heading)

@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import Camera, CameraRig
+from refit_mv.geometry.projection import project
 from refit_mv.geometry.rotations import exp
 from refit_mv.geometry.transforms import RigidTransform
 
@@ -127,6 +129,21 @@ def ring_rig(views: int, radius: float = 4.0, height: float = 1.3, capture_radiu
         center = np.array([radius * np.sin(azimuth), height, radius * np.cos(azimuth)])
         focal = framing_focal(LANDSCAPE, float(np.linalg.norm(center - person)), capture_radius)
         cameras.append(_camera(f"cam{index + 1:02d}", LANDSCAPE, focal, np.zeros(0), look_at(center, person)))
+    return CameraRig(tuple(cameras))
+
+
+def framed_rig(rig: CameraRig, points: Float[Tensor, "frame point 3"], margin: float = 0.05) -> CameraRig:
+    """The same cameras zoomed so that all of the points, which must be in front of them, just fit into the pictures but
+    for a ``margin`` (share of half a picture).
+    """
+    pixels, _ = project(rig.stacked(), points)
+    cameras = []
+    for camera, seen in zip(rig, pixels.unbind(1), strict=True):
+        half = torch.tensor(camera.size or LANDSCAPE, dtype=torch.float64) / 2
+        zoom = float((1 - margin) / ((seen - torch.from_numpy(camera.matrix[:2, 2])).abs() / half).max())
+        matrix = camera.matrix.copy()
+        matrix[[0, 1], [0, 1]] *= zoom
+        cameras.append(replace(camera, matrix=matrix))
     return CameraRig(tuple(cameras))
 
 

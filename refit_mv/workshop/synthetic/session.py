@@ -62,17 +62,27 @@ def _skin(body: BodyModel, landmark_names: tuple[str, ...]) -> LandmarkSkin:
     return landmark_skin(body, landmark_names)
 
 
+def _on_body(body: BodyModel, keypoints: KeypointSet) -> list[int]:
+    present = [place for place, name in enumerate(keypoints.keypoint_names) if name in body.landmark_names]
+    if not present:
+        raise InputError(f"body '{body.name}' carries none of the points of keypoint set '{keypoints.name}'")
+    return present
+
+
+def true_points(body: BodyModel, keypoints: KeypointSet, params: BodyParams) -> Float[np.ndarray, "frame landmark 3"]:
+    """Where in the world (metres) those of the keypoints are that the body carries, in their order."""
+    names = tuple(keypoints.keypoint_names[place] for place in _on_body(body, keypoints))
+    return pose_landmarks(_skin(body, names), params).positions.numpy()
+
+
 def true_keypoints(
     body: BodyModel, keypoints: KeypointSet, params: BodyParams, rig: CameraRig
 ) -> tuple[Float[np.ndarray, "frame view landmark 2"], Float[np.ndarray, "frame view landmark"]]:
     """Exact pixels and depths (metres) of all keypoints in all views. Keypoints that are not on the body have depth NaN
     and pixel 0.
     """
-    present = [place for place, name in enumerate(keypoints.keypoint_names) if name in body.landmark_names]
-    if not present:
-        raise InputError(f"body '{body.name}' carries none of the points of keypoint set '{keypoints.name}'")
-    skin = _skin(body, tuple(keypoints.keypoint_names[place] for place in present))
-    seen_pixels, seen_depth = project(rig.stacked(), pose_landmarks(skin, params).positions)
+    present = _on_body(body, keypoints)
+    seen_pixels, seen_depth = project(rig.stacked(), torch.from_numpy(true_points(body, keypoints, params)))
     shape = (len(params), len(rig), len(keypoints.keypoint_names))
     pixels, depth = np.zeros((*shape, 2)), np.full(shape, np.nan)
     pixels[:, :, present], depth[:, :, present] = seen_pixels.numpy(), seen_depth.numpy()

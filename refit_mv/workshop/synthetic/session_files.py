@@ -2,7 +2,8 @@
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
 from refit_mv.files import alone_in, found_at, regular_file, writing
 from refit_mv.geometry.camera import CameraRig
+from refit_mv.session.observations import Observations
 from refit_mv.workshop.synthetic.session import SyntheticSession
 
 TRUTH_FILE = "truth.npz"
@@ -30,7 +32,28 @@ def write_session(
     Raises:
         InputError: the folder exists and is not empty, or cannot be written to.
     """
-    folder = Path(folder)
+    observations = session.observations
+    with new_folder(Path(folder)):
+        write_seen(session.rig, observations, folder, write_rig)
+        np.savez_compressed(
+            Path(folder) / TRUTH_FILE,
+            pelvis=session.truth.pelvis.numpy(),
+            rotations=session.truth.rotations.numpy(),
+            shape=session.truth.shape.numpy(),
+            subject=_listed_subject(session),
+            body=session.body_name,
+            keypoints=observations.keypoints.name,
+            fps=observations.fps,
+        )
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """An empty folder to write a session to, made if need be, that no other process writes to meanwhile.
+
+    Raises:
+        InputError: it exists and is not empty, or cannot be written to.
+    """
     with writing(folder):
         if found_at(folder) is not None and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(
@@ -38,13 +61,18 @@ def write_session(
             )
         folder.mkdir(parents=True, exist_ok=True)
         with alone_in(folder):
-            _write_files(session, folder, write_rig)
+            yield
 
 
-def _write_files(session: SyntheticSession, folder: Path, write_rig: Callable[[CameraRig, Path], object]) -> None:
+def write_seen(
+    rig: CameraRig, observations: Observations, folder: str | Path, write_rig: Callable[[CameraRig, Path], object]
+) -> None:
+    """Write what a session shows, as :func:`write_session` does, without the truth, into a
+    :func:`new_folder`.
+    """
+    folder = Path(folder)
     (folder / "calibration").mkdir()
-    write_rig(session.rig, folder / "calibration" / "Calib.toml")
-    observations = session.observations
+    write_rig(rig, folder / "calibration" / "Calib.toml")
     values = np.concatenate([observations.pixels, observations.confidence[..., None]], axis=-1).round(4)
     for view, name in enumerate(observations.view_names):
         view_folder = folder / "pose" / f"{name}_json"
@@ -56,16 +84,6 @@ def _write_files(session: SyntheticSession, folder: Path, write_rig: Callable[[C
                 if (person[:, 2] > 0).any()
             ]
             (view_folder / f"{name}_{number:06d}.json").write_text(json.dumps({"version": 1.3, "people": people}))
-    np.savez_compressed(
-        folder / TRUTH_FILE,
-        pelvis=session.truth.pelvis.numpy(),
-        rotations=session.truth.rotations.numpy(),
-        shape=session.truth.shape.numpy(),
-        subject=_listed_subject(session),
-        body=session.body_name,
-        keypoints=observations.keypoints.name,
-        fps=observations.fps,
-    )
 
 
 def _listed_subject(session: SyntheticSession) -> Int[np.ndarray, "frame view"]:
