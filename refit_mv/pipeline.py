@@ -20,6 +20,7 @@ from refit_mv.errors import InputError
 from refit_mv.files import alone_in, made_folder
 from refit_mv.image.crop_reading import crop_reader
 from refit_mv.optimizers.image import picture_start
+from refit_mv.people.options import PeopleOptions, most_people
 from refit_mv.people.person import Person, people_of
 from refit_mv.people.plausibility import session_findings
 from refit_mv.people.reprojection import left_out_error, pixel_error
@@ -41,8 +42,9 @@ from refit_mv.take.take import Take, package_versions, write_take
 @dataclass(frozen=True)
 class FitRequest:
     """What to fit and how. ``calib`` None looks for the calibration inside the session; ``out`` None writes to
-    ``<session>/refit``. ``mapping`` gives views to cameras where names do not tell. ``height`` is how tall the person
-    is, in metres, where somebody knows: it is compared with how tall they come out.
+    ``<session>/refit``. ``mapping`` gives views to cameras where names do not tell. ``people``: "auto", "main", or how
+    many at most. ``height`` is how tall the main person is, in metres, where somebody knows: it is compared with how
+    tall they come out.
     """
 
     session: Path
@@ -59,6 +61,7 @@ class FitRequest:
     detector: str = "mediapipe"
     detector_weights: Path | None = None
     resume: bool = False
+    people: str | int = "auto"
     height: float | None = None
 
     @property
@@ -73,15 +76,16 @@ def fit(request: FitRequest, progress: Progress = quiet) -> Delivery:
         InputError: the session, the calibration or an option cannot be used; the message says which and what to do.
     """
     began = time.perf_counter()
-    # Before anything is read: a recipe that cannot be obeyed.
+    # Before anything is read: what cannot be obeyed.
     request.recipe.build_optimizer()
+    most_people(request.people)
     session = open_session(request.session, request.calib, request.units, request.mapping)
     with alone_in(made_folder(request.out_folder)):
         session = _with_detections(session, request, request.out_folder, progress)
         recording = read_recording(session, request.keypoints, request.frames, request.fps)
         body = load_body(request.body)
         check_stature(body, recording.observations, recording.rig)
-        tracks = follow(recording.observations, recording.rig)
+        tracks = follow(recording.observations, recording.rig, request.people, request.recipe.people)
         return _fit_tracks(request, recording, body, tracks, progress, began)
 
 
@@ -190,8 +194,8 @@ class _Job:
 
     def _meet(self, person: Person, start: Start | None, resume: bool, progress: Progress) -> FittedPerson:
         """The results of an earlier, interrupted run, or room for new ones: then the subject is met first."""
-        # Whether pictures are drawn does not change the numbers.
-        recipe = replace(self.recipe, overlay=True)
+        # Whether pictures are drawn does not change the numbers, nor why these observations are the person's.
+        recipe = replace(self.recipe, overlay=True, people=PeopleOptions())
         made_from = fingerprint(self.recording.rig, person.observations, self.body, recipe, recipe.optimizer)
         if resume and FittedPerson.place(self.out, person.id).exists():
             return FittedPerson.open(self.out, person.id, made_from)
@@ -258,8 +262,9 @@ class _Job:
             recipe.cost,
             self.device,
         )
+        known = self.height if person.id == 0 else None
         found = doubts(self.body, self.recording.rig, person, fitted.subject, fitted.params())
-        return replace(fitted, left_out_px=left_out, findings=found, known_height_m=self.height)
+        return replace(fitted, left_out_px=left_out, findings=found, known_height_m=known)
 
 
 def _preceding(fitted: FittedPerson, first: int, present: Bool[Tensor, " frame"]) -> BodyParams | None:

@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 from refit_mv.errors import InputError
 from refit_mv.files import found_at, read_text
 from refit_mv.optimizers.registry import OptimizerOptions, optimizer_entry, refuse_ignored
+from refit_mv.people.options import PeopleOptions
 from refit_mv.ranges import brief, representable, require_positive
 from refit_mv.solve.problem import CostOptions
 from refit_mv.solve.result import Optimizer
@@ -58,6 +59,7 @@ class FitRecipe(OptimizerOptions):
     subject_frames: int = 64
     overlay: bool = True
     smooth: SmoothKey = "default"
+    people: PeopleOptions = field(default_factory=PeopleOptions)
     cost: CostOptions = field(default_factory=CostOptions)
 
     def __post_init__(self) -> None:

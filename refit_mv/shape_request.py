@@ -80,7 +80,7 @@ def fit_session_shape(request: ShapeRequest) -> FoundShape:
     session = open_session(request.session, request.calib, request.units)
     view = _view(session, request.view)
     recording = read_recording(session.of_views([view]), request.keypoints)
-    (track,) = follow(recording.observations, recording.rig)
+    (track,) = follow(recording.observations, recording.rig, "main")
     person = recording.observations.person(track.detection)
     body = load_body(request.body)
     rows, held = _held(request.pose, body, person)

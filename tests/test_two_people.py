@@ -119,13 +119,17 @@ def test_a_second_person_changes_nothing_for_the_first(body: BodyModel, pair: Pa
     assert "<h2>Person" not in text and "person0" not in text
 
 
-def test_so_far_one_is_followed(pair: Pair, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("wanted", "count"), [("main", 1), ("auto", 2)])
+def test_a_fit_follows_whom_it_is_told_to(pair: Pair, tmp_path: Path, wanted: str, count: int) -> None:
     recording = pair.recording
-    (track,) = follow(recording.observations, recording.rig)
-    assert any((track.detection == known.detection).mean() > 0.9 for known in pair.tracks)
-    delivery = fit(FitRequest(pair.folder, replace(RECIPE, overlay=False), out=tmp_path / "out"))
-    assert delivery.summary["people"] == 1
-    assert any("up to 2 people" in warning for warning in delivery.warnings)
+    tracks = follow(recording.observations, recording.rig, wanted)
+    assert len(tracks) == count
+    for track in tracks:
+        assert any((track.detection == known.detection).mean() > 0.9 for known in pair.tracks)
+    request = FitRequest(pair.folder, replace(RECIPE, overlay=False), out=tmp_path / "out", people=wanted)
+    delivery = fit(request)
+    assert delivery.summary["people"] == count
+    assert any("up to 2 people" in warning for warning in delivery.warnings) == (count == 1)
 
 
 def test_exports_choose_people(cli: Callable, body: BodyModel, pair: Pair, tmp_path: Path) -> None:

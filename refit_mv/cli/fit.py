@@ -27,14 +27,17 @@ if TYPE_CHECKING:
 @shared.keypoints
 @click.option("--frames", callback=shared.frame_range, metavar="A:B", help="Only frames A to B-1.")
 @click.option("--fps", type=float, callback=shared.rate, help="Frame rate where neither videos nor time stamps say it.")
-@click.option("--height", type=float, callback=shared.height, help="How tall the person is, metres, if you know.")
+@click.option(
+    "--people", default="auto", show_default=True, metavar="auto|N|main", help="Everybody, N at most, or the main one."
+)
+@click.option("--height", type=float, callback=shared.height, help="How tall the (main) person is, metres, if you know.")
 @shared.device
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same fit stopped.")
 @click.option("--smooth", help="Overrides the recipe's smoothing over time: off, default or strong.")
 @click.option("--no-overlay", is_flag=True, help="Do not draw overlay videos.")
 @shared.detector
 def fit(recipe: str, optimizer: str | None, smooth: str | None, no_overlay: bool, **options) -> None:
-    """Turn a recording of one person into the motion of a body.
+    """Turn a recording of people into the motion of a body for each.
 
     SESSION is a folder with keypoint files or videos of every view; see docs/formats.md for the layouts. Exit codes: 0
     fit to use, 2 input refused, 3 do not rely on this fit, or nobody found.

@@ -8,7 +8,7 @@ from torch import Tensor
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.projection import bearings, project
 from refit_mv.geometry.triangulation import triangulate
-from refit_mv.people.proposals import FEWEST_KEYPOINTS
+from refit_mv.people.sightings import FEWEST_KEYPOINTS
 from refit_mv.people.tracks import Track
 from refit_mv.session.observations import Observations
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.projection import bearings
-from refit_mv.people.proposals import FEWEST_KEYPOINTS
+from refit_mv.people.sightings import FEWEST_KEYPOINTS
 from refit_mv.session.observations import CONFIDENT, Observations
 
 SAMPLE_FRAMES, SAMPLE_PEOPLE = 24, 3

@@ -27,7 +27,7 @@ def people_of(observations: Observations, tracks: Sequence[Track], body: BodyMod
     Raises:
         InputError: body and keypoint set have too few points in common.
     """
-    mine = [observations.person(track.detection) for track in tracks]
+    mine = [track.of(observations) for track in tracks]
     return tuple(
         Person(id, track, seen, evidence_on(body, seen))
         for id, (track, seen) in enumerate(zip(tracks, mine, strict=True))

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from refit_mv.body.model import BodyModel
 from refit_mv.finding import Finding
 from refit_mv.geometry.camera import CameraRig
@@ -29,9 +27,10 @@ def session_findings(
 
 
 def _pairing(observations: Observations, rig: CameraRig, tracks: Sequence[Track]) -> list[Finding]:
-    lost = {name for track in tracks for name in lost_views(observations, rig, track)}
+    # Of the best supported: others may be in few views, and views that were exchanged agree on somebody of their own.
+    lost = lost_views(observations, rig, tracks[0])
     seeing = [name for view, name in enumerate(rig.names) if bool((observations.confidence[:, view] > 0).any())]
-    agreeing = np.mean([(track.agreeing_views >= 2).mean() for track in tracks]) if len(rig) > 1 else 1.0
+    agreeing = (tracks[0].agreeing_views >= 2).mean() if len(rig) > 1 else 1.0
     if not lost and agreeing >= HALF:
         return []
     exchanged = exchanged_cameras(observations, rig)
@@ -67,7 +66,7 @@ def _pictures(observations: Observations, rig: CameraRig) -> list[Finding]:
 
 
 def _order(body: BodyModel, observations: Observations, rig: CameraRig, tracks: Sequence[Track]) -> list[Finding]:
-    others = [better_order(body, observations.person(track.detection), rig) for track in tracks]
+    others = [better_order(body, track.of(observations), rig) for track in tracks]
     name = next((other.name for other in others if other is not None), None)
     if name is None:
         return []

@@ -1,120 +1,89 @@
-"""Who is who over time: chains of proposals, so that a confusing frame does not switch the person.
-
-The best chain is kept (Viterbi); in some frames it may hold nobody.
-"""
+"""Who is who, across views and time: the people of a recording, and which detections are theirs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Int
 
 from refit_mv.geometry.camera import CameraRig
-from refit_mv.people.proposals import AGREEMENT, FEWEST_KEYPOINTS, Proposals, propose, sightings
-from refit_mv.session.observations import Observations
-
-# People rarely move faster than this, m/s. What goes beyond costs a share of a usual frame's score per metre, up to the
-# longest jump.
-FASTEST, JUMP_COST, LONGEST_JUMP = 8.0, 2.0, 3.0
-# What entering or leaving a stretch without anybody costs: less than a wrong person for a frame is worth, more than a
-# weak right one.
-NOBODY_COST = 0.3
-# A person whom only one view sees for a moment is still taken where the last and next sight say he must be, within
-# these metres and seconds.
-NEAR, MOMENT = 0.5, 0.5
+from refit_mv.people.following import followed, moments
+from refit_mv.people.joining import never_moves, whole_people
+from refit_mv.people.limbs import share_limbs
+from refit_mv.people.options import PeopleOptions, most_people
+from refit_mv.session.observations import Observations, PersonObservations
 
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """One person through a recording: which detection of each view is theirs (−1: none)."""
+    """One person through a recording: which detection of each view is theirs (−1: none), and which of its points (None:
+    all of them). ``notes`` are what was decided about them and others.
+    """
 
     detection: Int[np.ndarray, "frame view"]
+    claimed: Bool[np.ndarray, "frame view joint"] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def agreeing_views(self) -> Int[np.ndarray, " frame"]:
         """How many views were found to show the person."""
         return (self.detection >= 0).sum(-1)
 
+    def of(self, observations: Observations) -> PersonObservations:
+        """What was seen of the person."""
+        seen = observations.person(self.detection)
+        if self.claimed is None:
+            return seen
+        return replace(seen, confidence=np.where(self.claimed, seen.confidence, 0).astype(seen.confidence.dtype))
 
-def follow(observations: Observations, rig: CameraRig) -> tuple[Track, ...]:
-    """The people of a recording. So far it is always one: whom most keypoints of most views agree on, or for one view
-    alone its largest, most confident detection.
+
+def follow(
+    observations: Observations, rig: CameraRig, people: str | int = "auto", options: PeopleOptions | None = None
+) -> tuple[Track, ...]:
+    """The people of a recording, best supported first: whom most keypoints of most views agree on over the take, or for
+    one view alone who is largest and most confident. ``people``: "auto" for everybody but those who never move, a
+    number for so many at most, "main" for the first alone. Always one at least, if with no detections.
+
+    Raises:
+        InputError: ``people`` is neither.
     """
-    proposals = propose(observations, rig)
-    path = _best_chain(proposals, observations)
-    detection = np.full((len(observations), len(observations.view_names)), -1, dtype=np.int64)
-    found = path >= 0
-    detection[found] = proposals.detection.numpy()[found, path[found]]
-    position = np.full((len(observations), 3), np.nan)
-    position[found] = proposals.position.numpy()[found, path[found]]
-    if len(observations.view_names) > 1:
-        _take_lone_sights(observations, rig, detection, position)
-    return (Track(detection),)
+    most = most_people(people)
+    options = PeopleOptions() if options is None else options
+    found = whole_people(followed(observations, rig, options), observations, rig, options)
+    if not found:
+        return (Track(np.full((len(observations), len(rig)), -1, dtype=np.int64)),)
+    notes = []
+    if most is None:
+        enough = options.still_share * found[0].support.sum()
+        statues = [each for each in found if each.support.sum() < enough and never_moves(each, observations, options)]
+        found = [person for person in found if person not in statues]
+        if statues:
+            whom = "somebody who never moves was" if len(statues) == 1 else f"{len(statues)} who never move were"
+            notes.append(f"{whom} left out; still_share: 0 among the recipe's people keeps all")
+    if len(found) > 1 and bool((np.bincount(moments(observations, options)) == 1).all()):
+        notes.append("frames are no neighbours: who is who from one to the next is guessed from places and limbs")
+    claimed = share_limbs(found, observations, rig)
+    tracks = [Track(person.detection, mine) for person, mine in zip(found, claimed, strict=True)][:most]
+    return (replace(tracks[0], notes=tuple(notes)), *tracks[1:])
 
 
 def about_tracks(observations: Observations, tracks: Sequence[Track]) -> tuple[str, ...]:
     """What a person should know about who was followed."""
-    notes = []
+    notes = [note for track in tracks for note in track.notes]
     crowd = int((observations.confidence.max(-1) > 0).sum(-1).max())
     if crowd > len(tracks):
         ones = "the one that the views agree on was" if len(tracks) == 1 else f"{len(tracks)} of them were"
-        notes.append(f"up to {crowd} people are in a picture; {ones} fitted")
+        notes.insert(0, f"up to {crowd} people are in a picture; {ones} fitted")
+    frames, several = len(observations), len(tracks) > 1
     for number, track in enumerate(tracks):
-        lonely = int((track.agreeing_views < 2).sum())
+        whom, views = f"person {number}" if several else "a person", track.agreeing_views
+        if several and (views == 0).any():
+            notes.append(f"{whom} was followed in {(views > 0).sum()} of {frames} frames")
+        # Of one person alone it is told for all frames: nothing else says that they were not there.
+        lonely = int(((views < 2) & ((views > 0) | (not several))).sum())
         if len(observations.view_names) > 1 and lonely:
-            whom = "a person" if len(tracks) == 1 else f"person {number}"
-            notes.append(f"in {lonely} of {len(observations)} frames no two views agree on {whom}")
+            notes.append(f"in {lonely} of {frames} frames no two views agree on {whom}")
+        cut = 0 if track.claimed is None else int(((track.detection >= 0) & ~track.claimed.all(-1)).any(-1).sum())
+        if cut:
+            notes.append(f"in {cut} of {frames} frames points detected for {whom} are on somebody else and left out")
     return tuple(notes)
-
-
-def _best_chain(proposals: Proposals, observations: Observations) -> Int[np.ndarray, " frame"]:
-    """Proposal per frame (−1: nobody) that maximises the total score; jumps faster than people move pay for their
-    length.
-    """
-    score, position = proposals.score.numpy(), proposals.position.numpy()
-    frames, count = score.shape
-    best = score.max(-1)
-    usual = float(np.median(best[best > 0])) if (best > 0).any() else 1.0
-    # Empty places must never be chosen; the last state is "nobody".
-    gain = np.concatenate([np.where(score > 0, score / usual, -np.inf), np.zeros((frames, 1))], axis=1)
-    reach = FASTEST * np.diff(observations.frame_numbers).clip(1) / observations.fps + AGREEMENT
-    total = gain[0].copy()
-    back = np.zeros((frames, count + 1), dtype=np.int64)
-    cost = np.full((count + 1, count + 1), NOBODY_COST)
-    cost[-1, -1] = 0.0
-    for frame in range(1, frames):
-        jump = np.linalg.norm(position[frame][:, None] - position[frame - 1][None, :], axis=-1) - reach[frame - 1]
-        cost[:-1, :-1] = JUMP_COST * jump.clip(0, LONGEST_JUMP)
-        arriving = total[None, :] - cost
-        back[frame] = arriving.argmax(-1)
-        total = arriving.max(-1) + gain[frame]
-    path = np.empty(frames, dtype=np.int64)
-    path[-1] = total.argmax()
-    for frame in range(frames - 1, 0, -1):
-        path[frame - 1] = back[frame, path[frame]]
-    return np.where(path == count, -1, path)
-
-
-def _take_lone_sights(
-    observations: Observations,
-    rig: CameraRig,
-    detection: Int[np.ndarray, "frame view"],
-    position: Float[np.ndarray, "frame 3"],
-) -> None:
-    """Frames in which no two views agree take, in place, the detections that point to where the person must be."""
-    known = np.flatnonzero(np.isfinite(position[:, 0]))
-    if not len(known):
-        return
-    center = rig.stacked().center.numpy()
-    for frame in np.flatnonzero(~np.isfinite(position[:, 0])):
-        nearest = known[np.abs(known - frame).argmin()]
-        seconds = abs(int(observations.frame_numbers[nearest] - observations.frame_numbers[frame])) / observations.fps
-        if seconds > MOMENT:
-            continue
-        middle = sightings(observations.frames(slice(frame, frame + 1)), rig).middle[0].numpy()
-        there = np.array([np.interp(frame, known, position[known, axis]) for axis in range(3)])
-        offset = there - center[:, None]
-        miss = np.linalg.norm(offset - (offset * middle).sum(-1, keepdims=True) * middle, axis=-1)
-        seen = (observations.confidence[frame] > 0).sum(-1) >= FEWEST_KEYPOINTS
-        miss = np.where(seen, miss, np.inf)
-        detection[frame] = np.where(miss.min(-1) < NEAR, miss.argmin(-1), -1)

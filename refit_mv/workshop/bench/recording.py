@@ -73,7 +73,7 @@ class RecordingBench:
         """
         recording = read_recording(open_session(self.session, self.calib, self.units), self.keypoints)
         rig, observations = recording.rig, recording.observations
-        evidence = people_of(observations, follow(observations, rig), self.body)[0].evidence
+        evidence = people_of(observations, follow(observations, rig, "main"), self.body)[0].evidence
         subject = meet(self.body, rig, evidence, GaussNewton(), self.cost, self.subject_frames, "cpu")
         problem = evidence.problem(self.body, rig, self.cost, "locked", time_step=1 / observations.fps)
         problem = subject.lock(problem)

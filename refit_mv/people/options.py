@@ -1,0 +1,53 @@
+"""The rules of who is followed."""
+
+from dataclasses import dataclass
+
+from refit_mv.errors import InputError
+from refit_mv.ranges import require_not_negative, require_positive
+
+
+@dataclass(frozen=True)
+class PeopleOptions:
+    """The rules, in seconds of the recording, metres and shares.
+
+    ``confirm_frames``: somebody new counts once two views have agreed on them in so many frames. ``lost``: whom no view
+    shows for longer is followed no more, but may come back within ``absence``. ``alone``: so long one view alone is
+    believed, if two have agreed for as long. ``ghost``: whom two views never agree on for so long without a break is
+    dropped, or in less than a share ``agreement`` of their frames. So are rays of different people that meet by chance:
+    limbs change their lengths by more than ``scatter``, or less than ``shown`` of the views in whose pictures somebody
+    stands show them. Who has been there for ``still_after`` and moved no farther than ``still_reach`` and their own
+    trembling is a statue, and left out, unless they are supported at least ``still_share`` as well as the best (0:
+    nobody is left out). ``separate``: every frame is a moment of its own, as are frames farther than ``lost`` from both
+    neighbours in any case.
+    """
+
+    confirm_frames: int = 4
+    lost: float = 0.5
+    alone: float = 1.0
+    absence: float = 10.0
+    ghost: float = 0.25
+    agreement: float = 0.5
+    scatter: float = 0.15
+    shown: float = 0.35
+    still_after: float = 1.5
+    still_reach: float = 0.03
+    still_share: float = 0.6
+    separate: bool = False
+
+    def __post_init__(self) -> None:
+        require_positive(self, "confirm_frames", "lost", "scatter", "still_after")
+        require_not_negative(self, "alone", "absence", "ghost", "agreement", "shown", "still_reach", "still_share")
+
+
+def most_people(wanted: str | int) -> int | None:
+    """How many people at most are followed: None for "auto", one for "main", or the number.
+
+    Raises:
+        InputError: neither of these.
+    """
+    if wanted == "auto":
+        return None
+    number = "1" if wanted == "main" else str(wanted)
+    if not number.isdigit() or int(number) < 1:
+        raise InputError(f"--people {wanted}: expected auto, main, or a number from 1 on, for example 2")
+    return int(number)
