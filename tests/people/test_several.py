@@ -1,6 +1,8 @@
 """Several people: who is who across views and time, who is somebody new, and who is nobody."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.options import PeopleOptions
 from refit_mv.people.tracks import Track, about_tracks, follow
+from refit_mv.recipe import FitRecipe, load_recipe
 from refit_mv.session.observations import Observations
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
 from refit_mv.workshop.synthetic.motions import sampled_motion
@@ -319,3 +322,18 @@ def test_what_is_told_of_several(two: Floor) -> None:
     assert alone[0] == "up to 2 people are in a picture; the one that the views agree on was fitted"
     apart = replace(two.observations, frame_numbers=1800 * np.arange(FRAMES))
     assert any("no neighbours" in note for note in about_tracks(apart, follow(apart, two.rig)))
+
+
+def test_the_command_refuses_them_before_it_reads_anything(cli: Callable, session_folder: Path) -> None:
+    done = cli("fit", session_folder, "--people", "everybody")
+    assert done.code == 2
+    assert "--people everybody: expected auto, main, or a number from 1 on" in done.err
+    assert not (session_folder / "refit").exists()
+
+
+def test_a_recipe_sets_the_rules(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("people:\n  alone: 0.0\n  separate: true\n")
+    assert load_recipe(FitRecipe, tmp_path / "recipe.yaml").people == PeopleOptions(alone=0.0, separate=True)
+    (tmp_path / "recipe.yaml").write_text("people:\n  lost: 0\n")
+    with pytest.raises(InputError, match="lost must be positive"):
+        load_recipe(FitRecipe, tmp_path / "recipe.yaml")
