@@ -43,16 +43,18 @@ def wrong_focals(names: tuple[str, ...], known: Timed) -> list[Finding]:
                 "focal_length", "bad" if pair and abs(one) >= BAD_PAIR else "check", text, "Calibrate this lens again."
             )
         ]
+    open_ones = []
     if 2 * every_sigma > OPEN:
-        return [
-            Finding(
-                "focal_length",
-                "good",
-                f"From {len(names)} views and this motion, focal lengths that are all wrong by up to "
-                f"{_percent(2 * every_sigma)} could not be noticed; the person's size would be wrong with them.",
-            )
-        ]
-    return []
+        open_ones.append(f"all of them by up to {_percent(2 * every_sigma)}")
+    if len(names) == 2 and SURE * one_sigma > BAD_PAIR:
+        open_ones.append(f"one of the two by up to {_percent(SURE * one_sigma)}")
+    if not open_ones:
+        return []
+    text = (
+        f"From {len(names)} views and this motion it could not be noticed if focal lengths were wrong, "
+        f"{' or '.join(open_ones)}; place and size of the person would be wrong with them."
+    )
+    return [Finding("focal_length", "good", text)]
 
 
 def _changed(log_factor: float) -> str:

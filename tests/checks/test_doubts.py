@@ -60,7 +60,7 @@ def test_the_late_view_is_named_with_its_frames(judged: Callable, views: int, fr
 
 
 def test_two_views_far_apart_in_time_are_not_to_be_relied_on(judged: Callable) -> None:
-    (found,) = judged(2, late(4))
+    (found,) = [finding for finding in judged(2, late(4)) if finding.level != "good"]
     assert found.level == "bad"
     assert found.text.startswith("cam02 runs")
 
