@@ -151,7 +151,7 @@ def _device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        # Some names are devices that hold no numbers, or none of this precision.
+        # Some names are devices that hold no numbers, or none of this precision, and each refuses in its own way.
         torch.zeros(1, dtype=torch.float64, device=name).tolist()
     except (RuntimeError, AssertionError, NotImplementedError, TypeError, ValueError, ImportError, AttributeError):
         raise InputError(f"device '{name}' is not available here; use --device cpu, or auto") from None

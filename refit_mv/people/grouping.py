@@ -10,7 +10,7 @@ gains.
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from refit_mv.people.sightings import FEWEST_KEYPOINTS, Sight
+from refit_mv.people.sightings import FEWEST_KEYPOINTS, Sight, voice
 
 # Bundles of rays that meet by chance do so within AGREEMENT often, within this many metres rarely.
 CLOSE = 0.08
@@ -63,7 +63,7 @@ def pair_support(
     low = np.where(near[..., None], point_a, np.inf).min(1)
     high = np.where(near[..., None], point_a, -np.inf).max(1)
     somebody = (near.sum(-1) >= FEWEST_KEYPOINTS) & ((high - low).max(-1) < WIDEST)
-    value = (trust * (2 / (1 + (gap / CLOSE) ** 2) - 1)).sum(-1)
+    value = voice((gap / CLOSE) ** 2, trust).sum(-1)
     told[first, second] = told[second, first] = np.where(somebody, value, np.minimum(value, -0.25 * trust.sum(-1)))
     return told
 

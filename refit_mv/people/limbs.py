@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.joining import Followed
-from refit_mv.people.sightings import AGREEMENT, FEWEST_KEYPOINTS, Sight, sights, told
+from refit_mv.people.sightings import AGREEMENT, FEWEST_KEYPOINTS, Sight, sights, voice
 from refit_mv.session.observations import Observations
 
 # A ray within so many metres of another person's point is on that person, if it is twice as far from one's own.
@@ -56,7 +56,7 @@ def _shared(
     missing, theirs = np.argwhere(detection < 0), detection.copy()
     for one, place in missing.tolist():
         own = seen[place] & np.logical_not(foreign[one, place])
-        speaks = np.where(own, told((miss[one, place] / AGREEMENT) ** 2, sight.confidence[place]), 0.0).sum(-1)
+        speaks = np.where(own, voice((miss[one, place] / AGREEMENT) ** 2, sight.confidence[place]), 0.0).sum(-1)
         part = own & (miss[one, place] < AGREEMENT)
         for other in np.flatnonzero(theirs[:, place] >= 0):
             # Of a detection that somebody has there is only what was cut off.

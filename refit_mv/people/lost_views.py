@@ -10,7 +10,7 @@ from refit_mv.geometry.projection import bearings, project
 from refit_mv.geometry.triangulation import triangulate
 from refit_mv.people.sightings import FEWEST_KEYPOINTS
 from refit_mv.people.tracks import Track
-from refit_mv.session.observations import Observations
+from refit_mv.session.observations import Observations, spread_rows
 
 # A view that misses the person in more than this share of the frames in which it should see them is lost.
 MOSTLY = 0.5
@@ -23,7 +23,7 @@ def lost_views(observations: Observations, rig: CameraRig, track: Track) -> dict
     """
     if len(rig) < 3:
         return {}
-    rows = np.unique(np.linspace(0, len(observations) - 1, min(SAMPLE_FRAMES, len(observations))).astype(int))
+    rows = spread_rows(len(observations), SAMPLE_FRAMES)
     observations, detection = observations.frames(rows), track.detection[rows]
     seen = observations.person(detection)
     stacked = rig.stacked()

@@ -3,7 +3,7 @@ were exchanged, or if the pictures had another size?
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, permutations
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.projection import bearings
 from refit_mv.people.sightings import FEWEST_KEYPOINTS
-from refit_mv.session.observations import CONFIDENT, Observations
+from refit_mv.session.observations import CONFIDENT, Observations, spread_rows
 
 SAMPLE_FRAMES, SAMPLE_PEOPLE = 24, 3
 # Rays that pass each other at more than this angle, as their cameras see it (radians), miss each other altogether.
@@ -40,8 +40,8 @@ Order = tuple[int, ...]
 
 def exchanged_cameras(observations: Observations, rig: CameraRig) -> dict[str, str]:
     """Views that fit another view's camera far better than their own, and which; empty where all is well as paired."""
-    views = len(rig)
-    rays = [_rays(observations, rig, shift) for shift in range(views)]
+    views, sample = len(rig), _sample(observations)
+    rays = [_rays(sample, rig, shift) for shift in range(views)]
 
     def ray(view: int, camera: int) -> _Bundle:
         return rays[(camera - view) % views][camera]
@@ -84,8 +84,10 @@ def picture_scale(observations: Observations, rig: CameraRig) -> float | None:
     will do.
     """
 
+    sample = _sample(observations)
+
     def cost(scale: float) -> float:
-        return _mean([_miss(*pair) for pair in combinations(_rays(observations, rig, scale=scale), 2)])
+        return _mean([_miss(*pair) for pair in combinations(_rays(sample, rig, scale=scale), 2)])
 
     costs = {scale: cost(scale) for scale in USUAL_SCALES}
     best = min(costs, key=lambda scale: costs[scale])
@@ -139,14 +141,19 @@ class _Bundle:
     confidence: Float[Tensor, "frame person joint"]
 
 
-def _rays(observations: Observations, rig: CameraRig, shift: int = 0, scale: float = 1.0) -> list[_Bundle]:
-    """The most confident detections of some frames: for camera k what view k − ``shift`` sees."""
+def _sample(observations: Observations) -> Observations:
+    """The most confident detections of some frames in which two views see somebody."""
     seen = np.flatnonzero((observations.confidence.max((-1, -2)) > 0).sum(-1) >= 2)
-    spread = seen[np.unique(np.linspace(0, max(len(seen) - 1, 0), min(SAMPLE_FRAMES, len(seen))).astype(int))]
-    confidence, pixels = observations.confidence[spread], observations.pixels[spread]
-    most = np.argsort(-confidence.sum(-1), axis=-1)[:, :, :SAMPLE_PEOPLE, None]
-    confidence = torch.from_numpy(np.take_along_axis(confidence, most, 2).astype(np.float64)).roll(shift, 1)
-    shown = torch.from_numpy(np.take_along_axis(pixels, most[..., None], 2).astype(np.float64)).roll(shift, 1)
+    some = observations.frames(seen[spread_rows(len(seen), SAMPLE_FRAMES)])
+    most = np.argsort(-some.confidence.sum(-1), axis=-1)[:, :, :SAMPLE_PEOPLE, None]
+    pixels = np.take_along_axis(some.pixels, most[..., None], 2)
+    return replace(some, pixels=pixels, confidence=np.take_along_axis(some.confidence, most, 2))
+
+
+def _rays(sample: Observations, rig: CameraRig, shift: int = 0, scale: float = 1.0) -> list[_Bundle]:
+    """The detections as rays, of pictures of another ``scale``: for camera k what view k − ``shift`` sees."""
+    confidence = torch.from_numpy(sample.confidence.astype(np.float64)).roll(shift, 1)
+    shown = torch.from_numpy(sample.pixels.astype(np.float64)).roll(shift, 1)
     stacked = rig.stacked()
     direction, valid = bearings(stacked, (shown / scale).flatten(2, 3))
     direction, confidence = direction.view(*confidence.shape, 3), confidence * valid.view_as(confidence)

@@ -66,7 +66,7 @@ def _pictures(observations: Observations, rig: CameraRig) -> list[Finding]:
 
 
 def _order(body: BodyModel, observations: Observations, rig: CameraRig, tracks: Sequence[Track]) -> list[Finding]:
-    others = [better_order(body, track.of(observations), rig) for track in tracks]
+    others = (better_order(body, track.of(observations), rig) for track in tracks)
     name = next((other.name for other in others if other is not None), None)
     if name is None:
         return []

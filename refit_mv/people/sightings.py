@@ -54,7 +54,7 @@ class Sight:
         """
         squared = self.misses(points) ** 2 / np.square(np.asarray(reach, dtype=np.float64)).reshape(-1, 1, 1, 1)
         known = np.isfinite(points[:, :, 0])[:, None, None] & (self.confidence > 0)
-        value = np.where(known, told(squared, self.confidence), 0.0).sum(-1)
+        value = np.where(known, voice(squared, self.confidence), 0.0).sum(-1)
         enough = (known & (squared < 1)).sum(-1) >= FEWEST_KEYPOINTS
         return np.where(enough, value, -np.inf)
 
@@ -66,7 +66,7 @@ class Sight:
         return np.where(along < 0, np.inf, np.sqrt(np.maximum(squared, 0.0)))
 
 
-def told(squared: Float[np.ndarray, "*batch"], trust: Float[np.ndarray, "*some"]) -> Float[np.ndarray, "*batch"]:
+def voice(squared: Float[np.ndarray, "*batch"], trust: Float[np.ndarray, "*some"]) -> Float[np.ndarray, "*batch"]:
     """What a ray says of a point that it misses, by the squared distance as a share of the reach: all its ``trust`` for
     it, nothing at 1, as much against it far off.
     """

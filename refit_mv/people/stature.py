@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import erf
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from refit_mv.geometry.projection import bearings
 from refit_mv.geometry.triangulation import triangulate
 from refit_mv.people.evidence import evidence_on
 from refit_mv.people.mismatch import exchange_told, exchanged_cameras, scale_told
-from refit_mv.session.observations import Observations, PersonObservations
+from refit_mv.session.observations import Observations, PersonObservations, spread_rows
 from refit_mv.solve.locate import limb_pairs
 
 # No person is smaller or taller: outside, the calibration's lengths are wrong.
@@ -33,6 +34,8 @@ MIDDLE_HEIGHT_M = 1.66
 STATURE_FRAMES, FEWEST_LIMBS = 60, 20
 # Another order of the points is told when lengths of limbs scatter by less than this share about a body's.
 FAR_BETTER = 0.7
+
+Seen = TypeVar("Seen", Observations, PersonObservations)
 
 
 def share_as_unusual(height: float) -> float:
@@ -61,7 +64,8 @@ def apparent_stature(body: BodyModel, observations: Observations, rig: CameraRig
     """A person's height as the calibration's lengths have it, from the limbs of each view's most confident detections.
     None where rays do not cross.
     """
-    ratio = _limb_ratios(body, _most_confident(observations), rig)
+    some = _some(observations)
+    ratio = _limb_ratios(body, some.person(some.confidence.sum(-1).argmax(-1)), rig)
     if len(ratio) < FEWEST_LIMBS:
         return None
     template = float(body.template[:, 1].max() - body.template[:, 1].min())
@@ -77,19 +81,21 @@ def better_order(body: BodyModel, observations: PersonObservations, rig: CameraR
 
     own = observations.keypoints
     others = [other for other in keypoint_sets_of_length(len(own.keypoint_names)) if other.name != own.name]
-    best = min(others, key=scatter, default=None)
-    return best if best is not None and scatter(best) < FAR_BETTER * scatter(own) else None
+    if not others:
+        return None
+    observations = _some(observations)
+    told, best = min(((scatter(other), other) for other in others), key=lambda pair: pair[0])
+    return best if told < FAR_BETTER * scatter(own) else None
 
 
-def _most_confident(observations: Observations) -> PersonObservations:
-    """Whom each view sees best, in every frame."""
-    return observations.person(observations.confidence.sum(-1).argmax(-1))
+def _some(observations: Seen) -> Seen:
+    """A few frames of the take, which tell lengths as well as all."""
+    return observations.frames(spread_rows(len(observations), STATURE_FRAMES))
 
 
 def _limb_ratios(body: BodyModel, observations: PersonObservations, rig: CameraRig) -> Float[Tensor, " limb"]:
-    """Lengths of limbs in some frames, relative to the mean body's."""
-    spread = np.unique(np.linspace(0, len(observations) - 1, min(STATURE_FRAMES, len(observations))).astype(int))
-    evidence = evidence_on(body, observations.frames(spread))
+    """Lengths of limbs in all frames, relative to the mean body's."""
+    evidence = evidence_on(body, observations)
     stacked = rig.stacked()
     direction, valid = bearings(stacked, evidence.pixels)
     points = triangulate(

@@ -12,6 +12,7 @@ from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.evidence import Evidence
+from refit_mv.session.observations import spread_rows
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions, FitProblem
 from refit_mv.solve.result import Optimizer
@@ -44,7 +45,7 @@ def spread_frames(evidence: Evidence, count: int) -> Tensor:
     good = np.flatnonzero(quality >= max(np.median(quality), 1e-9))
     if not len(good):
         good = np.arange(len(quality))
-    chosen = good[np.unique(np.linspace(0, len(good) - 1, min(count, len(good))).astype(int))]
+    chosen = good[spread_rows(len(good), count)]
     return torch.from_numpy(chosen)
 
 

@@ -14,6 +14,11 @@ from refit_mv.errors import InputError
 CONFIDENT = 0.3
 
 
+def spread_rows(count: int, most: int) -> Int[np.ndarray, " row"]:
+    """At most ``most`` of the rows 0 to ``count`` − 1, evenly spread, ends included."""
+    return np.unique(np.linspace(0, max(count - 1, 0), min(most, count)).astype(int))
+
+
 @dataclass(frozen=True, eq=False)
 class PersonObservations:
     """What was seen of one person: as :class:`Observations`, without the person axis."""
