@@ -49,11 +49,18 @@ def whole_people(
 
 
 def never_moves(person: Followed, observations: Observations, options: PeopleOptions) -> bool:
-    """Whether somebody has stayed where they are, all but for trembling, for as long as they were followed."""
-    rows = np.flatnonzero(person.agreed)
-    seconds = observations.frame_numbers[rows] / observations.fps
-    if not len(rows) or seconds[-1] - seconds[0] < options.still_after:
+    """Whether somebody has stayed where they are, all but for trembling, for as long as they were followed.
+
+    A take that is too short to tell says it only of whom no three views show.
+    """
+    rows, take = np.flatnonzero(person.agreed), observations.frame_numbers / observations.fps
+    if len(rows) <= options.confirm_frames:
         return False
+    seconds = take[rows]
+    if seconds[-1] - seconds[0] < options.still_after:
+        views = _median((person.detection[rows] >= 0).sum(-1).astype(np.float64))
+        if take[-1] - take[0] >= options.still_after or views > 2:
+            return False
     parts = np.array_split(rows, max(2, int((seconds[-1] - seconds[0]) / CALM)))
     middle = np.stack([_median(person.points[part].transpose(1, 2, 0)) for part in parts])
     moved = np.linalg.norm(middle.max(0) - middle.min(0), axis=-1)

@@ -227,6 +227,20 @@ def test_a_statue_is_left_out_unless_wanted(body: BodyModel) -> None:
     assert len(follow(both, performer.rig, 2, options)) == 2
 
 
+def test_a_short_take_leaves_out_only_statues_that_two_views_show(body: BodyModel) -> None:
+    """In 12 frames nobody moves far; somebody whom all views show is a person all the same."""
+    performer, stand = floor(body, circling(1), 4, 5), floor(body, [np.full((FRAMES, 2), 1.5)], 4, 6, keep_posture=True)
+    for views, people in ((2, 1), (4, 2)):
+        confidence = 0.5 * stand.observations.confidence
+        confidence[:, views:] = 0
+        both = replace(
+            performer.observations,
+            pixels=np.concatenate([performer.observations.pixels, stand.observations.pixels], axis=2),
+            confidence=np.concatenate([performer.observations.confidence, confidence], axis=2),
+        ).frames(slice(0, 12))
+        assert len(follow(both, performer.rig)) == people
+
+
 def test_how_many_are_wanted(two: Floor) -> None:
     everybody = follow(two.observations, two.rig)
     for wanted, count in (("main", 1), (1, 1), (2, 2), (5, 2)):
