@@ -187,7 +187,7 @@ def _learned(
 ) -> tuple[Float[np.ndarray, " shape"], Float[np.ndarray, " shape"]]:
     (view,) = recording.rig.names
     reader = crop_reader(recording.session, recording.source_numbers, person)
-    if reader.sources[0] is None:
+    if reader.pictures.sources[0] is None:
         raise InputError(f"--weights needs the pictures of view '{view}', and there are only keypoints")
     network = PosedReFit.of(load_image_network(weights)[0]).eval()
     feedback = feedback_body(body, network.options).to(torch.float32)

@@ -1,6 +1,6 @@
 """One person's crops, read from a session's videos or images where the keypoints say the person is."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,8 @@ from refit_mv.image.crops import boxes, cut
 from refit_mv.image.keypoint_feedback import KeypointEvidence
 from refit_mv.image.points import KEYPOINT_NAMES
 from refit_mv.session.observations import PersonObservations
-from refit_mv.session.session import Session, frame_source
-from refit_mv.session.video import FrameSource
+from refit_mv.session.pictures import Pictures, pictures_of
+from refit_mv.session.session import Session
 
 # Rays further than this from the optical axis (75 degrees) have no sensible place in a flat picture.
 STEEPEST = 3.7
@@ -39,13 +39,10 @@ class Crops:
 
 @dataclass(frozen=True, eq=False)
 class CropReader:
-    """``sources`` are the views' pictures (None: there are none) and ``positions`` where in them each frame is (−1:
-    missing).
-    """
+    """Cuts what the pictures show around the keypoints."""
 
     rig: CameraRig
-    sources: tuple[FrameSource | None, ...]
-    positions: tuple[Sequence[int], ...]
+    pictures: Pictures
     observations: PersonObservations
 
     def read(self, rows: Sequence[int], size: int) -> Crops:
@@ -64,7 +61,7 @@ class CropReader:
         shown = torch.zeros(len(rows), views, dtype=torch.bool)
         for view, camera in enumerate(self.rig):
             wanted = [row if float(side[place, view]) > 0 else None for place, row in enumerate(rows)]
-            for place, picture in self._pictures(view, wanted):
+            for place, picture in self.pictures.of(view, wanted):
                 x, y = center[place, view].tolist()
                 crop = cut(picture, camera, (x, y), float(side[place, view]), size)
                 pictures[place, view] = torch.from_numpy(crop)
@@ -117,27 +114,6 @@ class CropReader:
         known = torch.tensor([index >= 0 for index in place])
         return pixels[:, place], torch.where(known, confidence[:, place], 0.0)
 
-    def _pictures(
-        self, view: int, rows: Sequence[int | None]
-    ) -> Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]]:
-        """Pictures of the wanted rows of one view, with their place among them; neighbours are read in one go."""
-        source = self.sources[view]
-        if source is None:
-            return
-        wanted = [
-            (place, int(self.positions[view][row]))
-            for place, row in enumerate(rows)
-            if row is not None and self.positions[view][row] >= 0
-        ]
-        first = 0
-        while first < len(wanted):
-            last = first + 1
-            while last < len(wanted) and wanted[last][1] == wanted[last - 1][1] + 1:
-                last += 1
-            frames = source.frames(wanted[first][1], wanted[last - 1][1] + 1)
-            yield from ((place, picture) for (place, _), picture in zip(wanted[first:last], frames, strict=False))
-            first = last
-
 
 def crop_reader(
     session: Session, source_numbers: Int[np.ndarray, "frame view"], person: PersonObservations
@@ -148,10 +124,4 @@ def crop_reader(
     Raises:
         InputError: a view's pictures cannot be opened.
     """
-    views = {view.name: view for view in session.views}
-    sources = tuple(frame_source(views[name]) for name in session.rig.names)
-    positions = []
-    for source, numbers in zip(sources, source_numbers.T.tolist(), strict=True):
-        place = {} if source is None else {n: index for index, n in enumerate(source.frame_numbers.tolist())}
-        positions.append([place.get(number, -1) for number in numbers])
-    return CropReader(session.rig, sources, tuple(positions), person)
+    return CropReader(session.rig, pictures_of(session, source_numbers), person)

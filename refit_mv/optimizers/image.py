@@ -114,7 +114,7 @@ def picture_start(
         raise InputError(
             f"optimizer 'image' needs the weights of a network, named by image.weights in the recipe: {HOW_TO_GET}"
         )
-    if all(source is None for source in reader.sources):
+    if all(source is None for source in reader.pictures.sources):
         raise InputError(
             "optimizer 'image' needs the videos or images of the session, and there are only keypoints: add them"
         )

@@ -16,6 +16,7 @@ from refit_mv.image.crop_reading import CropReader
 from refit_mv.image.crops import boxes, cut, normalised
 from refit_mv.image.points import KEYPOINT_NAMES
 from refit_mv.session.observations import Observations
+from refit_mv.session.pictures import Pictures
 
 SIZE = (960, 720)
 MATRIX = np.array([[820.0, 0, 470.3], [0, 830.0, 365.8], [0, 0, 1]])
@@ -115,11 +116,11 @@ def test_the_reader_pairs_crops_with_frames_and_says_what_is_missing() -> None:
     person = everybody.person(0)
     shades = [np.full((SIZE[1], SIZE[0], 3), 10 * (index + 1), dtype=np.uint8) for index in range(5)]
     one, two = Stills(shades), Stills(shades)
-    reader = CropReader(rig, (one, two), ([0, 1, 2, 4], [0, -1, 2, 3]), person)
+    reader = CropReader(rig, Pictures((one, two), ([0, 1, 2, 4], [0, -1, 2, 3])), person)
     found = reader.read([0, 1, 2, 3], 32)
     shade = found.pictures[:, 16, 16, 0].view(4, 2).tolist()
     assert shade == [[10, 10], [20, 0], [30, 0], [50, 40]]
-    assert one.asked == [(0, 3), (4, 5)] and two.asked == [(0, 1), (3, 4)]
+    assert one.asked == [(0, 5)] and two.asked == [(0, 4)]
     assert found.weight.view(4, 2)[:, 0].tolist() == pytest.approx([0.8] * 4)
     assert found.weight.view(4, 2)[:, 1].tolist() == pytest.approx([0.8, 0, 0, 0.8])
     assert found.keypoints.confidence.shape == (8, len(KEYPOINT_NAMES))
