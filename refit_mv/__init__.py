@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from refit_mv.body.files import load_body
     from refit_mv.body.keypoint_sets import keypoint_set
     from refit_mv.errors import InputError
-    from refit_mv.optimizers.stream import FitStream, FrameObservations, StreamOptions
+    from refit_mv.optimizers.stream import FitStream, StreamOptions
+    from refit_mv.people.live import FollowStream, FrameObservations
     from refit_mv.pipeline import FitRequest, fit
     from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
     from refit_mv.session.recording import read_recording
@@ -25,6 +26,7 @@ __all__ = [
     "FitRecipe",
     "FitRequest",
     "FitStream",
+    "FollowStream",
     "FrameObservations",
     "InputError",
     "StreamOptions",
@@ -44,7 +46,8 @@ _HOMES = {
     "refit_mv.body.files": ("load_body",),
     "refit_mv.body.keypoint_sets": ("keypoint_set",),
     "refit_mv.errors": ("InputError",),
-    "refit_mv.optimizers.stream": ("FitStream", "FrameObservations", "StreamOptions"),
+    "refit_mv.optimizers.stream": ("FitStream", "StreamOptions"),
+    "refit_mv.people.live": ("FollowStream", "FrameObservations"),
     "refit_mv.pipeline": ("FitRequest", "fit"),
     "refit_mv.recipe": ("FitRecipe", "find_recipe", "load_recipe"),
     "refit_mv.session.recording": ("read_recording",),

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from refit_mv.body.keypoint_sets import KeypointSet
@@ -30,6 +29,7 @@ from refit_mv.networks.weights_file import SHIPPED_WEIGHTS
 from refit_mv.optimizers.refit import ReFit
 from refit_mv.optimizers.refit_over_time import sequence_networks
 from refit_mv.people.evidence import Evidence as Sights
+from refit_mv.people.live import FrameObservations
 from refit_mv.people.subject import Subject, meet
 from refit_mv.ranges import require_not_negative, require_positive
 from refit_mv.solve.gaps import landmark_age, seen_frames
@@ -61,14 +61,6 @@ class StreamOptions:
     def __post_init__(self) -> None:
         require_positive(self, "memory_frames", "meeting_frames")
         require_not_negative(self, "meeting_step", "longest_gap")
-
-
-@dataclass(frozen=True, eq=False)
-class FrameObservations:
-    """One person's keypoints at one moment. Pixels; confidence 0 for what was not seen."""
-
-    pixels: Float[Tensor, "view joint 2"]
-    confidence: Float[Tensor, "view joint"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +97,9 @@ class _Person:
 class FitStream:
     """Fits people before one rig as their frames arrive.
 
-    ``subject``, if there is only one and they are known: ``open_take(folder).people[0].subject`` for instance, of a
-    take with the same body and keypoint set. Memory does not grow with time.
+    ``subjects`` of people who are known already: ``open_take(folder).people[0].subject`` for instance, of a take with
+    the same body and keypoint set. Memory does not grow with time, but by the subjects of all who were met: whoever
+    comes back need not be met again.
 
     Raises:
         InputError: the body carries none of the keypoints, a subject of other keypoints, or weights of another design.
@@ -118,7 +111,7 @@ class FitStream:
         rig: CameraRig,
         keypoints: KeypointSet,
         *,
-        subject: Subject | None = None,
+        subjects: Mapping[Key, Subject] | None = None,
         options: StreamOptions | None = None,
         cost: CostOptions | None = None,
         weights: Path = SHIPPED_WEIGHTS,
@@ -132,12 +125,13 @@ class FitStream:
         self._names = tuple(keypoints.keypoint_names[place] for place in self._places)
         self._options = options or StreamOptions()
         self._cost = cost or CostOptions()
-        if subject is not None and len(subject.landmark_offset) != len(self._names):
-            raise InputError(
-                f"the subject was met by {len(subject.landmark_offset)} points, body '{body.name}' and keypoint set "
-                f"'{keypoints.name}' have {len(self._names)} in common; let the stream meet them again"
-            )
-        self._subject = subject
+        self._subjects: dict[Any, Subject] = dict(subjects or {})
+        for key, subject in self._subjects.items():
+            if len(subject.landmark_offset) != len(self._names):
+                raise InputError(
+                    f"subject {key!r} was met by {len(subject.landmark_offset)} points, body '{body.name}' and "
+                    f"keypoint set '{keypoints.name}' have {len(self._names)} in common; let the stream meet them again"
+                )
         self._people: dict[Any, _Person] = {}
         self._alone = ReFit(weights=weights)
         self._networks, self._correction = sequence_networks(sequence_weights, weights)
@@ -162,7 +156,7 @@ class FitStream:
             if given is None and self._lost(time, person):
                 del self._people[name]
                 continue
-            answers[name] = self._answer(time, person, given)
+            answers[name] = self._answer(time, name, person, given)
         return answers
 
     def _lost(self, time: float, person: _Person) -> bool:
@@ -190,7 +184,7 @@ class FitStream:
             confidence = torch.where(finite, confidence, 0.0)
         return Sights(self._names, pixels, confidence)
 
-    def _answer(self, time: float, person: _Person, given: FrameObservations | None) -> FitResult:
+    def _answer(self, time: float, name: Hashable, person: _Person, given: FrameObservations | None) -> FitResult:
         sights = self._sights(given)
         problem = sights.problem(self._body, self._rig, self._cost, "locked")
         seen = bool(seen_frames(problem.confidence)[0])
@@ -198,8 +192,8 @@ class FitStream:
             person.moments = []
         if seen:
             person.last_seen = time
-        if person.met is None and self._subject is not None:
-            person.met = self._acquaintance(self._subject, problem)
+        if person.met is None and name in self._subjects:
+            person.met = self._acquaintance(self._subjects[name], problem)
         if person.met is None:
             alone = self._alone.solve(replace(problem, shape_mode="free"), initialise(problem))
             if seen and alone.status[0] is FrameStatus.FITTED and time >= person.next_sight:
@@ -207,8 +201,8 @@ class FitStream:
                 person.next_sight = time + self._options.meeting_step
             if len(person.sights) < self._options.meeting_frames:
                 return alone
-            person.met = self._acquaintance(self._meet(person.sights), problem)
-            person.sights = []
+            self._subjects[name] = self._meet(person.sights)
+            person.met, person.sights = self._acquaintance(self._subjects[name], problem), []
         problem = person.met.subject.lock(problem)
         start = self._heading(time, person) if person.moments else initialise(problem)
         start = person.met.subject.dress(start)

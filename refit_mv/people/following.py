@@ -92,6 +92,11 @@ class Piece:
         for each in (self.detection, self.path, self.support, self.agreed):
             del each[length:]
 
+    def remember(self, length: int) -> None:
+        """Forget, in place, all but the last frames."""
+        for each in (self.detection, self.path, self.support, self.agreed):
+            del each[:-length]
+
 
 def moments(observations: Observations, options: PeopleOptions) -> Int[np.ndarray, " frame"]:
     """Number of the stretch of neighbouring frames that each frame belongs to."""
@@ -111,7 +116,7 @@ def followed(observations: Observations, rig: CameraRig, options: PeopleOptions)
             done += live
             live = []
         needed = min(options.confirm_frames, int(length[frame]))
-        gone = _step(live, sight, frame, float(seconds[frame]), needed, options)
+        gone = advance(live, sight, frame, float(seconds[frame]), needed, options)
         done += gone
         live = [piece for piece in live if piece not in gone]
     done += live
@@ -126,10 +131,12 @@ def _trimmed(piece: Piece) -> Piece:
     return piece
 
 
-def _step(
+def advance(
     live: list[Piece], sight: Sight, frame: int, seconds: float, needed: int, options: PeopleOptions
 ) -> list[Piece]:
-    """One frame on, in place; returns the pieces that end here."""
+    """One frame on, ``seconds`` after the last, in place; returns the pieces that end here. Somebody new counts after
+    ``needed`` frames in which views agree.
+    """
     free = sight.seen.copy()
     for piece in live:
         piece.predict(seconds)

@@ -30,13 +30,13 @@ def share_limbs(
     for row, sight in zip(rows.tolist(), sights(observations.frames(rows), rig), strict=True):
         here = np.flatnonzero(followed[:, row]).tolist()
         detection = np.stack([people[place].detection[row] for place in here])
-        mine = _shared(sight, np.stack([people[place].points[row] for place in here]), detection)
+        mine = shared(sight, np.stack([people[place].points[row] for place in here]), detection)
         for place, taken, points in zip(here, detection, mine, strict=True):
             people[place].detection[row], claimed[place][row] = taken, points
     return claimed
 
 
-def _shared(
+def shared(
     sight: Sight, points: Float[np.ndarray, "track joint 3"], detection: Int[np.ndarray, "track view"]
 ) -> Bool[np.ndarray, "track view joint"]:
     """Whose points are whose in one frame; completes ``detection`` in place."""

@@ -53,7 +53,7 @@ def _stream(session: SyntheticSession, weights: Path, subject: Subject | None, *
         open_body(),
         session.rig,
         keypoint_set("coco23"),
-        subject=subject,
+        subjects={} if subject is None else dict.fromkeys(("a", "b", 7), subject),
         options=StreamOptions(**options),
         sequence_weights=weights,
     )
