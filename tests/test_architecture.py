@@ -21,6 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"refit_mv"}),
     frozenset({"errors"}),
     frozenset({"ranges", "files", "progress", "status", "finding"}),
+    frozenset({"fetching"}),
     frozenset({"kernels"}),
     frozenset({"geometry"}),
     frozenset({"body"}),
@@ -59,7 +60,7 @@ FENCES = {
     "click": ("refit_mv.cli",),
     "anny": ("refit_mv.workshop.builders",),
     "numba": ("refit_mv.kernels",),
-    "mediapipe": ("refit_mv.detect",),
+    "ai_edge_litert": ("refit_mv.detect",),
     "rtmlib": ("refit_mv.detect",),
     "onnxruntime": ("refit_mv.detect",),
 }

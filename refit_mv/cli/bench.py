@@ -155,7 +155,7 @@ def _on_scenes(asked: _Asked, recipe: "FitRecipe", scenes: str, seeds: int) -> N
 def _on_recording(asked: _Asked, recipe: "FitRecipe") -> None:
     from refit_mv.body.files import load_body
     from refit_mv.workshop.bench.recording import RecordingBench
-    from refit_mv.workshop.demo import fetch_recording, user_cache
+    from refit_mv.workshop.demo import fetch_recording
 
     session, calib, keypoints = asked.session, asked.calib, asked.keypoints
     strange = asked.sequences or asked.meet_subject or asked.weak_priors or asked.page_file is not None
@@ -166,7 +166,7 @@ def _on_recording(asked: _Asked, recipe: "FitRecipe") -> None:
         )
     body = load_body(asked.body)
     if session is None:
-        recording = fetch_recording(user_cache())
+        recording = fetch_recording()
         session, calib, keypoints = recording.session, recording.calib, recording.keypoints
         click.echo(recording.note)
     cost = recipe.problem_cost

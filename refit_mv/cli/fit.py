@@ -81,13 +81,13 @@ def demo(out: Path, cache: Path | None, synthetic: bool) -> None:
     from calib import write_rig
     from refit_mv.pipeline import FitRequest
     from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
-    from refit_mv.workshop.demo import fetch_recording, synthetic_recording, user_cache
+    from refit_mv.workshop.demo import fetch_recording, synthetic_recording
 
     recording = None
     if not synthetic:
         click.echo("fetching the demo recording (28 MB, once) ...")
         try:
-            recording = fetch_recording(cache or user_cache())
+            recording = fetch_recording(cache)
         except InputError as error:
             click.echo(f"note: {error}; fitting a synthetic session instead", err=True)
     if recording is None:

