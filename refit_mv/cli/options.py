@@ -132,9 +132,9 @@ session = together(
 detector = together(
     click.option(
         "--detector",
-        default="mediapipe",
+        default="blazepose",
         show_default=True,
-        help="Who detects keypoints in videos: mediapipe or rtmlib.",
+        help="Who detects keypoints in videos: blazepose or rtmlib.",
     ),
     click.option("--detector-weights", type=FOLDER, help="Folder with the detector's network files."),
 )

@@ -1,7 +1,7 @@
 """What a detector is here, and the detectors by name."""
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from refit_mv.body.keypoint_sets import KeypointSet
+from refit_mv.detect.crop import Crop
 from refit_mv.errors import InputError
 
 
@@ -33,12 +34,23 @@ class Detector(Protocol):
     ) -> Iterator[Float[np.ndarray, "person joint 3"]]: ...
 
 
-def _mediapipe(weights: Path | None) -> Detector:
-    from refit_mv.detect.mediapipe_detector import MediapipeDetector
+@runtime_checkable
+class CropDetector(Protocol):
+    """Looks for one person in each of some crops of a picture: a detector that can be told where to look."""
 
-    if weights is not None:
-        raise InputError("detector mediapipe carries its weights in its package; leave detector_weights out")
-    return MediapipeDetector()
+    def detect_crops(
+        self, frame: UInt8[np.ndarray, "height width 3"], crops: Sequence[Crop]
+    ) -> tuple[Float[np.ndarray, "crop joint 3"], Float[np.ndarray, " crop"]]:
+        """For every crop the points of the person in its middle, as rows of x, y (pixels of the frame, centres at
+        integers) and confidence, and how surely there is one (0 to 1). Where nobody is, confidences and score are 0.
+        """
+        ...
+
+
+def _blazepose(weights: Path | None) -> Detector:
+    from refit_mv.detect.blazepose import BlazePose
+
+    return BlazePose(weights)
 
 
 def _rtmlib(weights: Path | None) -> Detector:
@@ -48,7 +60,9 @@ def _rtmlib(weights: Path | None) -> Detector:
 
 
 # A new detector is a module with its adapter and a line here.
-DETECTORS: Mapping[str, Callable[[Path | None], Detector]] = {"mediapipe": _mediapipe, "rtmlib": _rtmlib}
+DETECTORS: Mapping[str, Callable[[Path | None], Detector]] = {"blazepose": _blazepose, "rtmlib": _rtmlib}
+# What else people call them, to be told the name.
+_BETTER_KNOWN_AS = {"mediapipe": "blazepose", "rtmpose": "rtmlib"}
 
 
 def detector(name: str, detector_weights: Path | None = None) -> Detector:
@@ -58,8 +72,7 @@ def detector(name: str, detector_weights: Path | None = None) -> Detector:
         InputError: no such name, its package is not installed, or its weights are not there.
     """
     if name not in DETECTORS:
-        near = difflib.get_close_matches(name, DETECTORS, n=1)
-        raise InputError(
-            f"no detector '{name}'{f', did you mean {near[0]}' if near else ''}; there are: {', '.join(DETECTORS)}"
-        )
+        near = difflib.get_close_matches(name.lower(), [*DETECTORS, *_BETTER_KNOWN_AS], n=1)
+        meant = f", did you mean {_BETTER_KNOWN_AS.get(near[0], near[0])}" if near else ""
+        raise InputError(f"no detector '{name}'{meant}; there are: {', '.join(DETECTORS)}")
     return DETECTORS[name](detector_weights)

@@ -1,6 +1,6 @@
 """RTMPose through rtmlib (Jiang et al., 2023): YOLOX finds people, RTMPose their 26 Halpe points."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module, metadata
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from refit_mv.body.keypoint_sets import KeypointSet, keypoint_set
+from refit_mv.detect.crop import Crop
 from refit_mv.errors import InputError
 from refit_mv.files import LARGEST_ARCHIVE, regular_file
 
@@ -17,6 +18,9 @@ MODE = "balanced"
 # names.
 FINDER_PATTERNS = ("*yolox*.onnx", "*det*.onnx")
 POSE_PATTERNS = ("*rtmpose*halpe26*.onnx", "*halpe26*.onnx", "*pose*.onnx")
+
+# RTMPose's own margin around a person's box, and the mean confidence below which rtmlib's examples draw nothing.
+BOX_PADDING, LEAST_SCORE = 1.25, 0.3
 
 
 class RtmlibDetector:
@@ -74,9 +78,28 @@ class RtmlibDetector:
             if len(boxes) == 0:
                 yield np.zeros((0, 26, 3))
                 continue
-            pixels, scores = self._network.pose_model(image, bboxes=boxes)
-            # Scores are heights of a response, a little below 0 or above 1 at the extremes.
-            yield np.concatenate([pixels, np.clip(scores, 0, 1)[..., None]], axis=-1).astype(np.float64)
+            yield self._posed(image, boxes)
+
+    def detect_crops(
+        self, frame: UInt8[np.ndarray, "height width 3"], crops: Sequence[Crop]
+    ) -> tuple[Float[np.ndarray, "crop joint 3"], Float[np.ndarray, " crop"]]:
+        """RTMPose takes upright boxes only: the crops' rotations are left aside. The score is the mean confidence."""
+        if not crops:
+            return np.zeros((0, 26, 3)), np.zeros(0)
+        # The network's own crop is that much larger than the box around a person that it is given.
+        half = np.array([[crop.size / BOX_PADDING / 2] for crop in crops])
+        centers = np.array([[crop.x, crop.y] for crop in crops])
+        image = np.ascontiguousarray(frame[..., ::-1])
+        points = self._posed(image, np.concatenate([centers - half, centers + half], axis=1))
+        scores = points[..., 2].mean(axis=1)
+        nobody = scores < LEAST_SCORE
+        points[nobody, :, 2], scores[nobody] = 0, 0
+        return points, scores
+
+    def _posed(self, image: UInt8[np.ndarray, "height width 3"], boxes: np.ndarray) -> np.ndarray:
+        pixels, scores = self._network.pose_model(image, bboxes=boxes)
+        # Scores are heights of a response, a little below 0 or above 1 at the extremes.
+        return np.concatenate([pixels, np.clip(scores, 0, 1)[..., None]], axis=-1).astype(np.float64)
 
 
 def _one_file(folder: Path, patterns: tuple[str, ...], what: str) -> Path:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from refit_mv.body.keypoint_sets import KeypointSet, keypoint_set
-from refit_mv.detect.detector import DETECTORS, Detector, detector
+from refit_mv.detect.crop import Crop
+from refit_mv.detect.detector import CropDetector, Detector, detector
+from refit_mv.detect.litert import Network
 from refit_mv.detect.run_detection import run_detection
 from refit_mv.errors import InputError
 from refit_mv.session.recording import read_recording
@@ -143,14 +145,17 @@ def test_a_session_without_pictures_cannot_be_detected(session, tmp_path):
 
 
 def test_unknown_names_and_missing_packages_say_what_to_do(monkeypatch, tmp_path):
-    with pytest.raises(InputError, match=r"no detector 'mediapip', did you mean mediapipe.*rtmlib"):
-        detector("mediapip")
-    with pytest.raises(InputError, match="carries its weights"):
-        detector("mediapipe", tmp_path)
-    for name in DETECTORS:
-        monkeypatch.setitem(__import__("sys").modules, name, None)
-        with pytest.raises(InputError, match=rf"{name} is not installed.*pip install {name}"):
-            detector(name)
+    for wrong in ("mediapipe", "mediapip", "blazpose", "BlazePose"):
+        with pytest.raises(InputError, match=rf"no detector '{wrong}', did you mean blazepose; there are:.*rtmlib"):
+            detector(wrong)
+    with pytest.raises(InputError, match=r"no detector 'x'; there are: blazepose, rtmlib"):
+        detector("x")
+    monkeypatch.setitem(__import__("sys").modules, "rtmlib", None)
+    with pytest.raises(InputError, match=r"rtmlib is not installed.*pip install rtmlib"):
+        detector("rtmlib")
+    monkeypatch.setitem(__import__("sys").modules, "ai_edge_litert.interpreter", None)
+    with pytest.raises(InputError, match=r"ai-edge-litert cannot be loaded.*pip install ai-edge-litert"):
+        Network(b"")
 
 
 class _Runtime:
@@ -214,6 +219,28 @@ def test_rtmlib_adapter_turns_channels_and_scores(rtmlib, tmp_path):
     assert two[1, 3].tolist() == [7, 7, 1]
 
 
+def test_rtmlib_looks_into_crops(rtmlib, tmp_path, monkeypatch):
+    (tmp_path / "yolox_m_humanart.onnx").write_text("x")
+    (tmp_path / "rtmpose-m_halpe26-384x288.onnx").write_text("x")
+    adapter = detector("rtmlib", tmp_path)
+    assert isinstance(adapter, CropDetector)
+    asked = []
+
+    def pose(self, image, bboxes):
+        asked.extend(bboxes.tolist())
+        return np.full((len(bboxes), 26, 2), 7.0), np.array([[0.8] * 26, [0.2] * 26])
+
+    monkeypatch.setattr(_Rtmlib.BodyWithFeet, "pose_model", pose)
+    frame = np.tile(np.array([1, 2, 3], dtype=np.uint8), (20, 20, 1))
+    points, scores = adapter.detect_crops(frame, [Crop(50.0, 40.0, 25.0, 0.3), Crop(10.0, 10.0, 5.0)])
+    # RTMPose widens the box by a quarter, to the crop.
+    assert asked[0] == [40, 30, 60, 50]
+    assert scores.tolist() == pytest.approx([0.8, 0])
+    assert points[0, 0].tolist() == [7, 7, 0.8] and points[1, 0].tolist() == [7, 7, 0]
+    points, scores = adapter.detect_crops(frame, [])
+    assert points.shape == (0, 26, 3) and scores.shape == (0,)
+
+
 def test_rtmlib_without_network_or_with_bad_weights_says_so(rtmlib, tmp_path):
     with pytest.raises(InputError, match=r"name resolution.*connect once.*detector_weights") as caught:
         detector("rtmlib")
@@ -230,11 +257,3 @@ def test_rtmlib_without_network_or_with_bad_weights_says_so(rtmlib, tmp_path):
     (tmp_path / "rtmpose-halpe26.onnx").write_text("broken")
     with pytest.raises(InputError, match="no usable ONNX"):
         detector("rtmlib", tmp_path)
-
-
-def test_mediapipe_finds_nobody_in_an_empty_picture():
-    pytest.importorskip("mediapipe", reason="an optional detector")
-    adapter = detector("mediapipe")
-    assert isinstance(adapter, Detector)
-    (people,) = adapter.detect([np.full((120, 160, 3), 127, dtype=np.uint8)])
-    assert people.shape == (0, 33, 3)

@@ -1,0 +1,25 @@
+"""BlazePose's networks, which pip fetches once into the user's cache."""
+
+import pytest
+
+from refit_mv.detect.blazepose import BlazePose
+from refit_mv.detect.blazepose_files import FILES, networks
+from refit_mv.errors import InputError
+
+
+@pytest.fixture(scope="session")
+def network_folder(tmp_path_factory):
+    """The two network files, in a folder of their own."""
+    try:
+        content = networks()
+    except InputError as error:
+        pytest.skip(f"BLAZEPOSE NOT TESTED: {error}")
+    folder = tmp_path_factory.mktemp("blazepose")
+    for file in FILES:
+        (folder / file.name).write_bytes(content[file])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def blazepose(network_folder):
+    return BlazePose(network_folder)
