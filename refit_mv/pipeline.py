@@ -14,12 +14,13 @@ from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.checks.doubts import doubts
 from refit_mv.delivery import Delivery, deliver
-from refit_mv.detect.detector import detector
+from refit_mv.detect.detector import CropDetector, Detector, detector
 from refit_mv.detect.run_detection import run_detection
 from refit_mv.errors import InputError
 from refit_mv.files import alone_in, made_folder
 from refit_mv.image.crop_reading import crop_reader
 from refit_mv.optimizers.image import picture_start
+from refit_mv.people.asking import look_again
 from refit_mv.people.options import PeopleOptions, most_people
 from refit_mv.people.person import Person, people_of
 from refit_mv.people.plausibility import session_findings
@@ -29,6 +30,7 @@ from refit_mv.people.subject import Start, meet
 from refit_mv.people.tracks import Track, about_tracks, follow
 from refit_mv.progress import Progress, quiet
 from refit_mv.recipe import FitRecipe
+from refit_mv.session.pictures import pictures_of
 from refit_mv.session.recording import Recording, read_recording
 from refit_mv.session.session import Session, open_session, with_keypoints
 from refit_mv.solve.gaps import bridged_frames, landmark_age, seen_frames
@@ -37,6 +39,9 @@ from refit_mv.take.fingerprint import as_plain, fingerprint
 from refit_mv.take.fitted_person import FittedPerson
 from refit_mv.take.take import FILE as TAKE_FILE
 from refit_mv.take.take import Take, package_versions, write_take
+
+# Where the answers are kept when a detector is asked for people whom it missed.
+ASKED = "asked"
 
 
 @dataclass(frozen=True)
@@ -81,10 +86,12 @@ def fit(request: FitRequest, progress: Progress = quiet) -> Delivery:
     most_people(request.people)
     session = open_session(request.session, request.calib, request.units, request.mapping)
     with alone_in(made_folder(request.out_folder)):
-        session = _with_detections(session, request, request.out_folder, progress)
+        session, chosen = _with_detections(session, request, request.out_folder, progress)
         recording = read_recording(session, request.keypoints, request.frames, request.fps)
         body = load_body(request.body)
         check_stature(body, recording.observations, recording.rig)
+        if isinstance(chosen, CropDetector) and request.recipe.people.look_again:
+            recording = _looked_again(recording, body, chosen, request, progress)
         tracks = follow(recording.observations, recording.rig, request.people, request.recipe.people)
         return _fit_tracks(request, recording, body, tracks, progress, began)
 
@@ -158,13 +165,26 @@ def _device(name: str) -> str:
     return name
 
 
-def _with_detections(session: Session, request: FitRequest, out: Path, progress: Progress) -> Session:
+def _with_detections(
+    session: Session, request: FitRequest, out: Path, progress: Progress
+) -> tuple[Session, Detector | None]:
     """Sessions without keypoint files get them from a detector, once: a second run finds them in the output folder."""
     if any(view.keypoints is not None for view in session.views):
-        return session
+        return session, None
     chosen = detector(request.detector, request.detector_weights)
     folder = run_detection(session, chosen, out, lambda view, done, total: progress(f"detect {view}", done, total))
-    return with_keypoints(session, folder)
+    return with_keypoints(session, folder), chosen
+
+
+def _looked_again(
+    recording: Recording, body: BodyModel, chosen: CropDetector, request: FitRequest, progress: Progress
+) -> Recording:
+    """The recording with what its detector finds where people must be whom it missed."""
+    pictures = pictures_of(recording.session, recording.source_numbers)
+    folder, options = request.out_folder / ASKED, request.recipe.people
+    seen = recording.observations
+    found = look_again(seen, recording.rig, body, pictures, chosen, options, folder, progress)
+    return replace(recording, observations=found)
 
 
 @dataclass(frozen=True, eq=False)

@@ -209,7 +209,7 @@ def _fill(people: Sequence[Followed], observations: Observations, rig: CameraRig
     rows = np.flatnonzero(wanted.any(0))
     if options.separate or not len(rows):
         return
-    points = {place: _between(people[place].points, seconds) for place in np.flatnonzero(wanted.any(1)).tolist()}
+    points = {place: between(people[place].points, seconds) for place in np.flatnonzero(wanted.any(1)).tolist()}
     for row, sight in zip(rows.tolist(), sights(observations.frames(rows), rig), strict=True):
         free = sight.seen.copy()
         for person in people:
@@ -223,7 +223,7 @@ def _fill(people: Sequence[Followed], observations: Observations, rig: CameraRig
                 people[place].detection[row], people[place].points[row] = taken, point
 
 
-def _between(
+def between(
     points: Float[np.ndarray, "frame joint 3"], seconds: Float[np.ndarray, " frame"]
 ) -> Float[np.ndarray, "frame joint 3"]:
     """Interpolated over time, held before the first and after the last."""

@@ -18,7 +18,8 @@ class PeopleOptions:
     stands show them. Who has been there for ``still_after`` and moved no farther than ``still_reach`` and their own
     trembling is a statue, and left out, unless they are supported at least ``still_share`` as well as the best (0:
     nobody is left out). ``separate``: every frame is a moment of its own, as are frames farther than ``lost`` from both
-    neighbours in any case.
+    neighbours in any case. ``look_again``: with pictures at hand, a detector that takes crops is asked for whom it
+    missed.
     """
 
     confirm_frames: int = 4
@@ -33,6 +34,7 @@ class PeopleOptions:
     still_reach: float = 0.03
     still_share: float = 0.6
     separate: bool = False
+    look_again: bool = True
 
     def __post_init__(self) -> None:
         require_positive(self, "confirm_frames", "lost", "scatter", "still_after")

@@ -1,0 +1,217 @@
+"""Evidence asked for by the body: where a view lost somebody whom others see, the picture is looked at again there.
+
+Detectors that look at whole pictures miss the second of two people close together more than anything else; in a crop
+around where somebody must be, the same networks find them. What they answer is one more detection among the others: who
+it shows is for the association to say, which then begins anew.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from refit_mv.body.model import BodyModel
+from refit_mv.detect.crop import Crop
+from refit_mv.detect.detector import CropDetector
+from refit_mv.errors import InputError
+from refit_mv.files import complete_or_absent, found_at, read_npz
+from refit_mv.geometry.camera import CameraRig
+from refit_mv.geometry.projection import project
+from refit_mv.people.figures import Figures, joined, lonely, lost
+from refit_mv.people.following import followed
+from refit_mv.people.joining import whole_people
+from refit_mv.people.options import PeopleOptions
+from refit_mv.people.sightings import FEWEST_KEYPOINTS
+from refit_mv.progress import Progress, quiet
+from refit_mv.session.observations import Observations
+from refit_mv.session.pictures import Pictures
+
+# Whom the first answers showed is asked for in the views that still lack them, and whom one view alone shows at other
+# distances than their size says: a round for each, as shares of it.
+DISTANCES = (1.0, 0.8, 1.25)
+# Somebody is asked for in pictures that show as large a share of their points.
+INSIDE = 0.5
+# The crop reaches so much farther than the farthest point from its middle (BlazePose: Bazarevsky et al., 2020).
+MARGIN = 1.25
+# A crop as near to an earlier one of the same picture, as a share of its size, would show the same.
+SAME_CROP = 0.1
+
+
+def look_again(
+    observations: Observations,
+    rig: CameraRig,
+    body: BodyModel,
+    pictures: Pictures,
+    detector: CropDetector,
+    options: PeopleOptions,
+    folder: Path | None = None,
+    progress: Progress = quiet,
+) -> Observations:
+    """The observations, and after those of each view the detections that were found by asking. ``folder`` keeps what
+    was found, so that the same questions are not asked twice.
+
+    Raises:
+        InputError: a picture cannot be read.
+    """
+    known = [_Known.read(folder, name, detector) for name in observations.view_names]
+    asked: dict[tuple[int, int], list[Crop]] = defaultdict(list)
+    # Who they are is decided later: whoever may be there is asked for.
+    generous = replace(options, ghost=0.0, agreement=0.0, shown=0.0)
+    for share in DISTANCES:
+        people = whole_people(followed(observations, rig, generous), observations, rig, generous)
+        figures = joined(lost(people, observations, rig, generous), lonely(people, observations, rig, body, share))
+        wanted = _questions(figures, observations, rig, pictures, asked)
+        found: list[_Found] = []
+        for view, (name, questions) in enumerate(zip(observations.view_names, wanted, strict=True)):
+            answers = _ask(questions, view, known[view], observations, pictures, detector)
+            for done, answer in enumerate(answers, 1):
+                found += answer
+                progress(f"look again {name}", done, len(questions))
+            known[view].write(folder, name, detector)
+        observations = _with(observations, found)
+    return observations
+
+
+def _questions(
+    figures: Figures,
+    observations: Observations,
+    rig: CameraRig,
+    pictures: Pictures,
+    asked: dict[tuple[int, int], list[Crop]],
+) -> list[dict[int, list[Crop]]]:
+    """Per view, the crops to look at in each frame; completes ``asked`` in place."""
+    wanted: list[dict[int, list[Crop]]] = [defaultdict(list) for _ in rig]
+    if not len(figures.row):
+        return wanted
+    known = np.isfinite(figures.points[..., 0])
+    projected, depth = project(rig.stacked(), torch.from_numpy(np.nan_to_num(figures.points)))
+    pixels = projected.numpy()
+    size = np.array([camera.size or (np.inf, np.inf) for camera in rig])
+    inside = (depth.numpy() > 0) & ((pixels >= 0) & (pixels < size[:, None])).all(-1) & known[:, None]
+    shown = inside.sum(-1) >= np.maximum(INSIDE * known.sum(-1, keepdims=True), FEWEST_KEYPOINTS)
+    names = observations.keypoints.keypoint_names
+    before = ((depth.numpy() > 0) | ~known[:, None]).all(-1)
+    for figure, view in np.argwhere(figures.lacking & shown & before).tolist():
+        row = int(figures.row[figure])
+        crop = crop_around(pixels[figure, view], known[figure], names)
+        if pictures.has(view, row) and not any(_same(crop, other) for other in asked[row, view]):
+            asked[row, view].append(crop)
+            wanted[view][row].append(crop)
+    return wanted
+
+
+def _same(one: Crop, other: Crop) -> bool:
+    apart = max(abs(one.x - other.x), abs(one.y - other.y), abs(one.size - other.size))
+    return apart < SAME_CROP * max(one.size, other.size)
+
+
+def crop_around(pixels: Float[np.ndarray, "joint 2"], known: Bool[np.ndarray, " joint"], names: Sequence[str]) -> Crop:
+    """The square that holds somebody: around the hips, turned so that the shoulders are above them, as BlazePose wants
+    it; without them upright around all points.
+    """
+    ends = []
+    for part in ("shoulder", "hip"):
+        place = [names.index(f"{side}_{part}") for side in ("left", "right") if f"{side}_{part}" in names]
+        ends.append([index for index in place if known[index]])
+    middle, turn = (pixels[known].min(0) + pixels[known].max(0)) / 2, 0.0
+    if all(ends):
+        shoulders, middle = (pixels[place].mean(0) for place in ends)
+        x, y = shoulders - middle
+        turn = float(np.arctan2(x, -y))
+    reach = float(np.linalg.norm(pixels[known] - middle, axis=-1).max())
+    return Crop(float(middle[0]), float(middle[1]), 2 * MARGIN * max(reach, 1.0), turn)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """One answer: points of x, y, confidence."""
+
+    row: int
+    view: int
+    points: Float[np.ndarray, "joint 3"]
+
+
+@dataclass(eq=False)
+class _Known:
+    """The answers of one view, by frame number and crop; on disk as one archive."""
+
+    answers: dict[tuple[int, Crop], Float[np.ndarray, "joint 3"]] = field(default_factory=dict)
+    fresh: bool = False
+
+    @staticmethod
+    def read(folder: Path | None, view: str, detector: CropDetector) -> "_Known":
+        """What an earlier run was told; nothing where that was another detector, or the archive is damaged."""
+        path = _archive(folder, view)
+        if path is None or found_at(path) is None:
+            return _Known()
+        try:
+            kept = read_npz(path, "answers of the detector")
+            if str(kept["detector"]) != detector.name:
+                return _Known()
+            keys = zip(kept["number"].tolist(), kept["crop"].tolist(), strict=True)
+            return _Known({(number, Crop(*crop)): a for (number, crop), a in zip(keys, kept["points"], strict=True)})
+        except (InputError, KeyError, TypeError, ValueError):
+            return _Known()
+
+    def write(self, folder: Path | None, view: str, detector: CropDetector) -> None:
+        path = _archive(folder, view)
+        if path is None or not self.fresh:
+            return
+        number = np.array([number for number, _ in self.answers], dtype=np.int64)
+        crop = np.array([[crop.x, crop.y, crop.size, crop.rotation] for _, crop in self.answers], dtype=np.float64)
+        points = np.stack(list(self.answers.values()))
+        with complete_or_absent(path) as temporary:
+            np.savez(temporary, detector=np.array(detector.name), number=number, crop=crop, points=points)
+        self.fresh = False
+
+
+def _archive(folder: Path | None, view: str) -> Path | None:
+    return None if folder is None else folder / f"{view}.npz"
+
+
+def _ask(
+    questions: dict[int, list[Crop]],
+    view: int,
+    known: _Known,
+    observations: Observations,
+    pictures: Pictures,
+    detector: CropDetector,
+) -> Iterator[list[_Found]]:
+    """The answers frame by frame: those who were found."""
+    numbers = observations.frame_numbers
+    rows = sorted(questions)
+    unknown = [row for row in rows if any((int(numbers[row]), crop) not in known.answers for crop in questions[row])]
+    open_rows, seen = set(unknown), pictures.of(view, unknown)
+    for row in rows:
+        number, crops = int(numbers[row]), questions[row]
+        if row in open_rows:
+            _, picture = next(seen)
+            for crop, points in zip(crops, detector.detect_crops(picture, crops)[0], strict=True):
+                known.answers[number, crop] = points
+            known.fresh = True
+        told = [known.answers[number, crop] for crop in crops]
+        yield [_Found(row, view, points) for points in told if (points[:, 2] > 0).sum() >= FEWEST_KEYPOINTS]
+
+
+def _with(observations: Observations, found: Sequence[_Found]) -> Observations:
+    """The observations with more detections, behind those that are there."""
+    if not found:
+        return observations
+    frames, views, people, joints = observations.confidence.shape
+    count = np.zeros((frames, views), dtype=np.int64)
+    for each in found:
+        count[each.row, each.view] += 1
+    more = int(count.max())
+    pixels = np.concatenate([observations.pixels, np.zeros((frames, views, more, joints, 2), np.float32)], axis=2)
+    confidence = np.concatenate([observations.confidence, np.zeros((frames, views, more, joints), np.float32)], axis=2)
+    count[:] = people
+    for each in found:
+        place = count[each.row, each.view]
+        pixels[each.row, each.view, place] = each.points[:, :2] * (each.points[:, 2:] > 0)
+        confidence[each.row, each.view, place] = each.points[:, 2]
+        count[each.row, each.view] += 1
+    return replace(observations, pixels=pixels, confidence=confidence)
