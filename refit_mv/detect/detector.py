@@ -35,7 +35,7 @@ class Detector(Protocol):
 
 
 @runtime_checkable
-class CropDetector(Protocol):
+class CropDetector(Detector, Protocol):
     """Looks for one person in each of some crops of a picture: a detector that can be told where to look."""
 
     def detect_crops(

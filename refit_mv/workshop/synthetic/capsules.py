@@ -1,28 +1,13 @@
-"""Who hides what from a camera: people as capsules, and lines of sight that pass through them."""
+"""Who hides what from a camera: lines of sight that pass through people's capsules."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from refit_mv.body.capsules import CAPSULES, capsule_skin
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
-from refit_mv.body.skin import landmark_skin, pose_landmarks
+from refit_mv.body.skin import pose_landmarks
 
-# Landmarks between which the flesh lies, the stretch of the line between them that is the capsule's axis, and its
-# radius in metres.
-_MIDDLE = (("upper_neck", "head_top", 0.4, 0.65, 0.095), ("mid_hip", "neck", 0.0, 1.0, 0.12))
-_SIDE = (
-    ("hip", "shoulder", 0.0, 1.0, 0.09),
-    ("shoulder", "elbow", 0.0, 1.0, 0.05),
-    ("elbow", "wrist", 0.0, 1.0, 0.04),
-    ("wrist", "index", 0.0, 1.0, 0.035),
-    ("hip", "knee", 0.0, 1.0, 0.08),
-    ("knee", "ankle", 0.0, 1.0, 0.055),
-    ("heel", "big_toe", 0.0, 1.0, 0.04),
-)
-CAPSULES = (
-    *_MIDDLE,
-    *((f"{side}_{one}", f"{side}_{other}", *rest) for side in ("left", "right") for one, other, *rest in _SIDE),
-)
 RADIUS = np.array([radius for *_, radius in CAPSULES])
 # A point is hidden where its line of sight passes through more than so many radii of flesh before it: a joint inside
 # its own limb is seen from the limb's sides, and a hand on somebody's back from outside.
@@ -33,13 +18,8 @@ _GROUP = 500
 
 def body_capsules(body: BodyModel, params: BodyParams) -> Float[np.ndarray, "frame capsule 2 3"]:
     """Both ends of each of a body's ``CAPSULES``, world metres."""
-    names = tuple(dict.fromkeys(name for one, other, *_ in CAPSULES for name in (one, other)))
-    points = pose_landmarks(landmark_skin(body, names), params).positions.numpy()
-    place = {name: index for index, name in enumerate(names)}
-    first = points[:, [place[one] for one, *_ in CAPSULES]]
-    second = points[:, [place[other] for _, other, *_ in CAPSULES]]
-    share = np.array([(start, stop) for _, _, start, stop, _ in CAPSULES])[:, :, None]
-    return first[:, :, None] + share * (second - first)[:, :, None]
+    capsules = capsule_skin(body)
+    return capsules.ends(pose_landmarks(capsules.skin, params).positions).numpy()
 
 
 def sight_through(

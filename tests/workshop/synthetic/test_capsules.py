@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from refit_mv.body.capsules import CAPSULES
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
-from refit_mv.workshop.synthetic.capsules import CAPSULES, DEEP, RADIUS, body_capsules, hidden_by, sight_through
+from refit_mv.workshop.synthetic.capsules import DEEP, RADIUS, body_capsules, hidden_by, sight_through
 
 STEP = 0.001
 
