@@ -1,1 +1,1 @@
-"""From pictures to 2D keypoints: thin adapters over detectors that others keep, and the files they fill."""
+"""From pictures to 2D keypoints: adapters over detectors that others trained, and the files they fill."""

@@ -32,7 +32,8 @@ HIPS, TOP = 33, 34
 NEW_SCORE, KEPT_SCORE = 0.55, 0.35
 # MediaPipe's own threshold for there being anybody in a crop.
 LEAST_SCORE = 0.5
-# The finder looks again after so many frames, and whenever somebody was lost.
+# The finder looks again after so many frames; sooner at the beginning and after somebody was lost: at once, then after
+# 1, 2, 4 and 8 frames more.
 LOOK_AGAIN = 10
 # A found person's crop is adjusted so often to the points seen in it.
 ADJUSTMENTS = 2
@@ -82,10 +83,14 @@ class BlazePose:
         self, frames: Iterable[UInt8[np.ndarray, "height width 3"]]
     ) -> Iterator[Float[np.ndarray, "person joint 3"]]:
         known: list[Sighting] = []
+        look_at, pause = 0, 1
         for number, frame in enumerate(frames):
             seen = _one_each([self._look(frame, person.crop) for person in known])
-            if number % LOOK_AGAIN == 0 or len(seen) < len(known):
+            if len(seen) < len(known):
+                look_at, pause = number, 1
+            if number >= look_at:
                 seen = self._find(frame, seen)
+                look_at, pause = number + pause, min(2 * pause, LOOK_AGAIN)
             known = seen
             yield np.stack([person.points for person in seen]) if seen else np.zeros((0, JOINTS, 3))
 

@@ -23,7 +23,7 @@ MARGIN = 1.25
 # Sides of the smallest windows as a share of the picture's shorter side, and how far neighbours overlap at least.
 SMALLEST_WINDOW = 0.62
 WINDOW_OVERLAP = 0.5
-# Who is larger than this many windows is seen in part only, and better in a larger one.
+# Who is larger than this many windows is seen in part only, and better in a larger one if there is one.
 LARGEST_IN_WINDOW = 1.4
 
 
@@ -73,5 +73,5 @@ class PersonFinder:
         return [
             (crop, float(score))
             for crop, score in crops
-            if crop is not None and crop.size <= LARGEST_IN_WINDOW * window.size
+            if crop is not None and (crop.size <= LARGEST_IN_WINDOW * window.size or window.size >= max(frame.shape))
         ]
