@@ -104,6 +104,11 @@ def moments(observations: Observations, options: PeopleOptions) -> Int[np.ndarra
     return np.concatenate([[0], np.cumsum((seconds > options.lost) | options.separate)])
 
 
+def unconnected(observations: Observations, options: PeopleOptions) -> bool:
+    """Whether most frames have no neighbours."""
+    return float(np.median(np.bincount(moments(observations, options)))) <= 1
+
+
 def followed(observations: Observations, rig: CameraRig, options: PeopleOptions) -> list[Piece]:
     """All pieces, in the order in which they begin."""
     moment = moments(observations, options)

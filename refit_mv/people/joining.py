@@ -10,9 +10,10 @@ from scipy.optimize import linear_sum_assignment
 
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.projection import project
-from refit_mv.people.following import DRIFT, FASTEST, NEAR, Piece, assigned, middles_apart, moments
+from refit_mv.people.following import DRIFT, FASTEST, NEAR, Piece, assigned, middles_apart, unconnected
 from refit_mv.people.options import PeopleOptions
 from refit_mv.people.sightings import AGREEMENT, sights
+from refit_mv.people.unconnected import same_people
 from refit_mv.session.observations import Observations
 
 # Two pieces are one person's if what parts them costs less than LINK: a cost of 1 each for a difference in the lengths
@@ -54,14 +55,15 @@ def never_moves(person: Followed, observations: Observations, options: PeopleOpt
     A take that is too short to tell says it only of whom no three views show.
     """
     rows, take = np.flatnonzero(person.agreed), observations.frame_numbers / observations.fps
-    if len(rows) <= options.confirm_frames:
+    # Of frames that are no neighbours nothing tells staying from coming back.
+    if len(rows) <= options.confirm_frames or unconnected(observations, options):
         return False
     seconds = take[rows]
     if seconds[-1] - seconds[0] < options.still_after:
         views = _median((person.detection[rows] >= 0).sum(-1).astype(np.float64))
         if take[-1] - take[0] >= options.still_after or views > 2:
             return False
-    parts = np.array_split(rows, max(2, int((seconds[-1] - seconds[0]) / CALM)))
+    parts = np.array_split(rows, min(max(2, int((seconds[-1] - seconds[0]) / CALM)), len(rows)))
     middle = np.stack([_median(person.points[part].transpose(1, 2, 0)) for part in parts])
     moved = np.linalg.norm(middle.max(0) - middle.min(0), axis=-1)
     trembling = _median(np.linalg.norm(np.diff(person.points[rows], axis=0), axis=-1).ravel())
@@ -96,6 +98,10 @@ def _chains(pieces: Sequence[Piece], observations: Observations, options: People
     if not pieces:
         return []
     first = np.array([piece.first for piece in pieces])
+    limbs = np.stack([_median(_limbs(piece, observations)) for piece in pieces])
+    if unconnected(observations, options):
+        people = same_people(first, np.stack([piece.path[0] for piece in pieces]), limbs)
+        return [[pieces[place] for place in person] for person in people]
     # What one view alone showed at the end gives way to whom two views show.
     last = np.array([piece.first + int(np.flatnonzero(piece.agreed)[-1]) for piece in pieces])
     numbers = observations.frame_numbers
@@ -105,12 +111,9 @@ def _chains(pieces: Sequence[Piece], observations: Observations, options: People
     rows = np.minimum(last[:, None], np.maximum(first[:, None], first[None, :])) - first[:, None]
     end = np.stack([np.stack(piece.path)[row] for piece, row in zip(pieces, rows, strict=True)])
     way = middles_apart(end - start)
-    limbs = np.stack([_median(_limbs(piece, observations)) for piece in pieces])
     unlike = np.stack([_median(np.abs(limbs - each)) for each in limbs])
     # Without a limb in common nothing speaks against it.
     unlike = np.nan_to_num(unlike)
-    if float(np.median(np.bincount(moments(observations, options)))) <= 1:
-        return _slots(pieces, np.minimum(way, FASTEST) + unlike / LIMBS)
     gap = seconds.clip(0)
     cost = unlike / LIMBS + way / (STEP + WALK * gap) + gap / max(options.absence, 1e-9)
     possible = (first[None, :] > first[:, None]) & (seconds > -options.lost) & (gap <= options.absence)
@@ -127,20 +130,6 @@ def _chains(pieces: Sequence[Piece], observations: Observations, options: People
             chain.append(pieces[place])
         chains.append(chain)
     return chains
-
-
-def _slots(pieces: Sequence[Piece], cost: Float[np.ndarray, "piece piece"]) -> list[list[Piece]]:
-    """Frames that are moments of their own tell little of who is who: whoever is most alike where they were last."""
-    chains: list[list[int]] = []
-    for frame in sorted({piece.first for piece in pieces}):
-        here = [place for place, piece in enumerate(pieces) if piece.first == frame]
-        if chains:
-            between = cost[np.ix_([chain[-1] for chain in chains], here)]
-            for chain, place in zip(*linear_sum_assignment(between), strict=True):
-                chains[chain].append(here[place])
-        found = {chain[-1] for chain in chains}
-        chains += [[place] for place in here if place not in found]
-    return [[pieces[place] for place in chain] for chain in chains]
 
 
 def _median(values: Float[np.ndarray, "*batch entry"]) -> Float[np.ndarray, "*batch"]:
