@@ -82,7 +82,9 @@ def _words(name: str, default: str, text: str, read: Callable = shared.words) ->
 @click.option(
     "--motion", type=shared.FOLDER, help="Folder of BVH or AMASS files; by default poses are drawn from the prior."
 )
-@click.option("--scenes", help="Who is who instead of optimizers, in circling, crossing, contact, hall, or all.")
+@click.option(
+    "--scenes", help="Who is who instead of optimizers, in circling, crossing, contact, hall, shelf, table, or all."
+)
 @click.option("--seeds", default=10, show_default=True, help="So many times each of --scenes.")
 @click.option("--body", default="open", show_default=True, help="Body that is seen and fitted.")
 @click.option("--seed", type=shared.SEED, default=0, show_default=True)
@@ -104,7 +106,7 @@ def bench(recipe: str, scenes: str | None, seeds: int, **options) -> None:
     """Compare optimizers on synthetic evidence with known truth: same evidence, same start, same body.
 
     With --scenes: how well several people are told apart, and with --optimizers how far their joints are off, beside
-    the same people with known association (--noise, --keypoints, --motion, --csv).
+    the same people with known association (--noise, --frames, --keypoints, --motion, --csv).
     """
     from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
 
@@ -136,17 +138,21 @@ def _on_scenes(asked: _Asked, recipe: "FitRecipe", scenes: str, seeds: int) -> N
     if len(asked.noise) != 1:
         raise InputError(f"--scenes are measured with one noise, got --noise {','.join(asked.noise)}")
     chosen = tuple(SCENES) if scenes == "all" else tuple(word.strip() for word in scenes.split(",") if word.strip())
+    typed = {
+        name: click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT
+        for name in ("optimizers", "frames")
+    }
     made = AssociationBench(
         chosen,
         seeds,
+        asked.frames if typed["frames"] else None,
         noise=asked.noise[0],
-        keypoints=asked.keypoints or "halpe26",
+        keypoints=asked.keypoints,
         motion=asked.motion,
         cost=recipe.problem_cost,
     )
-    typed = click.get_current_context().get_parameter_source("optimizers") is not ParameterSource.DEFAULT
     with progress_bars() as progress:
-        rows = made.rows(optimizers=asked.named(recipe) if typed else {}, progress=progress)
+        rows = made.rows(optimizers=asked.named(recipe) if typed["optimizers"] else {}, progress=progress)
     click.echo(table(made.layout, rows))
     if asked.csv_file is not None:
         write_csv(made.layout, rows, asked.csv_file)

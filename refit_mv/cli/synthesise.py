@@ -10,13 +10,17 @@ from refit_mv.cli.progress import plural
 
 @click.command()
 @click.argument("folder", type=shared.FOLDER)
-@click.option("--seconds", default=10.0, show_default=True, help="Length, where no motion is given.")
-@click.option("--fps", default=60.0, show_default=True, help="Frame rate, where no motion is given.")
+@click.option(
+    "--seconds",
+    type=float,
+    help="Length, where no motion is given [default: 10; of a scene its own, where it has one].",
+)
+@click.option("--fps", type=float, help="Frame rate, where no motion is given [default: 60; of a scene its own].")
 @click.option(
     "--views", type=click.IntRange(max=100), help="Cameras [default: 4 on a ring; of a scene its own number]."
 )
 @click.option("--noise", default="standard", show_default=True, help="none, clean, standard, strong.")
-@click.option("--keypoints", default="halpe26", show_default=True, help="Keypoint set of the detector.")
+@click.option("--keypoints", help="Keypoint set of the detector [default: halpe26; of a scene its own].")
 @click.option(
     "--motion",
     type=shared.FILE,
@@ -27,7 +31,7 @@ from refit_mv.cli.progress import plural
     type=click.IntRange(max=100),
     help="Several people in a scene, who hide one another [default: one alone].",
 )
-@click.option("--scene", help="circling, crossing, contact, hall [default: circling].")
+@click.option("--scene", help="circling, crossing, contact, hall, shelf, table [default: circling].")
 @click.option("--seed", type=shared.SEED, default=0, show_default=True)
 def synthesise(
     folder: Path, views: int | None, motion: Path | None, people: int | None, scene: str | None, **options
@@ -40,7 +44,8 @@ def synthesise(
     from refit_mv.workshop.synthetic.session_files import write_session
 
     if scene is None and people in (None, 1):
-        session = made_up_recording(views=4 if views is None else views, motion=motion, **options)
+        given = {name: value for name, value in options.items() if value is not None}
+        session = made_up_recording(views=4 if views is None else views, motion=motion, **given)
         write_session(session, folder, write_rig)
         crowd = ""
     else:

@@ -36,7 +36,9 @@ def _percent(digits: int) -> Callable[[float], str]:
     return lambda value: f"{100 * value:.{digits}f}%"
 
 
-# ``ghost_s``: the longest time that a track was on nobody. ``known_mm``: ``mpjpe_mm`` if it were known who is who.
+# ``ghost_s``: the longest time that a track was on nobody. ``foreign``: share of the points given to people that are
+# on somebody else. ``pcp``: share of arms' and legs' parts both of whose ends are nearer than half the part's length;
+# ``found``: share of people within 100 mm. ``known_mm``, ``known_pcp``: the same if it were known who is who.
 # Errors in millimetres, degrees and pixels. ``accel_mm_s2``: mean error of the joints' accelerations; ``accel_m_s2``:
 # their own mean acceleration, jitter and motion together. ``peak_kept``: the median share of an impact's peak
 # acceleration that is left. ``gap_mm``: mean joint error where no view saw anything. ``wrong_side``: a share of joints.
@@ -54,6 +56,9 @@ COLUMNS = {
     "ghost_s": Column("ghost", _decimals(2)),
     "switches": Column("switches"),
     "transfers": Column("transfers"),
+    "precision": Column("precision", _decimals(4)),
+    "recall": Column("recall", _decimals(4)),
+    "foreign": Column("foreign", _percent(2)),
     "ms_per_frame": Column("ms", _decimals(2)),
     "optimizer": Column("optimizer", is_name=True),
     "start": Column("start", is_name=True),
@@ -64,6 +69,9 @@ COLUMNS = {
     "frames": Column("frames"),
     "mpjpe_mm": Column("mpjpe", _decimals(2)),
     "known_mm": Column("known", _decimals(2)),
+    "pcp": Column("PCP", _percent(2)),
+    "known_pcp": Column("known", _percent(2)),
+    "found": Column("found", _percent(1)),
     "mpjpe_rel_mm": Column("rel", _decimals(2)),
     "pa_mpjpe_mm": Column("pa", _decimals(2)),
     "pve_mm": Column("pve", _decimals(2)),

@@ -1,6 +1,7 @@
 """How far the joints of several people are off, by the tracks that say whose detections are whose."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,6 +20,23 @@ from refit_mv.workshop.synthetic.crowd import CrowdSession
 
 # Each person's shape is met in so many frames, by the classic optimizer.
 SUBJECT_FRAMES = 64
+# Parts of arms and legs, from joint to joint.
+_PARTS = (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"))
+PARTS = tuple((f"{side}_{one}", f"{side}_{other}") for side in ("left", "right") for one, other in _PARTS)
+# A part is correct whose ends both are nearer to their place than this share of its length.
+STRICT = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class CrowdErrors:
+    """Of every person in every frame, NaN where they have no track or the fit no pose: the mean joint error in
+    millimetres, and the share of arms' and legs' parts that are correct (PCP strict: both ends within half of the
+    part's length, as Ferrari, Marin-Jimenez & Zisserman, "Progressive search space reduction for human pose estimation"
+    (CVPR 2008), have it).
+    """
+
+    joints: Float[np.ndarray, "person frame"]
+    parts: Float[np.ndarray, "person frame"]
 
 
 def crowd_errors(
@@ -28,23 +46,39 @@ def crowd_errors(
     optimizer: Optimizer,
     cost: CostOptions,
     body: BodyModel,
-) -> Float[np.ndarray, "person frame"]:
-    """Mean joint error of every person in every frame, millimetres, when each is fitted over time to the detections of
-    the track that is theirs the longest; NaN where a person has no track or the fit no pose.
+) -> CrowdErrors:
+    """How far everybody is off when each is fitted to the detections of a track, over time where frames are neighbours:
+    the track that is theirs the longest, or where they are none, the one that is theirs in the frame.
 
     ``whom`` is whom each track is on (``identities.persons_of_tracks``).
     """
-    error = np.full((len(session.truth), len(session)), np.nan)
-    agreeing = (whom[:, None] == np.arange(len(session.truth))[:, None]).sum(-1)
+    errors = CrowdErrors(*(np.full((len(session.truth), len(session)), np.nan) for _ in range(2)))
+    on = whom[:, None] == np.arange(len(session.truth))[:, None]
+    if session.neighbours:
+        kept = np.zeros(on.shape[:2], dtype=bool)
+        kept[linear_sum_assignment(on.sum(-1), maximize=True)] = True
+        on = np.broadcast_to((kept & on.any(-1))[..., None], on.shape)
     everybody = people_of(session.observations, tracks, body)
-    for track, person in zip(*linear_sum_assignment(agreeing, maximize=True), strict=True):
-        if agreeing[track, person] == 0:
-            continue
+    for track in np.flatnonzero(on.any((1, 2))):
         evidence = everybody[track].evidence
         subject = meet(body, session.rig, evidence, GaussNewton(), cost, SUBJECT_FRAMES, "cpu")
-        problem = subject.lock(evidence.problem(body, session.rig, cost, "locked", time_step=1 / session.fps))
+        step = 1 / session.fps if session.neighbours else None
+        problem = subject.lock(evidence.problem(body, session.rig, cost, "locked", time_step=step))
         start, _ = cold_start(problem, dress=subject.dress)
-        params = optimizer.solve(problem, start).params.to(torch.float64)
-        off = posed_joints(body, params).positions - posed_joints(body, session.truth[person]).positions
-        error[person] = 1000 * off.norm(dim=-1).mean(-1).numpy()
-    return error
+        found = posed_joints(body, optimizer.solve(problem, start).params.to(torch.float64)).positions
+        for person in np.flatnonzero(on[track].any(-1)):
+            rows = np.flatnonzero(on[track, person])
+            mine, truth = found[rows], posed_joints(body, session.truth[person]).positions[rows]
+            errors.joints[person, rows] = 1000 * (mine - truth).norm(dim=-1).mean(-1).numpy()
+            errors.parts[person, rows] = parts_correct(body.joint_names, mine, truth)
+    return errors
+
+
+def parts_correct(
+    names: Sequence[str], found: Float[torch.Tensor, "frame joint 3"], truth: Float[torch.Tensor, "frame joint 3"]
+) -> Float[np.ndarray, " frame"]:
+    """Share of ``PARTS`` that are where they are."""
+    one, other = ([names.index(part[end]) for part in PARTS] for end in (0, 1))
+    off = (found - truth).norm(dim=-1)
+    near = STRICT * (truth[:, one] - truth[:, other]).norm(dim=-1)
+    return ((off[:, one] < near) & (off[:, other] < near)).double().mean(-1).numpy()

@@ -30,17 +30,75 @@ class Identities:
     longest_ghost: float
 
 
-def persons_of_tracks(
-    detection: Int[np.ndarray, "track frame view"], owner: Int[np.ndarray, "frame view slot"]
-) -> Int[np.ndarray, "track frame"]:
-    """Whom each track is on: the person who owns more than half of the detections that it claims in a frame, else
-    ``NOBODY``; ``ABSENT`` where it claims none.
+def detections_on(
+    detection: Int[np.ndarray, "track frame view"],
+    claimed: Bool[np.ndarray, "track frame view joint"],
+    joint_owner: Int[np.ndarray, "frame view slot joint"],
+) -> Int[np.ndarray, "track frame view"]:
+    """On whom what a track claims in a view is: the person on whom the most of those points sit, else ``NOBODY``;
+    ``ABSENT`` where it claims no detection.
     """
-    taken = np.take_along_axis(owner[None], np.maximum(detection, 0)[..., None], axis=-1)[..., 0]
-    claimed = detection >= 0
-    count = (claimed & (taken == np.arange(max(int(owner.max(initial=-1)) + 1, 1))[:, None, None, None])).sum(-1)
+    place = np.maximum(detection, 0)[..., None, None]
+    points = np.where(claimed, np.take_along_axis(joint_owner[None], place, axis=3)[..., 0, :], NOBODY)
+    people = np.arange(max(int(joint_owner.max(initial=-1)) + 1, 1))
+    count = (points == people[:, None, None, None, None]).sum(-1)
+    whom = np.where(count.max(0) > 0, count.argmax(0), NOBODY)
+    return np.where(detection >= 0, whom, ABSENT)
+
+
+def persons_of_tracks(on: Int[np.ndarray, "track frame view"]) -> Int[np.ndarray, "track frame"]:
+    """Whom each track is on: the person on whom more than half of what it claims in a frame is
+    (:func:`detections_on`), else ``NOBODY``; ``ABSENT`` where it claims nothing.
+    """
+    claimed = on != ABSENT
+    count = (on == np.arange(max(int(on.max(initial=-1)) + 1, 1))[:, None, None, None]).sum(-1)
     whom = np.where(2 * count.max(0) > claimed.sum(-1), count.argmax(0), NOBODY)
     return np.where(claimed.any(-1), whom, ABSENT)
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """How well what belongs together in a frame was put together, whoever it is in the next. ``precision``: share of
+    the claimed detections that are on whom their track is on, one track a person. ``recall``: share of the people's
+    detections that such a track has. ``ghosts``: tracks a frame that are on nobody, or on somebody who has another.
+    """
+
+    precision: float
+    recall: float
+    ghosts: float
+
+
+def grouping(
+    on: Int[np.ndarray, "track frame view"],
+    known: Int[np.ndarray, "person frame view"],
+    there: Bool[np.ndarray, "person frame"],
+) -> Grouping:
+    """The measures of one frame after the other.
+
+    Args:
+        on: as :func:`detections_on` finds it.
+        known: which detection of each view is a person's; −1: none.
+        there: frames in which a person is asked for. Tracks on people who are not asked for do not count.
+    """
+    right = claims = wanted = ghosts = 0
+    people = np.arange(len(known))
+    for frame in range(on.shape[1]):
+        agreeing = (on[:, frame] == people[:, None, None]).sum(-1)
+        person, track = linear_sum_assignment(agreeing, maximize=True)
+        paired = {
+            int(t): int(p)
+            for p, t in zip(person, track, strict=True)
+            if 2 * agreeing[p, t] > (on[t, frame] != ABSENT).sum()
+        }
+        wanted += int((known[there[:, frame], frame] >= 0).sum())
+        for place in np.flatnonzero((on[:, frame] != ABSENT).any(-1)):
+            whom = paired.get(int(place))
+            if whom is not None and not there[whom, frame]:
+                continue
+            claims += int((on[place, frame] != ABSENT).sum())
+            ghosts += whom is None
+            right += 0 if whom is None else int(agreeing[whom, place])
+    return Grouping(right / max(claims, 1), min(right / max(wanted, 1), 1.0), ghosts / max(on.shape[1], 1))
 
 
 def identities(

@@ -17,11 +17,14 @@ from refit_mv.geometry.rotations import exp
 from refit_mv.session.observations import Observations
 from refit_mv.workshop.synthetic.capsules import body_capsules, hidden_by
 from refit_mv.workshop.synthetic.detector_noise import Detections, DetectorNoise, Draws, apparent_height, detect
+from refit_mv.workshop.synthetic.furniture import Box, hidden_by_boxes
 from refit_mv.workshop.synthetic.rigs import miscalibrated_rig
 from refit_mv.workshop.synthetic.session import BYSTANDER_DISTANCE, true_keypoints, true_points
 
 # A bystander stands behind the scene as the view that shows them sees it, within this angle of straight behind.
 BEHIND = 0.4
+# Where somebody's flesh hides nobody, metres.
+FAR_AWAY = 1e4
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,10 @@ class OcclusionNoise:
     U(``guessed_confidence``). One that the own body hides is missing with ``self_vanished``, else guessed. A person of
     whom others hide more than a share U(``mostly_hidden``) is not reported. Where the boxes of two people overlap by
     more than ``overlap`` (intersection over union) they are reported as one with ``merged`` (each limb of the nearer
-    is the farther's with ``borrowed``), or the farther not at all with ``lost``.
+    is the farther's with ``borrowed``), or the farther not at all with ``lost``. What furniture hides is missing with
+    ``vanished``, else guessed. In ``blind_views`` of the views everybody, in others than everybody else, is overlooked
+    with ``overlooked``. In a share ``phantoms`` of the views somebody is seen who is nobody: a stand, a picture on the
+    wall; it comes and goes (half of the frames), with U(``phantom_confidence``) of the usual confidence.
     """
 
     vanished: float = 0.3
@@ -46,6 +52,10 @@ class OcclusionNoise:
     merged: float = 0.25
     borrowed: float = 0.3
     lost: float = 0.25
+    blind_views: int = 0
+    overlooked: float = 0.0
+    phantoms: float = 0.0
+    phantom_confidence: tuple[float, float] = (0.2, 0.6)
     persistence: float = 0.9
 
 
@@ -80,6 +90,11 @@ class CrowdSession:
         return len(self.observations)
 
     @property
+    def neighbours(self) -> bool:
+        """Whether frames follow one another."""
+        return bool((np.diff(self.observations.frame_numbers) == 1).all())
+
+    @property
     def known(self) -> Int[np.ndarray, "person frame view"]:
         """Which detection is whose: of those that a person owns the one with most of their points (−1: none)."""
         mine = np.arange(len(self.truth))[:, None, None, None]
@@ -96,33 +111,57 @@ def observe_crowd(
     occlusion: OcclusionNoise,
     seed: int | list[int],
     fps: float,
+    furniture: Sequence[Box] = (),
+    away: Bool[np.ndarray, "person frame"] | None = None,
 ) -> CrowdSession:
-    """What cameras and detector make of people who move at the same time.
+    """What cameras and detector make of people who move at the same time, and are ``away`` in some frames.
 
     ``noise.bystander_share`` of the views show somebody more, whom no other view shows.
     """
     rng = np.random.default_rng(seed)
     draws = Draws(rng, occlusion.persistence)
-    strangers = {
-        view: _bystander(people, rig, view, rng) for view in range(len(rig)) if rng.uniform() < noise.bystander_share
-    }
-    figures = [*people, *strangers.values()]
-    present = np.ones((len(figures), len(rig)), dtype=bool)
-    present[len(people) :] = np.array(list(strangers))[:, None] == np.arange(len(rig)) if strangers else True
-    scene = _look(body, keypoints, figures, rig, present)
+    strangers = [
+        (view, _bystander(people, rig, view, rng)) for view in range(len(rig)) if rng.uniform() < noise.bystander_share
+    ]
+    phantoms = [
+        (view, _phantom(people, rng))
+        for view in range(len(rig) if occlusion.phantoms > 0 else 0)
+        if rng.uniform() < occlusion.phantoms
+    ]
+    views, others = zip(*(strangers + phantoms), strict=True) if strangers + phantoms else ((), ())
+    figures = [*people, *others]
+    there = np.ones((len(people[0]), len(rig), len(figures)), dtype=bool)
+    there[:, :, len(people) :] = np.arange(len(rig))[:, None] == np.array(views, dtype=np.int64)
+    if away is not None:
+        there[:, :, : len(people)] &= ~away.T[:, None]
+    nobody = np.arange(len(figures)) >= len(figures) - len(phantoms)
+    scene = _look(body, keypoints, figures, rig, _Staged(there, nobody, tuple(furniture)))
     seen = _detected(scene, keypoints, noise, occlusion, draws)
     _run_together(seen, scene, keypoints, occlusion, draws)
     return _session(seen, people, keypoints, (rig, noise), body.name, fps, rng)
 
 
 @dataclass(frozen=True, eq=False)
+class _Staged:
+    """Who is there to be seen, who of them hides nothing, being nobody, and what stands about."""
+
+    there: Bool[np.ndarray, "frame view figure"]
+    nobody: Bool[np.ndarray, " figure"]
+    furniture: tuple[Box, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class _Scene:
-    """Everybody exactly as the cameras see them; points that are not on the body have no depth."""
+    """Everybody exactly as the cameras see them; points that are not on the body have no depth. ``behind``: furniture
+    hides it; ``nobody``: figures that only a detector sees.
+    """
 
     pixels: Float[np.ndarray, "frame view figure joint 2"]
     depth: Float[np.ndarray, "frame view figure joint"]
     in_front: Bool[np.ndarray, "frame view figure joint"]
     hider: Int[np.ndarray, "frame view figure joint"]
+    behind: Bool[np.ndarray, "frame view figure joint"]
+    nobody: Bool[np.ndarray, " figure"]
     height: Float[np.ndarray, "frame view figure"]
     sizes: Float[np.ndarray, "view 2"]
 
@@ -158,25 +197,42 @@ def _bystander(people: Sequence[BodyParams], rig: CameraRig, view: int, rng: np.
     return BodyParams(pelvis, rotations, model.shape)
 
 
+def _phantom(people: Sequence[BodyParams], rng: np.random.Generator) -> BodyParams:
+    """Somebody's first posture, held somewhere among the others."""
+    model = people[int(rng.integers(len(people)))]
+    frames = len(model)
+    still = BodyParams(*(part[:1].expand_as(part).clone() for part in (model.pelvis, model.rotations, model.shape)))
+    ground = torch.stack([person.pelvis[:, [0, 2]] for person in people])
+    middle, extent = ground.mean((0, 1)), float(ground.std((0, 1)).max())
+    still.pelvis[:, [0, 2]] = (middle + 2 * extent * torch.from_numpy(rng.normal(size=2))).expand(frames, 2)
+    return still
+
+
 def _look(
     body: BodyModel,
     keypoints: KeypointSet,
     figures: Sequence[BodyParams],
     rig: CameraRig,
-    present: Bool[np.ndarray, "figure view"],
+    staged: _Staged,
 ) -> _Scene:
     seen = [true_keypoints(body, keypoints, figure, rig) for figure in figures]
     pixels, depth = (np.stack(parts, axis=2) for parts in zip(*seen, strict=True))
     on_body = ~np.isnan(depth[0, 0, 0])
     points = np.stack([true_points(body, keypoints, figure) for figure in figures], axis=1)
     capsules = np.stack([body_capsules(body, figure) for figure in figures], axis=1)
+    # Nobody's flesh, and that of people who are away, is nowhere near.
+    nowhere = staged.nobody | ~staged.there.any(1)
+    capsules = capsules + np.where(nowhere, FAR_AWAY, 0.0)[:, :, None, None, None]
+    centers = rig.stacked().center.numpy()
     hider = np.full(depth.shape, -1)
-    hider[..., on_body] = hidden_by(rig.stacked().center.numpy(), points, capsules, present)
+    hider[..., on_body] = hidden_by(centers, points, capsules, staged.there.any(0).T)
+    behind = np.zeros(depth.shape, dtype=bool)
+    behind[..., on_body] = hidden_by_boxes(centers, points, staged.furniture)
     focal = np.array([camera.focal for camera in rig])
     height = [apparent_height(depth[:, :, figure][..., on_body], focal) for figure in range(len(figures))]
-    in_front = (np.nan_to_num(depth, nan=-1.0) > 0.05) & present.T[:, :, None]
+    in_front = (np.nan_to_num(depth, nan=-1.0) > 0.05) & staged.there[..., None]
     sizes = np.array([camera.size or (np.inf, np.inf) for camera in rig], dtype=np.float64)
-    return _Scene(pixels, depth, in_front, hider, np.stack(height, axis=2), sizes)
+    return _Scene(pixels, depth, in_front, hider, behind, staged.nobody, np.stack(height, axis=2), sizes)
 
 
 def _detected(
@@ -185,19 +241,26 @@ def _detected(
     """Everybody detected on their own, hidden as they are."""
     shape, me = scene.hider.shape, np.arange(scene.hider.shape[2])[:, None]
     by_self, by_other = scene.hider == me, (scene.hider >= 0) & (scene.hider != me)
+    behind = scene.behind & ~by_other
     chance = draws.uniform(shape)
-    gone = (by_self & (chance < occlusion.self_vanished)) | (by_other & (chance < occlusion.vanished))
+    gone = (by_self & (chance < occlusion.self_vanished)) | ((by_other | behind) & (chance < occlusion.vanished))
     jumped = by_other & ~gone & (chance < occlusion.vanished + occlusion.jumped)
     owner = np.where(jumped, scene.hider, me)
     there = np.take_along_axis(scene.in_front, owner, axis=2)
     pixels = np.take_along_axis(scene.pixels, owner[..., None], axis=2)
-    guessed = (by_self | by_other) & ~jumped
+    guessed = (by_self | by_other | behind) & ~jumped
     shift = occlusion.guessed_sigma * scene.height[..., None, None] * draws.normal((*shape, 2))
     pixels = pixels + np.where(guessed[..., None], shift, 0.0)
     trust = np.where(guessed, draws.between(occlusion.guessed_confidence, shape), 1.0)
     # Of those whom the picture shows at all.
     shown = scene.in_front.sum(-1).clip(1)
-    unseen = by_other.sum(-1) / shown > draws.between(occlusion.mostly_hidden, shape[:3])
+    unseen = (by_other | behind).sum(-1) / shown > draws.between(occlusion.mostly_hidden, shape[:3])
+    if occlusion.overlooked > 0:
+        unseen |= _overlooked(shape[:3], occlusion, draws)
+    if scene.nobody.any():
+        unseen |= scene.nobody & (draws.uniform(shape[:3]) < 0.5)
+        doubt = draws.between(occlusion.phantom_confidence, shape[:3])
+        trust = np.where(scene.nobody[:, None], doubt[..., None], trust)
     visible = there & ~gone & ~unseen[..., None]
 
     seen = _Seen(np.zeros_like(scene.pixels), np.zeros(shape), np.zeros(shape, dtype=np.int64))
@@ -211,6 +274,15 @@ def _detected(
         owners = _exchanged(owner[:, :, figure], found, keypoints)
         seen.joint_owner[:, :, figure] = np.where(found.outlier | (found.confidence <= 0), -1, owners)
     return seen
+
+
+def _overlooked(
+    shape: tuple[int, ...], occlusion: OcclusionNoise, draws: Draws
+) -> Bool[np.ndarray, "frame view figure"]:
+    """Who is not found although they are there to be seen, each in some views of their own."""
+    _, views, figures = shape
+    order = np.argsort(draws.rng.uniform(size=(views, figures)), axis=0)
+    return (order < occlusion.blind_views) & (draws.uniform(shape) < occlusion.overlooked)
 
 
 def _exchanged(values: np.ndarray, found: Detections, keypoints: KeypointSet) -> np.ndarray:
@@ -241,7 +313,7 @@ def _run_together(seen: _Seen, scene: _Scene, keypoints: KeypointSet, occlusion:
     low, high = _boxes(scene)
     depth = scene.depth[..., scene.on_body].mean(-1)
     limbs = _limbs(keypoints)
-    for pair in combinations(range(scene.hider.shape[2]), 2):
+    for pair in combinations(np.flatnonzero(~scene.nobody).tolist(), 2):
         chance, taken = draws.uniform(shape), draws.uniform((*shape, int(limbs.max()) + 1)) < occlusion.borrowed
         together = (seen.confidence[:, :, pair, :] > 0).any(-1).all(-1)
         together &= overlap(low, high, *pair) > occlusion.overlap

@@ -12,7 +12,7 @@ from refit_mv.body.open_body import open_body
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.errors import InputError
 from refit_mv.motion.motion import Motion
-from refit_mv.workshop.synthetic.crowd import NO_OCCLUSION, CrowdSession, OcclusionNoise, observe_crowd
+from refit_mv.workshop.synthetic.crowd import NO_OCCLUSION, CrowdSession, observe_crowd
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
 from refit_mv.workshop.synthetic.motions import read_motion, read_motions, sampled_motion
 from refit_mv.workshop.synthetic.rigs import CAPTURE_RADIUS, framed_rig, random_rig, ring_rig
@@ -66,15 +66,16 @@ def _frames(seconds: float, fps: float) -> int:
 def made_up_scene(
     scene: Scene,
     *,
-    seconds: float = 10.0,
-    fps: float = 60.0,
+    seconds: float | None = None,
+    fps: float | None = None,
     noise: str = "standard",
-    keypoints: str = "halpe26",
+    keypoints: str | None = None,
     motions: Sequence[Motion] = (),
     seed: int = 0,
 ) -> CrowdSession:
     """Several people in a scene (``scenes.scene_of("circling")``), before cameras at random azimuths that all see the
-    whole of it.
+    whole of it, or of its area. Without length, rate and keypoint set the scene's own, 10 s, 60 frames a second and
+    Halpe-26 where it has none.
 
     The noise is the named one with 3 % of arms and legs exchanged and a bystander in a third of the views, but for
     "none", which leaves out occlusion too. Movements are drawn from the pose prior, or from ``motions``.
@@ -82,16 +83,31 @@ def made_up_scene(
     Raises:
         InputError: as :func:`made_up_recording`; nobody in the scene.
     """
-    frames, body = _frames(seconds, fps), open_body()
-    figures = scene_people(scene, body, motions, frames, fps, seed)
-    reach = max(float(figure.pelvis[:, [0, 2]].norm(dim=-1).max()) for figure in figures) + CAPTURE_RADIUS
+    seconds = scene.seconds or 10.0 if seconds is None else seconds
+    fps = scene.fps or 60.0 if fps is None else fps
+    # Of frames that are far apart, as a motion of few frames a second.
+    rate = fps if scene.apart is None else 1 / scene.apart
+    frames, body = _frames(seconds, rate), open_body()
+    figures = scene_people(scene, body, motions, frames, rate, seed)
+    away_from_middle = torch.stack([figure.pelvis[:, [0, 2]].norm(dim=-1) for figure in figures])
+    inside = away_from_middle <= scene.area
+    reach = float(away_from_middle[inside].max()) + CAPTURE_RADIUS
     rig = random_rig([seed, 7], scene.views, distance=(reach + 1.0, reach + 3.0), portrait_share=0.0)
-    rig = framed_rig(rig, torch.cat([posed_joints(body, figure).positions for figure in figures], dim=1))
+    points = torch.stack([posed_joints(body, figure).positions for figure in figures])[inside]
+    rig = framed_rig(rig, points.flatten(0, 1)[None])
+    away = (away_from_middle > scene.door).numpy()
     exact, chosen = noise == "none", detector_noise(noise)
     if not exact:
         chosen = replace(chosen, swap_share=SCENE_SWAPS, bystander_share=SCENE_BYSTANDERS)
-    occlusion = NO_OCCLUSION if exact else OcclusionNoise()
-    return observe_crowd(body, keypoint_set(keypoints), figures, rig, chosen, occlusion, [seed, 8], fps)
+    occlusion = NO_OCCLUSION if exact else scene.occlusion
+    keys = keypoint_set(keypoints or scene.keypoints or "halpe26")
+    session = observe_crowd(
+        body, keys, figures, rig, chosen, occlusion, [seed, 8], fps, () if exact else scene.furniture, away
+    )
+    if scene.apart is None:
+        return session
+    numbers = session.observations.frame_numbers * max(1, round(scene.apart * fps))
+    return replace(session, observations=replace(session.observations, frame_numbers=numbers))
 
 
 def scene_motions(source: Path | None) -> tuple[Motion, ...]:

@@ -1,7 +1,9 @@
-"""What several people do in one place: circle about one another, cross each other's ways, touch, fill a hall."""
+"""What several people do in one place: circle about one another, cross each other's ways, touch, fill a hall, work
+around furniture.
+"""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,6 +16,8 @@ from refit_mv.body.priors import load_pose_prior
 from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import exp, geodesic
 from refit_mv.motion.motion import Motion, resample
+from refit_mv.workshop.synthetic.crowd import OcclusionNoise
+from refit_mv.workshop.synthetic.furniture import Box
 from refit_mv.workshop.synthetic.motions import sampled_motion, smooth_noise
 from refit_mv.workshop.synthetic.plausibility import plausible_frames
 from refit_mv.workshop.synthetic.session import motion_params, random_shape
@@ -29,6 +33,16 @@ CONTACT_APART, PAIR_SPACING, PAIR_TURNING = 1.6, 2.5, 0.2
 # and pushed off by whoever is nearer than so many metres (1/s²).
 HALL_WIDTH, HALL_SECONDS = (1.4, 1.0), 2.0
 SPRING, PUSHED_FROM, PUSH = 4.0, 0.8, 30.0
+# A shelf without boards, and a table with a trolley at either end: middle, (width, height, depth).
+SHELF = (Box((0.0, 0.0), (1.5, 0.9, 0.45)),)
+TABLE = (Box((0.0, 0.0), (2.0, 1.0, 0.7)), Box((1.6, 0.0), (0.6, 0.9, 0.6)), Box((-1.6, 0.0), (0.6, 0.9, 0.6)))
+# Who works at a piece of furniture stands so far from its long sides (metres) with so much between neighbours, shifting
+# about by so many metres within seconds.
+AT_WORK, ELBOW_ROOM, SHIFTING, SHIFTING_SECONDS = 0.4, 0.75, 0.12, 2.0
+# Who comes or goes walks at this speed (m/s), and is through the door so far from the middle (metres).
+WALKING, DOOR = 1.3, 2.7
+# At the shelf one person comes after this share of the take, another is gone between these.
+LATE, GONE = 0.25, (0.4, 0.75)
 # Recorded motions of fewer seconds without an implausible frame are not used.
 SHORTEST_RUN = 1.0
 
@@ -186,22 +200,84 @@ def _kept_apart(wanted: Place, fps: float) -> Place:
     return np.stack(way[-wanted.shape[1] :], axis=1)
 
 
+def _at_work(
+    count: int, frames: int, fps: float, rng: np.random.Generator, furniture: tuple[Box, ...]
+) -> tuple[Place, Heading]:
+    """Everybody at the long sides of the first piece of furniture, looking at it, on the spot but for a step or two."""
+    side, number = np.arange(count) % 2, np.arange(count) // 2
+    in_row = (count + 1 - side) // 2
+    along = ELBOW_ROOM * (number - (in_row - 1) / 2) + rng.normal(0, 0.1, count)
+    facing = 2 * side - 1.0
+    middle = np.stack([along, -facing * (furniture[0].size[2] / 2 + AT_WORK)], axis=-1)
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    noise = smooth_noise(frames, 3 * count, SHIFTING_SECONDS, fps, generator).numpy().T.reshape(count, 3, frames)
+    # Towards the furniture there is no room.
+    step = np.stack([noise[:, 0], -facing[:, None] * np.abs(noise[:, 1])], axis=-1)
+    return middle[:, None] + SHIFTING * step, np.where(facing > 0, 0.0, np.pi)[:, None] + 0.4 * noise[:, 2]
+
+
+def _shelf(count: int, frames: int, fps: float, rng: np.random.Generator) -> tuple[Place, Heading]:
+    """At work around a shelf: the last person comes late, the one before leaves and returns, straight from their place
+    and back.
+    """
+    place, heading = _at_work(count, frames, fps, rng, SHELF)
+    share = np.arange(frames) / max(frames, 1)
+    reach = np.zeros((count, frames))
+    for person, (left, back) in zip(range(count - 1, max(count - 3, 0), -1), ((-1.0, LATE), GONE), strict=False):
+        walked = np.minimum(share - left, back - share).clip(0) * frames / fps * WALKING
+        reach[person] = np.minimum(walked, DOOR)
+        leaving = (walked > 0) & (share - left < back - share)
+        outwards = np.where(place[person, :, 1] < 0, np.pi, 0.0)
+        turned = np.where(leaving, outwards, outwards + np.pi)
+        heading[person] = np.where(walked > 0, turned, heading[person])
+    return place + np.stack([np.zeros_like(reach), np.sign(place[..., 1]) * reach], axis=-1), heading
+
+
+def _table(count: int, frames: int, fps: float, rng: np.random.Generator) -> tuple[Place, Heading]:
+    """Close around a table."""
+    return _at_work(count, frames, fps, rng, TABLE)
+
+
 @dataclass(frozen=True)
 class Scene:
-    """The ways of some people, and how many views it is for; ``touching`` pairs act on them."""
+    """The ways of some people, and how many views it is for; ``touching`` pairs act on them. Who is farther than
+    ``door`` metres from the middle is away, and cameras show what is within ``area``. ``apart``: frames are so many
+    seconds from one another. ``seconds``, ``fps`` and ``keypoints`` where nothing else is asked for (None: of no
+    importance to the scene).
+    """
 
     ways: Callable[[int, int, float, np.random.Generator], tuple[Place, Heading]]
     people: int
     views: int
     touching: bool = False
+    furniture: tuple[Box, ...] = ()
+    occlusion: OcclusionNoise = field(default_factory=OcclusionNoise)
+    door: float = np.inf
+    area: float = np.inf
+    apart: float | None = None
+    seconds: float | None = None
+    fps: float | None = None
+    keypoints: str | None = None
 
 
+# A detector that is often wrong about people who are half hidden, and knows it.
+_CROWDED = OcclusionNoise(
+    guessed_confidence=(0.1, 0.6), blind_views=2, overlooked=0.25, phantoms=1 / 3, mostly_hidden=(0.5, 0.9)
+)
 SCENES = {
     "circling": Scene(_circling, 2, 4),
     "crossing": Scene(_crossing, 4, 5),
     "contact": Scene(_contact, 2, 6, touching=True),
     "hall": Scene(_hall, 10, 8),
-}
+    "shelf": Scene(
+        _shelf, 4, 5, furniture=SHELF, occlusion=_CROWDED, door=DOOR, area=1.6, seconds=12.0, fps=25.0,
+        keypoints="coco17",
+    ),
+    "table": Scene(
+        _table, 4, 3, furniture=TABLE, occlusion=replace(_CROWDED, persistence=0.0), apart=5.0, seconds=300.0, fps=25.0,
+        keypoints="coco17",
+    ),
+}  # fmt: skip
 
 
 def scene_of(name: str, people: int | None = None, views: int | None = None) -> Scene:

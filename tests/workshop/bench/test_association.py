@@ -5,13 +5,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from refit_mv.errors import InputError
 from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.solve.problem import CostOptions
 from refit_mv.workshop.bench.association import AssociationBench, known_tracks, measured
 from refit_mv.workshop.bench.columns import csv_text, table
-from refit_mv.workshop.bench.identities import ABSENT, NOBODY, Identities, identities, persons_of_tracks
+from refit_mv.workshop.bench.crowd_errors import PARTS, parts_correct
+from refit_mv.workshop.bench.identities import (
+    ABSENT,
+    NOBODY,
+    Grouping,
+    Identities,
+    detections_on,
+    grouping,
+    identities,
+    persons_of_tracks,
+)
 from refit_mv.workshop.synthetic.recording import made_up_scene
 from refit_mv.workshop.synthetic.scenes import scene_of
 
@@ -78,8 +89,66 @@ def test_a_track_is_on_whom_most_of_its_detections_are() -> None:
     claims = {(0, 1, -1, 0): 0, (0, 1, 0, 0): 0, (0, 0, -1, -1): G, (1, 1, 0, 1): 1, (-1, -1, 1, -1): G}
     claims |= {(-1, -1, -1, -1): A, (0, 0, 0, 1): 1}
     claims[(0, 1, 0, 0)] = 0
+    everything = np.ones((1, 1, 4, 3), dtype=bool)
     for claimed, whom in claims.items():
-        assert persons_of_tracks(np.array([[claimed]]), owner).tolist() == [[whom]], claimed
+        on = detections_on(np.array([[claimed]]), everything, np.repeat(owner[..., None], 3, axis=-1))
+        assert persons_of_tracks(on).tolist() == [[whom]], claimed
+
+
+def test_of_a_figure_of_two_people_each_has_a_part() -> None:
+    """The detection is mostly the first one's; a track that claims only the second's points is on the second."""
+    joints = np.array([[[[0, 0, 0, 1, 1, -1]]]])
+    claimed = np.array([[1, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 1]], dtype=bool)[:, None, None]
+    assert detections_on(np.zeros((3, 1, 1), dtype=np.int64), claimed, joints).ravel().tolist() == [0, 1, G]
+
+
+def test_grouping_of_a_worked_example() -> None:
+    """Two people in three views and two frames: names may change from one to the next, but not within."""
+    known = np.zeros((2, 2, 3), dtype=np.int64)
+    there = np.ones((2, 2), dtype=bool)
+    right = np.array([[[0, 0, 0], [1, 1, 1]], [[1, 1, 1], [0, 0, 0]]])
+    assert grouping(right, known, there) == Grouping(1.0, 1.0, 0.0)
+    # One detection in twelve is on the other, one is not taken.
+    wrong = np.array([[[0, 0, 1], [1, 1, 1]], [[1, 1, A], [0, 0, 0]]])
+    assert grouping(wrong, known, there) == Grouping(10 / 11, 10 / 12, 0.0)
+    # A third track takes two views of the first: a ghost in one of the frames.
+    double = np.array([*right, [[0, 0, A], [A, A, A]]])
+    assert grouping(double, known, there) == Grouping(12 / 14, 1.0, 0.5)
+    # Nobody asks for the first in the second frame.
+    there[0, 1] = False
+    assert grouping(right, known, there) == Grouping(1.0, 1.0, 0.0)
+
+
+def test_a_part_is_correct_whose_ends_both_are() -> None:
+    names = sorted({name for part in PARTS for name in part})
+    truth = torch.zeros(1, len(names), 3, dtype=torch.float64)
+    for place, name in enumerate(names):
+        # Parts are 0.4 m long.
+        truth[0, place] = torch.tensor(
+            [{"shoulder": 0.0, "elbow": 0.4, "wrist": 0.8}.get(name.split("_")[1], 9.0), 0, 0]
+        )
+        if name.split("_")[1] in ("hip", "knee", "ankle"):
+            truth[0, place, 1] = 0.4 * ("hip", "knee", "ankle").index(name.split("_")[1])
+    assert parts_correct(names, truth, truth).tolist() == [1.0]
+    for joint, share in (("left_wrist", 7 / 8), ("right_knee", 6 / 8)):
+        for miss, expected in ((0.19, 1.0), (0.21, share)):
+            off = truth.clone()
+            off[0, names.index(joint), 2] += miss
+            assert parts_correct(names, off, truth).tolist() == [expected]
+
+
+def test_points_on_somebody_else_are_counted() -> None:
+    session = made_up_scene(scene_of("circling", 2, 3), seconds=0.5, fps=20.0, noise="none", seed=1)
+    right = known_tracks(session)
+    (row,) = measured(session, lambda observations, rig: right, {}, CostOptions())
+    assert row["foreign"] == 0 and row["precision"] == 1 and row["recall"] == 1
+    # In one view of three the two are exchanged.
+    crossed = [right[one].detection.copy() for one in (0, 1)]
+    crossed[0][:, 0], crossed[1][:, 0] = right[1].detection[:, 0], right[0].detection[:, 0]
+    wrong = tuple(type(right[0])(detection) for detection in crossed)
+    (row,) = measured(session, lambda observations, rig: wrong, {}, CostOptions())
+    assert row["foreign"] == pytest.approx(1 / 3, abs=0.03) and row["precision"] == pytest.approx(2 / 3)
+    assert row["transfers"] == 0
 
 
 def test_the_right_tracks_are_perfect_and_exchanged_ones_are_not() -> None:
@@ -106,7 +175,7 @@ def test_joints_of_the_right_tracks_are_as_good_as_known_and_of_exchanged_ones_a
 
 
 def test_the_benchmark_prints_what_it_measures() -> None:
-    bench = AssociationBench(scenes=("circling",), seeds=2, seconds=0.3, fps=20.0)
+    bench = AssociationBench(scenes=("circling",), seeds=2, frames=6, fps=20.0)
     rows = bench.rows()
     assert [(row["scene"], row["seed"]) for row in rows] == [("circling", 0), ("circling", 1)]
     text = table(bench.layout, rows)

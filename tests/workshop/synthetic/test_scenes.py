@@ -92,6 +92,53 @@ def test_a_hall_is_full_and_nobody_stands_in_anybody(body: BodyModel) -> None:
     assert 0.3 < np.median(speed) < 1.5 and speed.max() < 3
 
 
+def test_at_the_shelf_one_comes_late_and_one_leaves_and_returns() -> None:
+    """Through a door that no camera looks behind; their legs are hidden from several views, not from all."""
+    kind = scene_of("shelf")
+    session = made_up_scene(kind, seed=1)
+    assert (len(session), session.fps, session.observations.keypoints.name) == (300, 25.0, "coco17")
+    reach = ground(session.truth).norm(dim=-1).numpy()
+    away = reach > kind.door - 1e-9
+    assert [bool(each.any()) for each in away] == [False, False, True, True]
+    assert away[3, 0] and not away[3, 100:].any()
+    gone = np.flatnonzero(away[2])
+    assert gone[0] > 100 and gone[-1] < 250 and (np.diff(gone) == 1).all() and len(gone) > 10
+    assert (session.known[2, gone[1:-1]] == -1).all() and (session.known[2, :100] >= 0).any(-1).mean() > 0.95
+    # The gap is walked, not jumped.
+    step = ground(session.truth).diff(dim=1).norm(dim=-1)
+    assert float(step.max()) < 0.2
+    names = session.observations.keypoints.keypoint_names
+    legs, arms = ([place for place, name in enumerate(names) if part in name] for part in ("knee", "shoulder"))
+    person, frame, view = np.nonzero((session.known >= 0) & ~away[..., None])
+    seen = session.observations.confidence[frame, view, session.known[person, frame, view]]
+    assert np.mean(seen[:, legs]) < 0.8 * np.mean(seen[:, arms])
+    missed = (session.known[:2] < 0).mean(1)
+    assert (np.sort(missed, axis=-1)[:, -2:] > 0.1).all()
+
+
+def test_around_the_table_frames_are_no_neighbours() -> None:
+    session = made_up_scene(scene_of("table"), seconds=50.0, seed=1)
+    assert len(session) == 10 and not session.neighbours
+    assert (np.diff(session.observations.frame_numbers) == 125).all() and session.fps == 25.0
+    away = (ground(session.truth)[:, None] - ground(session.truth)[None]).norm(dim=-1)
+    assert 0.3 < float(away[~torch.eye(4, dtype=torch.bool)].min()) < 0.8
+    assert made_up_scene(scene_of("contact"), seconds=0.5, fps=10.0, seed=1).neighbours
+
+
+def test_phantoms_are_nobody_and_hide_nobody(body: BodyModel) -> None:
+    """Beside them everybody is seen as without them."""
+    people = scene_people(scene_of("hall", 2), body, (), 20, 20.0, seed=1)
+    plain, haunted = (
+        observe_crowd(body, KEYPOINTS, people, ring_rig(3, 6.0), NOTHING_ELSE, noise, 3, 20.0)
+        for noise in (NO_OCCLUSION, replace(NO_OCCLUSION, phantoms=1.0))
+    )
+    extra = (haunted.observations.confidence > 0).any(-1).sum(-1) - (plain.observations.confidence > 0).any(-1).sum(-1)
+    assert 0.2 < extra.mean() < 0.8 and set(np.unique(extra)) == {0, 1}
+    for one, other in zip(plain.known, haunted.known, strict=True):
+        before, after = plain.observations.person(one), haunted.observations.person(other)
+        np.testing.assert_allclose(before.pixels, after.pixels)
+
+
 def test_recorded_motions_are_used_where_given(body: BodyModel) -> None:
     motion = sampled_motion(load_pose_prior(), seed=5, frames=45, fps=30.0)
     people = scene_people(scene_of("circling", 2), body, (motion,), 100, 30.0, seed=1)
@@ -106,8 +153,8 @@ def test_recorded_motions_are_used_where_given(body: BodyModel) -> None:
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_cameras_see_the_whole_scene(scene: str) -> None:
-    session = made_up_scene(scene_of(scene), seconds=0.5, fps=10.0, noise="none", seed=3)
     kind = SCENES[scene]
+    session = made_up_scene(kind, seconds=5 * (kind.apart or 0.1), fps=10.0, noise="none", seed=3)
     assert (len(session.truth), len(session.rig)) == (kind.people, kind.views)
     assert (session.known >= 0).all() and session.observations.confidence.shape[2] == kind.people
     assert (session.observations.confidence > 0).any(-1).all()
