@@ -21,6 +21,7 @@ from refit_mv.files import alone_in, made_folder
 from refit_mv.image.crop_reading import crop_reader
 from refit_mv.optimizers.image import picture_start
 from refit_mv.people.asking import look_again
+from refit_mv.people.following import unconnected
 from refit_mv.people.options import PeopleOptions, most_people
 from refit_mv.people.person import Person, people_of
 from refit_mv.people.plausibility import session_findings
@@ -243,16 +244,18 @@ class _Job:
         recipe, rig, evidence, store = self.recipe, self.recording.rig, person.evidence, fitted.store
         optimizer, subject = recipe.build_optimizer(), fitted.subject
         step = 1 / person.observations.fps
+        # Nothing moves from one frame to the next where that is another moment.
+        tied = recipe.smooth != "off" and not unconnected(self.recording.observations, recipe.people)
         seen = seen_frames(evidence.confidence)
         bridged = bridged_frames(seen, step, recipe.cost.time.longest_gap)
-        age = landmark_age(evidence.confidence, None if recipe.smooth == "off" else step)
+        age = landmark_age(evidence.confidence, step if tied else None)
         for index in store.unfinished():
             chunk = store.chunk_rows(index)
             # Frames beyond the chunk are there to be looked at; their own results come with the next chunk.
             wanted = slice(chunk.start, min(chunk.stop + recipe.lookahead, len(evidence)))
             problem = evidence.frames(wanted).problem(self.body, rig, recipe.problem_cost, "locked", device=self.device)
             problem = replace(subject.lock(problem), age=age[wanted].to(self.device))
-            if recipe.smooth != "off":
+            if tied:
                 before = _preceding(fitted, chunk.start, seen | bridged)
                 problem = replace(
                     problem,

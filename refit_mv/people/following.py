@@ -98,29 +98,45 @@ class Piece:
             del each[:-length]
 
 
+def seconds_of(observations: Observations) -> Float[np.ndarray, " frame"]:
+    """When each frame was, since the first. The rate is that of frames: where only every tenth number exists, ten
+    numbers are one frame.
+    """
+    numbers = observations.frame_numbers - observations.frame_numbers[0]
+    step = int(np.gcd.reduce(numbers)) if len(numbers) > 1 else 1
+    return numbers / (max(step, 1) * observations.fps)
+
+
 def moments(observations: Observations, options: PeopleOptions) -> Int[np.ndarray, " frame"]:
-    """Number of the stretch of neighbouring frames that each frame belongs to."""
-    seconds = np.diff(observations.frame_numbers) / observations.fps
-    return np.concatenate([[0], np.cumsum((seconds > options.lost) | options.separate)])
+    """Number of the stretch of neighbouring frames that each frame belongs to; frames in which nobody was detected are
+    no one's neighbours (−1).
+    """
+    shown = np.flatnonzero((observations.confidence > 0).any((1, 2, 3)))
+    moment = np.full(len(observations), -1)
+    apart = np.diff(seconds_of(observations)[shown]) > options.lost
+    moment[shown] = np.cumsum(np.concatenate([[0], apart | options.separate]))[: len(shown)]
+    return moment
 
 
 def unconnected(observations: Observations, options: PeopleOptions) -> bool:
     """Whether most frames have no neighbours."""
-    return float(np.median(np.bincount(moments(observations, options)))) <= 1
+    moment = moments(observations, options)
+    return float(np.median(np.bincount(moment[moment >= 0], minlength=1))) <= 1
 
 
 def followed(observations: Observations, rig: CameraRig, options: PeopleOptions) -> list[Piece]:
     """All pieces, in the order in which they begin."""
     moment = moments(observations, options)
-    length = np.bincount(moment)[moment]
-    seconds = np.diff(observations.frame_numbers, prepend=observations.frame_numbers[0]) / observations.fps
+    length = np.bincount(moment[moment >= 0], minlength=1)
+    seconds = np.diff(seconds_of(observations), prepend=0.0)
+    at = -1
     live: list[Piece] = []
     done: list[Piece] = []
     for frame, sight in enumerate(sights(observations, rig)):
-        if frame and moment[frame] != moment[frame - 1]:
+        if moment[frame] > at:
             done += live
-            live = []
-        needed = min(options.confirm_frames, int(length[frame]))
+            live, at = [], int(moment[frame])
+        needed = min(options.confirm_frames, int(length[max(at, 0)]))
         gone = advance(live, sight, frame, float(seconds[frame]), needed, options)
         done += gone
         live = [piece for piece in live if piece not in gone]

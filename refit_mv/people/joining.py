@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.projection import project
-from refit_mv.people.following import DRIFT, FASTEST, NEAR, Piece, assigned, middles_apart, unconnected
+from refit_mv.people.following import DRIFT, FASTEST, NEAR, Piece, assigned, middles_apart, seconds_of, unconnected
 from refit_mv.people.options import PeopleOptions
 from refit_mv.people.sightings import AGREEMENT, sights
 from refit_mv.people.unconnected import same_people
@@ -54,7 +54,7 @@ def never_moves(person: Followed, observations: Observations, options: PeopleOpt
 
     A take that is too short to tell says it only of whom no three views show.
     """
-    rows, take = np.flatnonzero(person.agreed), observations.frame_numbers / observations.fps
+    rows, take = np.flatnonzero(person.agreed), seconds_of(observations)
     # Of frames that are no neighbours nothing tells staying from coming back.
     if len(rows) <= options.confirm_frames or unconnected(observations, options):
         return False
@@ -72,8 +72,7 @@ def never_moves(person: Followed, observations: Observations, options: PeopleOpt
 
 def _step(observations: Observations) -> float:
     """Seconds between frames."""
-    numbers = observations.frame_numbers
-    return float(np.median(np.diff(numbers))) / observations.fps
+    return float(np.median(np.diff(seconds_of(observations))))
 
 
 def _agreement(person: Followed) -> float:
@@ -89,7 +88,7 @@ def _longest(agreed: Bool[np.ndarray, " frame"]) -> int:
 
 def _fewest_frames(observations: Observations, options: PeopleOptions) -> float:
     """Short recordings, and frames without neighbours, have fewer."""
-    alone = options.separate or len(observations) < 2
+    alone = len(observations) < 2 or unconnected(observations, options)
     return 1.0 if alone else max(1.0, min(options.ghost / _step(observations), 0.5 * len(observations)))
 
 
@@ -104,8 +103,8 @@ def _chains(pieces: Sequence[Piece], observations: Observations, options: People
         return [[pieces[place] for place in person] for person in people]
     # What one view alone showed at the end gives way to whom two views show.
     last = np.array([piece.first + int(np.flatnonzero(piece.agreed)[-1]) for piece in pieces])
-    numbers = observations.frame_numbers
-    seconds = (numbers[first][None, :] - numbers[last][:, None]) / observations.fps
+    when = seconds_of(observations)
+    seconds = when[first][None, :] - when[last][:, None]
     start = np.stack([piece.path[0] for piece in pieces])
     # Where both last were at the same time, if one began while the other was being lost.
     rows = np.minimum(last[:, None], np.maximum(first[:, None], first[None, :])) - first[:, None]
@@ -187,7 +186,7 @@ def _fill(people: Sequence[Followed], observations: Observations, rig: CameraRig
     """For moments in which somebody was not followed, before, after and between, take, in place, the detections that
     nobody has and that point to where they must be.
     """
-    seconds = observations.frame_numbers / observations.fps
+    seconds = seconds_of(observations)
     away = np.full((len(people), len(seconds)), np.inf)
     for place, person in enumerate(people):
         known = np.flatnonzero((person.detection >= 0).any(-1))

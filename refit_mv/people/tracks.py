@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from refit_mv.geometry.camera import CameraRig
-from refit_mv.people.following import followed, moments
+from refit_mv.people.following import followed, unconnected
 from refit_mv.people.joining import never_moves, whole_people
 from refit_mv.people.limbs import share_limbs
 from refit_mv.people.options import PeopleOptions, most_people
@@ -60,7 +60,7 @@ def follow(
         if statues:
             whom = "somebody who never moves was" if len(statues) == 1 else f"{len(statues)} who never move were"
             notes.append(f"{whom} left out; still_share: 0 among the recipe's people keeps all")
-    if len(found) > 1 and bool((np.bincount(moments(observations, options)) == 1).all()):
+    if len(found) > 1 and unconnected(observations, options):
         notes.append("frames are no neighbours: who is who from one to the next is guessed from places and limbs")
     claimed = share_limbs(found, observations, rig)
     tracks = [Track(person.detection, mine) for person, mine in zip(found, claimed, strict=True)][:most]

@@ -122,9 +122,10 @@ def _doubt(cost: np.ndarray, names: np.ndarray, known: np.ndarray) -> float:
 def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """How far the middles of what both know are from each other; NaN where they have nothing in common."""
     between = one - other
-    known = np.isfinite(between).all(-1, keepdims=True)
-    middle = np.where(known, between, 0).sum(-2) / np.maximum(known.sum(-2), 1)
-    return np.where(known.any((-2, -1)), np.linalg.norm(middle, axis=-1), np.nan)
+    known = np.isfinite(between[..., 0])
+    count = known.sum(-1)
+    middle = np.where(known[..., None], between, 0).sum(-2) / np.maximum(count, 1)[..., None]
+    return np.where(count > 0, np.linalg.norm(middle, axis=-1), np.nan)
 
 
 def _mean_of_others(values: Float[np.ndarray, "frame *batch"], around: int) -> Float[np.ndarray, "frame *batch"]:

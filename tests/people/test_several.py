@@ -195,7 +195,7 @@ def test_two_detections_of_one_person_are_one(two: Floor) -> None:
 def test_frames_that_are_not_neighbours(body: BodyModel) -> None:
     """A frame a minute, of people who stand apart: everybody is found in each frame, whoever it is."""
     crowd = floor(body, circling(3, 1.2), 4, 4)
-    apart = replace(crowd.observations, frame_numbers=1800 * np.arange(FRAMES))
+    apart = replace(crowd.observations, frame_numbers=1800 * np.arange(FRAMES), fps=1 / 60)
     for observations, options in ((apart, PeopleOptions()), (crowd.observations, PeopleOptions(separate=True))):
         tracks = follow(observations, crowd.rig, options=options)
         assert len(tracks) == 3
@@ -334,7 +334,7 @@ def test_what_is_told_of_several(two: Floor) -> None:
     assert "person 1 was followed in 40 of 60 frames" in notes
     alone = about_tracks(late.observations, follow(late.observations, late.rig, "main"))
     assert alone[0] == "up to 2 people are in a picture; the one that the views agree on was fitted"
-    apart = replace(two.observations, frame_numbers=1800 * np.arange(FRAMES))
+    apart = replace(two.observations, frame_numbers=1800 * np.arange(FRAMES), fps=1 / 60)
     assert any("no neighbours" in note for note in about_tracks(apart, follow(apart, two.rig)))
 
 

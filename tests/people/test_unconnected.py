@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from refit_mv.body.model import BodyModel
+from refit_mv.people.following import seconds_of, unconnected
 from refit_mv.people.options import PeopleOptions
-from refit_mv.people.tracks import follow
+from refit_mv.people.tracks import about_tracks, follow
 from refit_mv.people.unconnected import same_people
-from tests.people.test_several import FRAMES, circling, floor
+from refit_mv.session.observations import Observations
+from tests.people.test_several import FPS, FRAMES, Floor, circling, floor
 
 PEOPLE, JOINTS, LIMBS = 4, 12, 10
 
@@ -73,11 +75,43 @@ def test_of_which_nothing_is_known_are_somebody_all_the_same() -> None:
     assert sorted(place for each in found for place in each) == [0, 1, 2] and len(found) == 2
 
 
-@pytest.mark.parametrize("separate", [False, True])
-def test_nobody_is_a_statue_in_frames_that_are_not_neighbours(body: BodyModel, separate: bool) -> None:
-    """Who is seen in a third of the frames was held for one who never moves, or could not be judged at all."""
+def thinned(crowd: Floor, numbers: np.ndarray) -> Observations:
+    """The frames as if they had been recorded at these numbers, 30 a second, with nothing between: as a folder is read
+    whose files are numbered so.
+    """
+    step = int(np.gcd.reduce(np.diff(numbers)))
+    place = (numbers - numbers[0]) // step
+    shape = crowd.observations.confidence.shape
+    confidence = np.zeros((int(place[-1]) + 1, *shape[1:]), dtype=crowd.observations.confidence.dtype)
+    pixels = np.zeros((*confidence.shape, 2), dtype=crowd.observations.pixels.dtype)
+    confidence[place], pixels[place] = crowd.observations.confidence, crowd.observations.pixels
+    return replace(
+        crowd.observations,
+        pixels=pixels,
+        confidence=confidence,
+        frame_numbers=np.arange(len(confidence)) * step,
+        fps=FPS / step,
+    )
+
+
+@pytest.mark.parametrize("way", ["minutes", "seconds", "told"])
+def test_nobody_is_thrown_away_in_frames_that_are_not_neighbours(body: BodyModel, way: str) -> None:
+    """Who is seen in a third of the frames was held for one who never moves, or could not be judged at all; in frames
+    without a common step nobody but one was left, because nobody is there for a quarter of a second.
+    """
     crowd = floor(body, circling(3, 1.2), 4, 4).without(2, slice(20, None))
-    numbers = np.arange(FRAMES) if separate else 1800 * np.arange(FRAMES)
-    apart = replace(crowd.observations, frame_numbers=numbers)
-    tracks = follow(apart, crowd.rig, options=PeopleOptions(separate=separate))
-    assert [int((track.agreeing_views >= 2).sum() > 15) for track in tracks] == [1, 1, 1]
+    numbers = 1800 * np.arange(FRAMES) if way == "minutes" else 40 * np.arange(FRAMES) + np.arange(FRAMES) % 7
+    observations = crowd.observations if way == "told" else thinned(crowd, numbers)
+    tracks = follow(observations, crowd.rig, options=PeopleOptions(separate=way == "told"))
+    assert [int((track.agreeing_views >= 2).sum()) > 15 for track in tracks] == [True, True, True]
+    assert any("no neighbours" in note for note in about_tracks(observations, tracks))
+
+
+def test_frames_of_every_tenth_number_are_neighbours(body: BodyModel) -> None:
+    """Six a second of sixty: numbers ten apart are no seconds apart."""
+    crowd = floor(body, circling(2, 1.0), 4, 4)
+    sparse = replace(crowd.observations.frames(slice(0, None, 5)), fps=FPS / 5)
+    assert not unconnected(sparse, PeopleOptions())
+    np.testing.assert_allclose(np.diff(seconds_of(sparse)), 5 / FPS)
+    assert unconnected(sparse, PeopleOptions(separate=True))
+    assert unconnected(replace(sparse, fps=FPS / 50), PeopleOptions())

@@ -102,7 +102,7 @@ def made_up_scene(
     occlusion = NO_OCCLUSION if exact else scene.occlusion
     keys = keypoint_set(keypoints or scene.keypoints or "halpe26")
     session = observe_crowd(
-        body, keys, figures, rig, chosen, occlusion, [seed, 8], fps, () if exact else scene.furniture, away
+        body, keys, figures, rig, chosen, occlusion, [seed, 8], rate, () if exact else scene.furniture, away
     )
     if scene.apart is None:
         return session
