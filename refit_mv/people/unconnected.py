@@ -106,7 +106,7 @@ def _named(
         cost = 1.5 * np.log1p((way / place) ** 2)
         cost = np.nan_to_num(cost, nan=1.5 * np.log(2)) + np.nansum(np.log1p((unlike / limb) ** 2), axis=-1)
         chosen = np.stack([linear_sum_assignment(each.T)[1] for each in cost])
-        known = np.isfinite(where[..., 0]).any(-1)
+        known = np.isfinite(where[..., 0]).sum(-1) > 0
         doubt = _doubt(cost, chosen, known) + np.isfinite(held).sum() * 3 * np.log(place)
         doubt += np.isfinite(alike).sum() * np.log(limb)
         if (chosen == names).all():

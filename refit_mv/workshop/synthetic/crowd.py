@@ -225,7 +225,7 @@ def _look(
     capsules = capsules + np.where(nowhere, FAR_AWAY, 0.0)[:, :, None, None, None]
     centers = rig.stacked().center.numpy()
     hider = np.full(depth.shape, -1)
-    hider[..., on_body] = hidden_by(centers, points, capsules, staged.there.any(0).T)
+    hider[..., on_body] = hidden_by(centers, points, capsules, staged.there.sum(0).T > 0)
     behind = np.zeros(depth.shape, dtype=bool)
     behind[..., on_body] = hidden_by_boxes(centers, points, staged.furniture)
     focal = np.array([camera.focal for camera in rig])
