@@ -39,7 +39,8 @@ class OcclusionNoise:
     is the farther's with ``borrowed``), or the farther not at all with ``lost``. What furniture hides is missing with
     ``vanished``, else guessed. In ``blind_views`` of the views everybody, in others than everybody else, is overlooked
     with ``overlooked``. In a share ``phantoms`` of the views somebody is seen who is nobody: a stand, a picture on the
-    wall; it comes and goes (half of the frames), with U(``phantom_confidence``) of the usual confidence.
+    wall; it comes and goes (half of the frames), with U(``phantom_confidence``) of the usual confidence. Who is farther
+    than ``door`` metres from the middle is away.
     """
 
     vanished: float = 0.3
@@ -56,6 +57,8 @@ class OcclusionNoise:
     overlooked: float = 0.0
     phantoms: float = 0.0
     phantom_confidence: tuple[float, float] = (0.2, 0.6)
+    furniture: tuple[Box, ...] = ()
+    door: float = np.inf
     persistence: float = 0.9
 
 
@@ -111,10 +114,8 @@ def observe_crowd(
     occlusion: OcclusionNoise,
     seed: int | list[int],
     fps: float,
-    furniture: Sequence[Box] = (),
-    away: Bool[np.ndarray, "person frame"] | None = None,
 ) -> CrowdSession:
-    """What cameras and detector make of people who move at the same time, and are ``away`` in some frames.
+    """What cameras and detector make of people who move at the same time.
 
     ``noise.bystander_share`` of the views show somebody more, whom no other view shows.
     """
@@ -132,10 +133,10 @@ def observe_crowd(
     figures = [*people, *others]
     there = np.ones((len(people[0]), len(rig), len(figures)), dtype=bool)
     there[:, :, len(people) :] = np.arange(len(rig))[:, None] == np.array(views, dtype=np.int64)
-    if away is not None:
-        there[:, :, : len(people)] &= ~away.T[:, None]
+    reach = torch.stack([person.pelvis[:, [0, 2]].norm(dim=-1) for person in people], dim=1).numpy()
+    there[:, :, : len(people)] &= (reach <= occlusion.door)[:, None]
     nobody = np.arange(len(figures)) >= len(figures) - len(phantoms)
-    scene = _look(body, keypoints, figures, rig, _Staged(there, nobody, tuple(furniture)))
+    scene = _look(body, keypoints, figures, rig, _Staged(there, nobody, occlusion.furniture))
     seen = _detected(scene, keypoints, noise, occlusion, draws)
     _run_together(seen, scene, keypoints, occlusion, draws)
     return _session(seen, people, keypoints, (rig, noise), body.name, fps, rng)

@@ -95,15 +95,12 @@ def made_up_scene(
     rig = random_rig([seed, 7], scene.views, distance=(reach + 1.0, reach + 3.0), portrait_share=0.0)
     points = torch.stack([posed_joints(body, figure).positions for figure in figures])[inside]
     rig = framed_rig(rig, points.flatten(0, 1)[None])
-    away = (away_from_middle > scene.door).numpy()
     exact, chosen = noise == "none", detector_noise(noise)
     if not exact:
         chosen = replace(chosen, swap_share=SCENE_SWAPS, bystander_share=SCENE_BYSTANDERS)
-    occlusion = NO_OCCLUSION if exact else scene.occlusion
+    occlusion = replace(NO_OCCLUSION, door=scene.occlusion.door) if exact else scene.occlusion
     keys = keypoint_set(keypoints or scene.keypoints or "halpe26")
-    session = observe_crowd(
-        body, keys, figures, rig, chosen, occlusion, [seed, 8], rate, () if exact else scene.furniture, away
-    )
+    session = observe_crowd(body, keys, figures, rig, chosen, occlusion, [seed, 8], rate)
     if scene.apart is None:
         return session
     numbers = session.observations.frame_numbers * max(1, round(scene.apart * fps))

@@ -240,19 +240,16 @@ def _table(count: int, frames: int, fps: float, rng: np.random.Generator) -> tup
 
 @dataclass(frozen=True)
 class Scene:
-    """The ways of some people, and how many views it is for; ``touching`` pairs act on them. Who is farther than
-    ``door`` metres from the middle is away, and cameras show what is within ``area``. ``apart``: frames are so many
-    seconds from one another. ``seconds``, ``fps`` and ``keypoints`` where nothing else is asked for (None: of no
-    importance to the scene).
+    """The ways of some people, and how many views it is for; ``touching`` pairs act on them. Cameras show what is within
+    ``area`` metres of the middle. ``apart``: frames are so many seconds from one another. ``seconds``, ``fps`` and
+    ``keypoints`` where nothing else is asked for (None: of no importance to the scene).
     """
 
     ways: Callable[[int, int, float, np.random.Generator], tuple[Place, Heading]]
     people: int
     views: int
     touching: bool = False
-    furniture: tuple[Box, ...] = ()
     occlusion: OcclusionNoise = field(default_factory=OcclusionNoise)
-    door: float = np.inf
     area: float = np.inf
     apart: float | None = None
     seconds: float | None = None
@@ -270,11 +267,11 @@ SCENES = {
     "contact": Scene(_contact, 2, 6, touching=True),
     "hall": Scene(_hall, 10, 8),
     "shelf": Scene(
-        _shelf, 4, 5, furniture=SHELF, occlusion=_CROWDED, door=DOOR, area=1.6, seconds=12.0, fps=25.0,
+        _shelf, 4, 5, occlusion=replace(_CROWDED, furniture=SHELF, door=DOOR), area=1.6, seconds=12.0, fps=25.0,
         keypoints="coco17",
     ),
     "table": Scene(
-        _table, 4, 3, furniture=TABLE, occlusion=replace(_CROWDED, persistence=0.0), apart=5.0, seconds=300.0, fps=25.0,
+        _table, 4, 3, occlusion=replace(_CROWDED, furniture=TABLE, persistence=0.0), apart=5.0, seconds=300.0, fps=25.0,
         keypoints="coco17",
     ),
 }  # fmt: skip
