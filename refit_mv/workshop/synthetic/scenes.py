@@ -240,9 +240,9 @@ def _table(count: int, frames: int, fps: float, rng: np.random.Generator) -> tup
 
 @dataclass(frozen=True)
 class Scene:
-    """The ways of some people, and how many views it is for; ``touching`` pairs act on them. Cameras show what is within
-    ``area`` metres of the middle. ``apart``: frames are so many seconds from one another. ``seconds``, ``fps`` and
-    ``keypoints`` where nothing else is asked for (None: of no importance to the scene).
+    """The ways of some people, and how many views it is for; ``touching`` pairs act on them. Cameras show what is
+    within ``area`` metres of the middle. ``apart``: frames are so many seconds from one another. ``seconds``, ``fps``
+    and ``keypoints`` where nothing else is asked for (None: of no importance to the scene).
     """
 
     ways: Callable[[int, int, float, np.random.Generator], tuple[Place, Heading]]
