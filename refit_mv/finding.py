@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Level = Literal["good", "check", "bad"]
+# What nothing speaks against, and nothing for: said wherever verdicts are, though it is no fault.
+LEFT_OPEN = frozenset({"few_views", "focal_length"})
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,11 @@ class Finding:
     text: str
     advice: str = ""
     views: tuple[str, ...] = ()
+
+    @property
+    def left_open(self) -> bool:
+        """Whether it says what could be wrong without anybody noticing."""
+        return self.level == "good" and self.key in LEFT_OPEN
 
     @staticmethod
     def read(text: Mapping[str, Any]) -> "Finding":

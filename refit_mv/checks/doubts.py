@@ -6,8 +6,8 @@ import torch
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import landmark_skin
-from refit_mv.checks.clocks import late_views, timed
-from refit_mv.checks.lenses import wrong_focals
+from refit_mv.checks.clocks import Timed, late_views, timed
+from refit_mv.checks.lenses import left_open_by_two, wrong_focals
 from refit_mv.checks.mirrors import mirrored_videos
 from refit_mv.checks.mounts import bumped_camera
 from refit_mv.checks.sample import FEWEST_SHARED, telling_rows
@@ -28,8 +28,8 @@ LATE_BESIDE_A_BUMP = 2.0
 def doubts(
     body: BodyModel, rig: CameraRig, person: Person, subject: Subject, params: BodyParams
 ) -> tuple[Finding, ...]:
-    """What is wrong with views under which a fit may still look right; nothing where all is well, or where one view
-    alone has nobody to contradict it. ``params``: the fitted motion, all frames.
+    """What is wrong with views under which a fit may still look right, and what two of them leave open; nothing where
+    all is well, or where one view alone has nobody to contradict it. ``params``: the fitted motion, all frames.
     """
     seen = ((person.evidence.confidence > 0).sum(-1) >= FEWEST_SHARED).double().mean(0)
     chosen = torch.nonzero(seen >= LEAST_SEEN)[:, 0]
@@ -40,11 +40,16 @@ def doubts(
     rows = telling_rows(evidence)
     if len(rows) < FEWEST_FRAMES or sides:
         # A body with its sides exchanged moves as nobody does.
-        return tuple(sides)
+        return (*sides, *_open(rig, None))
     skin = landmark_skin(body, evidence.landmark_names).to(torch.float64, "cpu").displaced(subject.landmark_offset)
     known = timed(rig, evidence, skin, params.to(torch.float64, "cpu"), rows)
     numbers, fps = np.asarray(person.observations.frame_numbers), person.observations.fps
     bumped = bumped_camera(rig.names, known, numbers)
     if bumped:
-        return (*bumped, *late_views(rig.names, known, fps, LATE_BESIDE_A_BUMP))
-    return (*late_views(rig.names, known, fps), *wrong_focals(rig.names, known))
+        return (*bumped, *late_views(rig.names, known, fps, LATE_BESIDE_A_BUMP), *_open(rig, known))
+    return (*late_views(rig.names, known, fps), *wrong_focals(rig.names, known), *_open(rig, known))
+
+
+def _open(rig: CameraRig, known: Timed | None) -> list[Finding]:
+    """What is said of two views whatever else is."""
+    return [left_open_by_two(rig.names, known)] if len(rig) == 2 else []

@@ -12,6 +12,8 @@ LEAST_ONE, LEAST_ALL, SURE = 0.03, 0.08, 2.5
 BAD_PAIR = 0.04
 # Said of takes in which all focal lengths could be wrong by this much (two sigma).
 OPEN = 0.10
+# Of which two views agree all the same: figures of more are none.
+MOST_OPEN = 0.5
 
 
 def wrong_focals(names: tuple[str, ...], known: Timed) -> list[Finding]:
@@ -43,18 +45,29 @@ def wrong_focals(names: tuple[str, ...], known: Timed) -> list[Finding]:
                 "focal_length", "bad" if pair and abs(one) >= BAD_PAIR else "check", text, "Calibrate this lens again."
             )
         ]
-    open_ones = []
-    if 2 * every_sigma > OPEN:
-        open_ones.append(f"all of them by up to {_percent(2 * every_sigma)}")
-    if len(names) == 2 and SURE * one_sigma > BAD_PAIR:
-        open_ones.append(f"one of the two by up to {_percent(SURE * one_sigma)}")
-    if not open_ones:
+    if 2 * every_sigma <= OPEN:
         return []
     text = (
-        f"From {len(names)} views and this motion it could not be noticed if focal lengths were wrong, "
-        f"{' or '.join(open_ones)}; place and size of the person would be wrong with them."
+        f"From {len(names)} views and this motion it could not be noticed if all focal lengths were wrong together, by "
+        f"up to {_percent(2 * every_sigma)}; place and size of the person would be wrong with them."
     )
     return [Finding("focal_length", "good", text)]
+
+
+def left_open_by_two(names: tuple[str, ...], known: Timed | None) -> Finding:
+    """What two views cannot exclude, however well they agree: nobody else sees the person. ``known`` None: there is too
+    little to say by how much.
+    """
+    by = ""
+    if known is not None:
+        sigma = max(known.bundle.against_others(FOCAL, view)[1] for view in range(2))
+        least = max(LEAST_ONE, SURE * sigma)
+        by = f" by up to {_percent(least)}" if least < MOST_OPEN else ""
+    text = (
+        f"Two views alone cannot exclude that one of the two focal lengths is wrong{by}, or that {names[0]} or "
+        f"{names[1]} was turned a little: the body would meet the keypoints all the same, at a wrong place and size."
+    )
+    return Finding("few_views", "good", text, "A third view would show it; --height shows a wrong size.", names)
 
 
 def _changed(log_factor: float) -> str:

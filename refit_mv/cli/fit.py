@@ -113,8 +113,9 @@ def _fit_and_tell(request: "FitRequest") -> None:
     verdict = delivery.verdict
     click.echo(verdict.headline)
     for finding in verdict.findings:
-        if finding.level != "good":
-            click.echo(f"  {finding.level}: {f'{finding.text} {finding.advice}'.strip()}")
+        if finding.level != "good" or finding.left_open:
+            level = "open" if finding.left_open else finding.level
+            click.echo(f"  {level}: {f'{finding.text} {finding.advice}'.strip()}")
     click.echo(f"look at {delivery.report}")
     if verdict.level == "bad":
         sys.exit(NOT_TO_RELY_ON)

@@ -84,7 +84,7 @@ def test_the_wrong_focal_length_is_named_with_its_size(judged: Callable, factor:
 
 
 def test_of_two_views_both_focal_lengths_are_in_doubt(judged: Callable) -> None:
-    (found,) = judged(2, refocused(1.1, [VIEW]))
+    found, _ = judged(2, refocused(1.1, [VIEW]))
     assert found.level == "bad"
     assert "cam01 and cam02 do not fit each other: cam02's should be" in found.text
 
@@ -106,9 +106,35 @@ def test_what_cannot_be_seen_is_said(judged: Callable) -> None:
         confidence = (inner.confidence[:1] * few).expand_as(inner.confidence)
         return rig, Evidence(inner.landmark_names, inner.pixels[:1].expand_as(inner.pixels), confidence)
 
-    (found,) = judged(2, still)
-    assert (found.key, found.level) == ("focal_length", "good")
-    assert "could not be noticed" in found.text
+    every, one = judged(2, still)
+    assert (every.key, every.level) == ("focal_length", "good")
+    assert "could not be noticed" in every.text
+    assert one.key == "few_views"
+
+
+@pytest.mark.parametrize("fault", [SOUND, late(4), refocused(1.05, [VIEW]), refocused(1.1, [VIEW]), bumped(1.0)])
+def test_two_views_always_say_what_they_leave_open(judged: Callable, fault: Callable) -> None:
+    plant = fault.plant if isinstance(fault, Fault) else fault
+    (found,) = [finding for finding in judged(2, plant) if finding.key == "few_views"]
+    assert found.left_open
+    assert "cannot exclude that one of the two focal lengths is wrong by up to" in found.text
+
+
+def test_two_views_say_so_of_takes_too_short_for_figures_too(judged: Callable) -> None:
+    def short(rig: CameraRig, evidence: Evidence) -> tuple[CameraRig, Evidence]:
+        rig, inner = SOUND.plant(rig, evidence)
+        middle = len(inner) // 2
+        inner.confidence[: middle - 5, 0] = 0
+        inner.confidence[middle + 5 :, 1] = 0
+        return rig, inner
+
+    (found,) = judged(2, short)
+    assert found.key == "few_views"
+    assert "is wrong, or that cam01 or cam02" in found.text
+
+
+def test_three_views_leave_nothing_of_the_kind_open(judged: Callable) -> None:
+    assert not any(finding.key == "few_views" for finding in judged(3, SOUND.plant))
 
 
 def test_one_view_and_empty_views_say_nothing(judged: Callable) -> None:
