@@ -45,6 +45,8 @@ _UNREADABLE = (
     tokenize.TokenError,
 )
 _serial = itertools.count()
+# Folders that this process has to itself, by :func:`alone_in`.
+_held: list[Path] = []
 
 
 def found_at(path: Path) -> os.stat_result | None:
@@ -147,6 +149,18 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or " ".join(str(error).split())
 
 
+def entries(folder: Path) -> list[Path]:
+    """What lies in a folder, by name.
+
+    Raises:
+        InputError: no folder, or none that may be read.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({_reason(error)}); give another folder") from None
+
+
 def made_folder(path: Path, option: str = "--out") -> Path:
     """``path`` as a folder, made if need be; ``option`` is what the user gave it with.
 
@@ -158,7 +172,8 @@ def made_folder(path: Path, option: str = "--out") -> Path:
         raise InputError(f"{option} {path} is a file; give a folder")
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    # Python makes a folder's folder first, and so on up to as many levels as it can call itself.
+    except (OSError, RecursionError) as error:
         raise InputError(f"cannot create the output folder {path}: {_reason(error)}; give another {option}") from None
     if not os.access(path, os.W_OK | os.X_OK):
         raise InputError(f"cannot write to the output folder {path}: permission denied; give another {option}")
@@ -185,10 +200,29 @@ def alone_in(folder: Path) -> Iterator[None]:
                     raise InputError(
                         f"{folder}: another refit-mv is writing here; wait for it, or give another folder"
                     ) from None
-        yield
+        _held.append(folder)
+        try:
+            yield
+        finally:
+            _held.remove(folder)
     finally:
         if handle is not None:
             os.close(handle)
+
+
+def refuse_leaving(path: Path) -> None:
+    """Refuse a file whose folder lies in one that this process holds only by its name: a link on the way leads outside,
+    where nobody expects anything to be written.
+
+    Raises:
+        InputError: such a link.
+    """
+    for folder in _held:
+        if folder in path.parents and not path.parent.resolve().is_relative_to(folder.resolve()):
+            raise InputError(
+                f"cannot write {path}: a link in {folder} leads to {path.parent.resolve()}; remove the link, or give "
+                "that folder itself"
+            )
 
 
 @contextmanager
@@ -215,6 +249,7 @@ def complete_or_absent(path: Path, durable: bool = True) -> Iterator[Path]:
     Raises:
         InputError: no such folder can be made, no space, no permission.
     """
+    refuse_leaving(path)
     there = found_at(path)
     if there is not None and not stat.S_ISREG(there.st_mode):
         raise InputError(f"cannot write {path}: a folder, pipe or device is there; give the name of a file")

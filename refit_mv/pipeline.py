@@ -14,10 +14,10 @@ from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.checks.doubts import doubts
 from refit_mv.delivery import Delivery, deliver
-from refit_mv.detect.detector import CropDetector, Detector, detector
+from refit_mv.detect.detector import DETECTORS, CropDetector, Detector, detector
 from refit_mv.detect.run_detection import run_detection
 from refit_mv.errors import InputError
-from refit_mv.files import alone_in, made_folder
+from refit_mv.files import alone_in, made_folder, writing
 from refit_mv.image.crop_reading import crop_reader
 from refit_mv.optimizers.image import picture_start
 from refit_mv.people.asking import look_again
@@ -85,6 +85,8 @@ def fit(request: FitRequest, progress: Progress = quiet) -> Delivery:
     # Before anything is read: what cannot be obeyed.
     request.recipe.build_optimizer()
     most_people(request.people)
+    if request.detector not in DETECTORS:
+        detector(request.detector)
     session = open_session(request.session, request.calib, request.units, request.mapping)
     with alone_in(made_folder(request.out_folder)):
         session, chosen = _with_detections(session, request, request.out_folder, progress)
@@ -234,7 +236,8 @@ class _Job:
         progress("person", 1, 1)
         fitted = FittedPerson.create(self.out, person, subject, self.body, recipe.chunk_frames, made_from)
         # What an earlier fit left here is no longer a whole: but only now, that there was room for this one.
-        (self.out / TAKE_FILE).unlink(missing_ok=True)
+        with writing(self.out / TAKE_FILE):
+            (self.out / TAKE_FILE).unlink(missing_ok=True)
         return fitted
 
     def _solve(self, person: Person, start: Start | None, fitted: FittedPerson, progress: Progress) -> None:

@@ -15,6 +15,13 @@ def representable(value: float | int) -> bool:
     return value == 0 or 1e-18 <= abs(value) <= 1e18
 
 
+def whole_number(text: str) -> int | None:
+    """The number that at most nine plain digits write, None for any other text. What is no digit of ours is a digit to
+    Python (``²``), and numbers of thousands of digits it refuses to read.
+    """
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
 def _values(options: object, name: str) -> tuple[float | int, ...]:
     value = getattr(options, name)
     return tuple(value) if isinstance(value, Iterable) else (value,)
@@ -45,6 +52,18 @@ def require_not_negative(options: object, *names: str) -> None:
         if not all(isfinite(value) and value >= 0 for value in values):
             raise InputError(f"{name} must be 0 or more, got {_shown(values)}")
         _require_plausible(name, values, 0.0)
+
+
+def require_share(options: object, *names: str) -> None:
+    """Refuse options that are not numbers from 0 to 1.
+
+    Raises:
+        InputError: names the option and its value.
+    """
+    for name in names:
+        values = _values(options, name)
+        if not all(0 <= value <= 1 for value in values):
+            raise InputError(f"{name} is a share and must lie between 0 and 1, got {_shown(values)}")
 
 
 def _require_plausible(name: str, values: tuple[float | int, ...], least: float) -> None:

@@ -27,8 +27,8 @@ from refit_mv.solve.result import Optimizer
 from refit_mv.solve.terms.motion import Smoothing
 
 T = TypeVar("T")
-# Recipes are written by hand: the longest that ships has 50 lines, the deepest five levels.
-MOST_BYTES = 2**20
+# Recipes are written by hand: the longest that ships has 50 lines, the deepest five levels. A megabyte takes a minute.
+MOST_BYTES = 2**16
 DEEPEST = 20
 
 

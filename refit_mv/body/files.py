@@ -19,7 +19,7 @@ from refit_mv.body.model import BodyModel
 from refit_mv.body.open_body import open_body
 from refit_mv.body.safe_unpickle import read_model_pickle
 from refit_mv.errors import InputError
-from refit_mv.files import LARGEST_ARCHIVE, found_at, read_npz, regular_file
+from refit_mv.files import LARGEST_ARCHIVE, entries, found_at, read_npz, regular_file
 
 REQUIRED = ("v_template", "shapedirs", "posedirs", "weights", "J_regressor", "kintree_table", "f")
 # A template's height in metres; outside, the file is in centimetres or is no standing adult or child.
@@ -53,7 +53,7 @@ def load_body(source: str | Path, shape_count: int = 10) -> BodyModel:
             "for the embedded body"
         )
     if path.is_dir():
-        found = sorted(entry.name for entry in path.iterdir() if entry.suffix in (".pkl", ".npz"))
+        found = [entry.name for entry in entries(path) if entry.suffix in (".pkl", ".npz")]
         raise InputError(
             f"{path} is a folder, a body model is a file: choose one of "
             f"{', '.join(found[:6]) or 'its .pkl or .npz files (it has none)'}"

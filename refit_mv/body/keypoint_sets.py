@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from refit_mv.body.keypoint_names import landmark_called
 from refit_mv.body.landmarks import LANDMARK_NAMES, MARKER_NAMES, vertex_landmarks
 from refit_mv.errors import InputError
+from refit_mv.ranges import whole_number
 
 
 @dataclass(frozen=True)
@@ -303,8 +304,9 @@ def keypoint_set(name: str) -> KeypointSet:
     plain = _ALIASES.get(plain, plain)
     if plain in _SETS:
         return _SETS[plain]
-    if plain.startswith("vertices") and plain[8:].isdigit() and 0 < int(plain[8:]) <= 1000:
-        return _keypoint_set(plain, vertex_landmarks(int(plain[8:])))
+    vertices = whole_number(plain[8:]) if plain.startswith("vertices") else None
+    if vertices and vertices <= 1000:
+        return _keypoint_set(plain, vertex_landmarks(vertices))
     near = difflib.get_close_matches(plain, _SETS, n=1, cutoff=0.4)
     hint = f"did you mean '{near[0]}'? " if near else ""
     raise InputError(f"unknown keypoint set '{name}': {hint}known sets are {', '.join(_SETS)}")

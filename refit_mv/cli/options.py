@@ -1,5 +1,6 @@
 """Arguments and options that several commands share, and how their values are read."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import click
 
 from refit_mv.errors import InputError
 from refit_mv.files import found_at
+from refit_mv.ranges import whole_number
 
 # Of people who are measured, babies and giants included.
 SHORTEST, TALLEST = 0.4, 2.75
@@ -22,6 +24,10 @@ class _Place(click.Path):
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        # Python takes no name at all for the folder that one is in: what a script's empty variable must not fill.
+        if not os.fspath(value):
+            name = "a path" if param is None else param.get_error_hint(ctx) if ctx else param.opts[0]
+            raise InputError(f"{name} is empty; give the path, or leave the option out")
         path = Path(value)
         found_at(path)
         return path
@@ -68,9 +74,10 @@ def words(_context: click.Context, _parameter: click.Parameter, value: str) -> t
 def counts(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
     """Whole numbers with commas between."""
     found = words(context, parameter, value)
-    if not found or not all(word.isdecimal() and len(word) < 10 for word in found):
+    numbers = [number for word in found if (number := whole_number(word)) is not None]
+    if not numbers or len(numbers) < len(found):
         raise InputError(f"--{parameter.name} {value}: expected whole numbers with commas between, for example 2,4,8")
-    return tuple(int(word) for word in found)
+    return tuple(numbers)
 
 
 def pairs(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:

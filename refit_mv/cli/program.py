@@ -42,10 +42,13 @@ class _Commands(click.Group):
         try:
             return super().main(*args, **kwargs)
         except OSError as error:
-            if error.errno not in FULL:
+            if error.errno in FULL:
+                _let_go()
+                _refuse(f"cannot write: {error.strerror}; free some space, or send the output elsewhere")
+            if error.filename is None:
                 raise
-            _let_go()
-            _refuse(f"cannot write: {error.strerror}; free some space, or send the output elsewhere")
+            # A place that the system withholds, wherever it is come across.
+            _refuse(f"{error.filename}: {error.strerror}; check that it is there and may be read and written")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:

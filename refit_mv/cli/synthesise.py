@@ -50,7 +50,9 @@ def synthesise(
         crowd = ""
     else:
         motions = scene_motions(motion)
-        session = made_up_scene(scene_of(scene or "circling", people, views), motions=motions, **options)
+        session = made_up_scene(
+            scene_of("circling" if scene is None else scene, people, views), motions=motions, **options
+        )
         write_crowd(session, folder, write_rig)
         crowd = "" if len(session.truth) == 1 else f"{len(session.truth)} people, "
     size = f"{crowd}{plural(len(session), 'frame')}, {plural(len(session.rig), 'view')}"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from refit_mv.errors import InputError
-from refit_mv.ranges import require_not_negative, require_positive
+from refit_mv.ranges import require_not_negative, require_positive, require_share, whole_number
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class PeopleOptions:
 
     def __post_init__(self) -> None:
         require_positive(self, "confirm_frames", "lost", "scatter", "still_after")
-        require_not_negative(self, "alone", "absence", "ghost", "agreement", "shown", "still_reach", "still_share")
+        require_not_negative(self, "alone", "absence", "ghost", "still_reach")
+        require_share(self, "agreement", "shown", "still_share")
 
 
 def most_people(wanted: str | int) -> int | None:
@@ -49,7 +50,7 @@ def most_people(wanted: str | int) -> int | None:
     """
     if wanted == "auto":
         return None
-    number = "1" if wanted == "main" else str(wanted)
-    if not number.isdigit() or int(number) < 1:
-        raise InputError(f"--people {wanted}: expected auto, main, or a number from 1 on, for example 2")
-    return int(number)
+    number = 1 if wanted == "main" else whole_number(str(wanted))
+    if not number:
+        raise InputError(f"--people {wanted!s:.40}: expected auto, main, or a number from 1 on, for example 2")
+    return number

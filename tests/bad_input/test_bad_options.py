@@ -2,6 +2,7 @@
 
 import os
 
+import h5py
 import pytest
 
 from refit_mv.files import alone_in
@@ -141,8 +142,6 @@ def resume_from_a_corrupt_store(scene: Scene) -> list[object]:
 
 @mistake("not a result file")
 def resume_from_somebody_elses_hdf5(scene: Scene) -> list[object]:
-    import h5py
-
     store = FittedPerson.place(scene.out, 0)
     store.parent.mkdir(parents=True)
     with h5py.File(store, "w") as file:
@@ -198,6 +197,66 @@ def out_is_taken(scene: Scene) -> list[object]:
     return scene.fit()
 
 
+@mistake("no detector 'crystal-ball'")
+def detector_is_unknown_where_none_is_needed(scene: Scene) -> list[object]:
+    return scene.fit("--detector", "crystal-ball")
+
+
+@mistake("'--out' is empty")
+def out_is_an_empty_variable(scene: Scene) -> list[object]:
+    return ["fit", scene.session, "--out", ""]
+
+
+@mistake("is empty")
+def session_is_an_empty_variable(scene: Scene) -> list[object]:
+    return ["fit", "", "--out", scene.out]
+
+
+@mistake("recursion")
+def out_lies_deeper_than_folders_are_made(scene: Scene) -> list[object]:
+    return ["fit", scene.session, "--out", scene.place / ("a/" * 1500)]
+
+
+@mistake("take.json: Is a directory")
+def a_folder_stands_where_the_take_is_written(scene: Scene) -> list[object]:
+    (scene.out / "take.json").mkdir(parents=True)
+    return scene.fit()
+
+
+@pytest.mark.parametrize("place", ["people", "people/0", "overlay"])
+def test_links_in_the_output_folder_are_not_followed(place: str, refused: Refused) -> None:
+    def leads_outside(scene: Scene) -> list[object]:
+        (scene.place / "elsewhere").mkdir()
+        (scene.out / place).parent.mkdir(parents=True)
+        (scene.out / place).symlink_to(scene.place / "elsewhere")
+        return ["fit", scene.session, "--out", scene.out]
+
+    refused((leads_outside, "a link in"))
+
+
+@mistake("symbolic links")
+def results_to_go_on_with_are_a_link(scene: Scene) -> list[object]:
+    assert scene.cli(*scene.fit()).code == 0
+    store = FittedPerson.place(scene.out, 0)
+    with h5py.File(store, "r+") as file:
+        file["done"][...] = 0
+    store.rename(scene.place / "elsewhere.h5")
+    store.symlink_to(scene.place / "elsewhere.h5")
+    return scene.fit("--resume")
+
+
+# What is a digit to Python and no number, and what is a number too long for it.
+NO_NUMBERS = ("²", "9" * 5000)
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=["superscript", "endless"])
+@pytest.mark.parametrize(
+    ("option", "before", "says"), [("--people", "", "--people"), ("--keypoints", "vertices", "set")]
+)
+def test_numbers_that_are_none_are_one_line(option: str, before: str, says: str, value: str, refused: Refused) -> None:
+    refused((lambda scene: scene.fit(option, before + value), says))
+
+
 BUSY = []
 DEVICES = ("meta", "hpu", "privateuseone", "cpu:99999999999999999999")
 HOSTILE = {
@@ -216,16 +275,18 @@ HOSTILE = {
     "chunk_frames: true": "chunk_frames: input should be a valid integer",
     "cost: {noise: yes}": "cost.noise: input should be a valid number",
     "chunk_frames: 010": "chunk_frames",
+    "people: {still_share: 1e7}": "people.still_share is a share",
     "chunk_frames: 5\nchunk_frames: 6": "'chunk_frames' is given twice",
-    "cost: " + "[" * 100_000: "nested more than",
+    "cost: " + "[" * 60_000: "nested more than",
     "cost: " + "{a: " * 5000: "nested more than",
     "a: &a [1, 1]\nb: &b [*a, *a]\ncost: [*b, *b]": "aliases",
     "cost: &a [*a]": "aliases",
     "cost: !!timestamp x": "tags",
     "cost: !!python/object/apply:os.system [ls]": "tags",
     "? [a]\n: b": "not valid YAML",
-    "optimizer: " + "x" * 100_000: "no optimizer",
+    "optimizer: " + "x" * 60_000: "no optimizer",
     "# " + "x" * 2**21: "more than any recipe needs",
+    "cost: [" + "1," * 100_000: "more than any recipe needs",
 }
 
 

@@ -93,6 +93,11 @@ def synthesise_without_views(scene: Scene) -> list[object]:
     return ["synthesise", scene.out, "--views", "0"]
 
 
+@mistake("unknown scene ''")
+def synthesise_an_empty_scene(scene: Scene) -> list[object]:
+    return ["synthesise", scene.out, "--scene", ""]
+
+
 @mistake("must be positive")
 def synthesise_no_time_at_all(scene: Scene) -> list[object]:
     return ["synthesise", scene.out, "--seconds", "0"]

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from refit_mv.body.keypoint_sets import keypoint_set
 from refit_mv.body.model import BodyModel
 from refit_mv.body.open_body import open_body
 from refit_mv.errors import InputError
@@ -115,6 +116,7 @@ class FrameBench:
 
     def __post_init__(self) -> None:
         check_views(self.views)
+        keypoint_set(self.keypoints)
         for name in self.noise:
             detector_noise(name)
         for name in self.starts:

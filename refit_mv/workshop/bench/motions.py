@@ -6,6 +6,7 @@ from typing import Literal
 
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.errors import InputError
+from refit_mv.files import entries
 from refit_mv.motion.motion import Motion
 from refit_mv.workshop.builders.prior_builder import HELD_OUT_SUBJECTS, TRAINING_SUBJECTS
 from refit_mv.workshop.synthetic.motions import read_motions, sampled_motion
@@ -41,7 +42,7 @@ def bench_motions(folder: Path | None, seed: int, share: Share = "held-out") -> 
         return BenchMotions((motion,), "poses drawn from the pose prior, no recorded motion (give --motion DIR)")
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; --motion takes a folder of .bvh or AMASS .npz files")
-    subjects = {_subject(path) for path in folder.iterdir() if path.suffix.lower() in (".bvh", ".npz")}
+    subjects = {_subject(path) for path in entries(folder) if path.suffix.lower() in (".bvh", ".npz")}
     if None in subjects or not subjects & {*HELD_OUT_SUBJECTS, *TRAINING_SUBJECTS}:
         motions = read_motions(folder)
         return BenchMotions(tuple(motions), f"all {len(motions)} motions of {folder.name}")

@@ -119,6 +119,7 @@ class SequenceBench:
 
     def __post_init__(self) -> None:
         check_views(self.views)
+        keypoint_set(self.keypoints)
         for name in self.noise:
             scenario(name)
         if not (self.views and self.noise):

@@ -11,6 +11,7 @@ from torch import Tensor
 from refit_mv.body.joints import BODY_JOINT_NAMES, SMPL
 from refit_mv.body.priors import PosePrior, rotations_from_tangent
 from refit_mv.errors import InputError
+from refit_mv.files import entries
 from refit_mv.geometry.rotations import exp
 from refit_mv.motion import formats
 from refit_mv.motion.motion import Z_UP, Motion, upright
@@ -27,7 +28,7 @@ LEAN = 0.1
 
 def _natural(path: Path) -> list[tuple[int, str]]:
     """Sort key in which take_2 comes before take_10."""
-    return [(int(part), "") if part.isdigit() else (-1, part.lower()) for part in re.split(r"(\d+)", path.name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", path.name)]
 
 
 def read_motion(path: str | Path) -> Motion:
@@ -52,7 +53,7 @@ def read_motions(folder: str | Path, wanted: Callable[[Path], bool] = lambda pat
     folder, suffixes = Path(folder), formats.readable_suffixes()
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected one with {' or '.join(suffixes)} motion files")
-    paths = sorted((path for path in folder.iterdir() if path.suffix.lower() in suffixes), key=_natural)
+    paths = sorted((path for path in entries(folder) if path.suffix.lower() in suffixes), key=_natural)
     chosen = [path for path in paths if wanted(path)]
     if not chosen:
         raise InputError(f"{folder}: {len(paths)} motion files ({', '.join(suffixes)}) in it, none of them wanted here")

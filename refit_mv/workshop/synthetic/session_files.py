@@ -12,7 +12,7 @@ from jaxtyping import Int
 
 from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
-from refit_mv.files import alone_in, found_at, regular_file, writing
+from refit_mv.files import alone_in, entries, found_at, regular_file, writing
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.session.observations import Observations
 from refit_mv.workshop.synthetic.session import SyntheticSession
@@ -55,7 +55,7 @@ def new_folder(folder: Path) -> Iterator[None]:
         InputError: it exists and is not empty, or cannot be written to.
     """
     with writing(folder):
-        if found_at(folder) is not None and (not folder.is_dir() or any(folder.iterdir())):
+        if found_at(folder) is not None and (not folder.is_dir() or entries(folder)):
             raise InputError(
                 f"{folder}: exists and is not an empty folder; choose another place for the synthetic session"
             )
