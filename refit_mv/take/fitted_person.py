@@ -13,6 +13,7 @@ from torch import Tensor
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.body.sides import LIMBS
+from refit_mv.errors import InputError
 from refit_mv.finding import Finding
 from refit_mv.people.evidence import Evidence
 from refit_mv.people.person import Person
@@ -104,7 +105,36 @@ class FittedPerson:
         Raises:
             InputError: nothing there, damaged, or (with ``fingerprint`` given) made from other inputs.
         """
-        return FittedPerson(id, ResultStore.open(FittedPerson.place(take, id), fingerprint))
+        found = FittedPerson(id, ResultStore.open(FittedPerson.place(take, id), fingerprint))
+        found._check()
+        return found
+
+    def _check(self) -> None:
+        """Refuse a store of another layout: a damaged one, or somebody else's."""
+        try:
+            views, joints, landmarks = (
+                len(self._names(axis)) for axis in ("view_names", "joint_names", "landmark_names")
+            )
+            expected = _fields(joints, views, landmarks)
+            fields = self.store.fields
+            wrong = [
+                name
+                for name, each in expected.items()
+                if name not in fields or (fields[name].shape, fields[name].dtype) != (each.shape, each.dtype)
+            ]
+            status = self.store.read("status") if "status" not in wrong else np.zeros(1)
+            wrong += ["status"] if status.size and status.max() >= len(STATUS_CODES) else []
+            offset = self.subject.landmark_offset
+            wrong += ["landmark_offset"] if offset.shape != (landmarks, 3) or not offset.isfinite().all() else []
+            wrong += ["shape"] if self.subject.shape.ndim != 1 or not self.subject.shape.isfinite().all() else []
+        except (KeyError, ValueError, TypeError) as error:
+            if isinstance(error, InputError):
+                raise
+            wrong = [str(error)]
+        if wrong:
+            raise InputError(
+                f"{self.store.path} is a damaged result file ({', '.join(wrong):.120}); delete it and fit again"
+            )
 
     @cached_property
     def subject(self) -> Subject:

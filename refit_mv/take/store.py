@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from refit_mv.errors import InputError
-from refit_mv.files import complete_or_absent, found_at, regular_file
+from refit_mv.files import complete_or_absent, found_at, refuse_leaving, regular_file
 
 FORMAT = "refit-mv results"
 VERSION = 1
@@ -103,7 +103,9 @@ def _open_hdf5(path: Path) -> h5py.File:
         file = h5py.File(path, "r")
     except OSError as error:
         raise InputError(f"{path} is not a readable HDF5 file ({error}); delete it and run again") from None
-    if file.attrs.get("format") != FORMAT:
+    with _damage_told(path):
+        told = file.attrs.get("format")
+    if told != FORMAT:
         file.close()
         raise InputError(f"{path} is HDF5 but not a result file of this program; give another output folder")
     with _damage_told(path):
@@ -305,8 +307,10 @@ class ResultStore:
                 )
             data = np.ascontiguousarray(given, dtype=block.dtype).tobytes()
             pieces.append((block.offset + rows.start * block.row_bytes, data))
+        refuse_leaving(self.path)
         try:
-            handle = os.open(self.path, os.O_RDWR)
+            # No link: what it leads to is nobody's output.
+            handle = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW)
             try:
                 for offset, data in pieces:
                     _pwrite_all(handle, data, offset)
@@ -328,7 +332,7 @@ class ResultStore:
 
     def unfinished(self) -> tuple[int, ...]:
         """Chunks still to be written, in order."""
-        with _open_hdf5(self.path) as file:
+        with _open_hdf5(self.path) as file, _damage_told(self.path):
             return tuple(int(index) for index in np.flatnonzero(_dataset(file, "done")[:] == 0))
 
     def read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
@@ -336,7 +340,7 @@ class ResultStore:
         float)."""
         if name not in self.fields:
             raise KeyError(f"no field '{name}' in {self.path}; it has: {', '.join(self.fields)}")
-        with _open_hdf5(self.path) as file:
+        with _open_hdf5(self.path) as file, _damage_told(self.path):
             values = _dataset(_group(file, "frames"), name)[rows]
             written = np.repeat(_dataset(file, "done")[:] != 0, min(self.chunk_frames, self.frame_count))[
                 : self.frame_count
@@ -346,16 +350,16 @@ class ResultStore:
         return values
 
     def static_names(self) -> tuple[str, ...]:
-        with _open_hdf5(self.path) as file:
+        with _open_hdf5(self.path) as file, _damage_told(self.path):
             return tuple(_group(file, "static"))
 
     def read_static(self, name: str) -> Static:
         """A value given at creation: text as ``str``, single numbers as Python numbers, the rest as arrays."""
-        with _open_hdf5(self.path) as file:
-            group = _group(file, "static")
-            if name not in group:
-                raise KeyError(f"no static value '{name}' in {self.path}; it has: {', '.join(group)}")
-            dataset = _dataset(group, name)
+        names = self.static_names()
+        if name not in names:
+            raise KeyError(f"no static value '{name}' in {self.path}; it has: {', '.join(names)}")
+        with _open_hdf5(self.path) as file, _damage_told(self.path):
+            dataset = _dataset(_group(file, "static"), name)
             if h5py.check_string_dtype(dataset.dtype) is not None:
                 return bytes(dataset[()]).decode(errors="surrogateescape")
             value = dataset[()]

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import NoneType
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -21,6 +23,7 @@ from refit_mv.errors import InputError
 from refit_mv.files import complete_or_absent, found_at, read_json
 from refit_mv.finding import Finding
 from refit_mv.geometry.camera import CameraRig
+from refit_mv.ranges import MOST
 from refit_mv.session.session import Session
 from refit_mv.take.fitted_person import FittedPerson
 from refit_mv.take.session_text import from_runs, read_session, runs, session_text
@@ -133,13 +136,17 @@ def open_take(folder: Path, body: str | Path | None = None) -> Take:
             raise InputError(
                 f"{path}: is {text['format']} {text['version']}, this program reads {FORMAT} {VERSION}; fit again"
             )
+        for key, kinds in _KINDS.items():
+            _of_kind(text, key, kinds)
+        if not 0 < text["fps"] <= MOST:
+            raise ValueError(f"fps is {text['fps']}")
         source = text["body"]["source"] if body is None else str(body)
         people = tuple(
             replace(
-                FittedPerson.open(path.parent, each["id"]),
-                left_out_px=each["left_out_px"],
+                FittedPerson.open(path.parent, _id(each)),
+                left_out_px=_of_kind(each, "left_out_px", (dict, NoneType)),
                 findings=tuple(Finding.read(finding) for finding in each["findings"]),
-                known_height_m=each["known_height_m"],
+                known_height_m=_of_kind(each, "known_height_m", (int, float, NoneType)),
             )
             for each in text["people"]
         )
@@ -165,6 +172,33 @@ def open_take(folder: Path, body: str | Path | None = None) -> Take:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise InputError(f"{path}: damaged ({' '.join(str(error).split())}); fit again") from None
     return take
+
+
+# What of the text is taken as it stands, and what it must be.
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "units": (str,),
+    "fps": (int, float),
+    "keypoint_set": (str,),
+    "optimizer": (str,),
+    "recipe": (dict,),
+    "versions": (dict,),
+    "seconds": (int, float),
+}
+
+
+def _of_kind(text: Mapping[str, Any], key: str, kinds: tuple[type, ...]) -> Any:
+    value = text[key]
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise ValueError(f"{key} is {value!r:.40}")
+    return value
+
+
+def _id(person: Mapping[str, Any]) -> int:
+    """A person's number, which becomes part of files' names."""
+    number = _of_kind(person, "id", (int,))
+    if number < 0:
+        raise ValueError(f"id is {number}")
+    return number
 
 
 def _check(take: Take) -> None:
