@@ -1,5 +1,6 @@
 """Full disks, outputs that nobody takes, folders that are closed: one line, no traceback, no crash."""
 
+import errno
 import os
 import resource
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from refit_mv.errors import InputError
-from refit_mv.files import alone_in, made_folder, regular_file
+from refit_mv.files import alone_in, complete_or_absent, entries, made_folder, regular_file
 from tests.bad_input.mistakes import Scene
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,3 +93,40 @@ def test_what_may_not_be_read_or_written_is_one_line(tmp_path: Path, monkeypatch
         regular_file(tmp_path / "recipe.yaml", "recipe")
     with pytest.raises(InputError, match="permission denied"):
         made_folder(tmp_path / "out")
+
+
+def test_folders_that_are_withheld_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(InputError, match=r"cannot be read \(Permission denied"):
+        entries(tmp_path)
+
+
+def test_what_the_system_withholds_anywhere_is_one_line(monkeypatch: pytest.MonkeyPatch, scene: Scene) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/somewhere/else")
+
+    monkeypatch.setattr("refit_mv.pipeline.open_session", denied)
+    done = scene.cli(*scene.fit())
+    assert (done.code, done.err.startswith("error: /somewhere/else: Permission denied")) == (2, True)
+
+
+def test_only_folders_that_are_held_confine_what_is_written(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "people").symlink_to(tmp_path / "elsewhere")
+    with complete_or_absent(tmp_path / "out" / "people" / "a.txt") as temporary:
+        temporary.write_text("as asked")
+    with (
+        alone_in(tmp_path / "out"),
+        pytest.raises(InputError, match="a link in"),
+        complete_or_absent(tmp_path / "out" / "people" / "b.txt") as temporary,
+    ):
+        temporary.write_text("unasked")
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["a.txt"]
+    # A folder that is itself a link is what was asked for.
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with alone_in(tmp_path / "link"), complete_or_absent(tmp_path / "link" / "c.txt") as temporary:
+        temporary.write_text("as asked")

@@ -1,5 +1,6 @@
 """The TOML family: what is written comes back, what others write is read, what cannot be is refused in one line."""
 
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -270,3 +271,12 @@ def test_a_tilted_sensor_is_refused_with_all_its_numbers(tilt: str, tmp_path: Pa
     text = CAMERA.replace("-0.046, 0.139, 0.0006, 0.0007", f"{RATIONAL}, 0.002, 0.0, -0.001, 0.0005, {tilt}")
     with pytest.raises(InputError, match=r"tilted sensor.*\[0\.1, 0\.01, .*0\.001, 0\.002, 0\.0, -0\.001, 0\.0005, "):
         read_rig(write(tmp_path, text))
+
+
+def test_vectors_may_be_columns(tmp_path: Path, same_rig: SameRig) -> None:
+    """As Pose2Sim wrote them from a calibration of its own before 0.5 (its demo's Calib_intcheckerboard_extscene)."""
+    (tmp_path / "rows.toml").write_text(POSE2SIM)
+    columns = re.sub(r"(rotation|translation) = \[ (\S+), (\S+), (\S+)\]", r"\1 = [ [\2], [\3], [\4]]", POSE2SIM)
+    assert columns.count("]]") > POSE2SIM.count("]]")
+    (tmp_path / "columns.toml").write_text(columns)
+    same_rig(read_rig(tmp_path / "columns.toml", "m").rig, read_rig(tmp_path / "rows.toml", "m").rig, 0.0)
