@@ -30,7 +30,8 @@ USUAL_HEIGHTS = (1.4, 2.05)
 # Collaboration 2016, eLife 5:e13410, countries pooled), and how well a fit tells a height.
 ADULTS = ((1.60, 0.07), (1.72, 0.075))
 HEIGHT_SIGMA = 0.04
-MIDDLE_HEIGHT_M = 1.66
+# Beyond one in a million the distributions tell nothing.
+RAREST = 1e-6
 STATURE_FRAMES, FEWEST_LIMBS = 60, 20
 # Another order of the points is told when lengths of limbs scatter by less than this share about a body's.
 FAR_BETTER = 0.7
@@ -38,13 +39,33 @@ FAR_BETTER = 0.7
 Seen = TypeVar("Seen", Observations, PersonObservations)
 
 
-def share_as_unusual(height: float) -> float:
-    """The share of adults whose fitted height would be as far out as this one, 0 to 1."""
+def share_below(height: float) -> float:
+    """The share of adults whose fitted height would be smaller, 0 to 1."""
     below = [
         0.5 * (1 + erf((height - mean) / (np.sqrt(2) * np.hypot(spread, HEIGHT_SIGMA)))) for mean, spread in ADULTS
     ]
-    share = float(np.mean(below))
+    return float(np.mean(below))
+
+
+def share_as_unusual(height: float) -> float:
+    """The share of adults whose fitted height would be as far out as this one, to either side, 0 to 1."""
+    share = share_below(height)
     return 2 * min(share, 1 - share)
+
+
+def rarity(height: float) -> str:
+    """An unusual height in words: of how many adults one is as short, or as tall."""
+    share = share_below(height)
+    beyond, word = (share, "short") if share < 0.5 else (1 - share, "tall")
+    if beyond < RAREST:
+        return f"hardly any adult is as {word}"
+    return f"only 1 adult in {_rounded(1 / beyond)} is as {word}"
+
+
+def _rounded(value: float) -> str:
+    """To two digits: 7, 520, 13,000."""
+    step = 10.0 ** max(int(np.log10(value)) - 1, 0)
+    return f"{step * round(value / step):,.0f}"
 
 
 def stature(body: BodyModel, params: BodyParams) -> float:

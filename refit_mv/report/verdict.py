@@ -7,7 +7,7 @@ import numpy as np
 
 from refit_mv.body.sides import LIMBS
 from refit_mv.finding import Finding, Level
-from refit_mv.people.stature import MIDDLE_HEIGHT_M, SHORTEST_PERSON, TALLEST_PERSON, share_as_unusual
+from refit_mv.people.stature import SHORTEST_PERSON, TALLEST_PERSON, rarity, share_as_unusual
 from refit_mv.report import measures
 from refit_mv.report.quality import QualityReport
 from refit_mv.report.unseen import unseen_limbs
@@ -305,16 +305,13 @@ def _height(report: QualityReport) -> list[Finding]:
                 "The calibration's unit or scale, or the size of the pictures, is wrong.",
             )
         ]
-    share = share_as_unusual(height)
-    rarity = f"1 adult in {_rounded(1 / share)}" if share > 1e-6 else "hardly any adult"
-    rarity += f" is as unusually {'short' if height < MIDDLE_HEIGHT_M else 'tall'}"
-    if share >= USUAL_SHARE:
-        return [Finding("height", "good", f"{told}, as a person should ({rarity}).")]
+    if share_as_unusual(height) >= USUAL_SHARE:
+        return [Finding("height", "good", f"{told}, a usual height.")]
     return [
         Finding(
             "height",
             "check" if SHORTEST_PERSON <= height <= TALLEST_PERSON else "bad",
-            f"{told}; {rarity}.",
+            f"{told}; {rarity(height)}.",
             "If it is right, say so with --height; if not, the calibration's unit or scale, the size of the pictures "
             "or the order of the keypoints is wrong.",
         )
@@ -338,12 +335,6 @@ def _jumps(report: QualityReport) -> list[Finding]:
 def _percent(share: float) -> str:
     """Never rounds up to 100 %."""
     return "100 %" if share == 1 else f"{min(100 * share, 99.9):.1f} %"
-
-
-def _rounded(value: float) -> str:
-    """To two digits: 7, 520, 13,000."""
-    step = 10.0 ** max(int(np.log10(value)) - 1, 0)
-    return f"{step * round(value / step):,.0f}"
 
 
 def _words(name: str) -> str:

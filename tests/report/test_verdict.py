@@ -83,9 +83,10 @@ def test_never_rounds_up_to_all_frames() -> None:
 @pytest.mark.parametrize(
     ("height", "known", "level", "words"),
     [
-        (1.75, None, "good", "as a person should"),
-        (1.94, None, "check", "as unusually tall"),
-        (1.40, None, "check", "as unusually short"),
+        (1.75, None, "good", "1.75 m tall, a usual height."),
+        (1.66, None, "good", "1.66 m tall, a usual height."),
+        (1.94, None, "check", "1.94 m tall; only 1 adult in 410 is as tall."),
+        (1.40, None, "check", "1.40 m tall; only 1 adult in 300 is as short."),
         (0.95, None, "check", "hardly any adult"),
         (0.70, None, "bad", "--height"),
         (1.94, 1.93, "good", "is 1.93 m"),
