@@ -290,7 +290,8 @@ class _Job:
         )
         known = self.height if person.id == 0 else None
         found = doubts(self.body, self.recording.rig, person, fitted.subject, fitted.params())
-        return replace(fitted, left_out_px=left_out, findings=found, known_height_m=known)
+        hard = person.track.hard
+        return replace(fitted, left_out_px=left_out, findings=found, known_height_m=known, hard=hard)
 
 
 def _preceding(fitted: FittedPerson, first: int, present: Bool[Tensor, " frame"]) -> BodyParams | None:

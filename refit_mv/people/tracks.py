@@ -8,6 +8,7 @@ from jaxtyping import Bool, Int
 
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.following import followed, unconnected
+from refit_mv.people.hard_moments import HardMoment, hard_moments
 from refit_mv.people.joining import never_moves, whole_people
 from refit_mv.people.limbs import share_limbs
 from refit_mv.people.options import PeopleOptions, most_people
@@ -17,12 +18,14 @@ from refit_mv.session.observations import Observations, PersonObservations
 @dataclass(frozen=True, eq=False)
 class Track:
     """One person through a recording: which detection of each view is theirs (−1: none), and which of its points (None:
-    all of them). ``notes`` are what was decided about them and others.
+    all of them). ``notes`` are what was decided about them and others. ``hard`` are the moments in which it was hard to
+    tell who they are.
     """
 
     detection: Int[np.ndarray, "frame view"]
     claimed: Bool[np.ndarray, "frame view joint"] | None = None
     notes: tuple[str, ...] = ()
+    hard: tuple[HardMoment, ...] = ()
 
     @property
     def agreeing_views(self) -> Int[np.ndarray, " frame"]:
@@ -63,8 +66,16 @@ def follow(
     if len(found) > 1 and unconnected(observations, options):
         notes.append("frames are no neighbours: who is who from one to the next is guessed from places and limbs")
     claimed = share_limbs(found, observations, rig)
-    tracks = [Track(person.detection, mine) for person, mine in zip(found, claimed, strict=True)][:most]
+    tracks = [Track(person.detection, mine) for person, mine in zip(found, claimed, strict=True)]
+    # Before whoever is not wanted goes: they are still there to be taken for somebody.
+    tracks = with_hard_moments(tracks, observations, rig)[:most]
     return (replace(tracks[0], notes=tuple(notes)), *tracks[1:])
+
+
+def with_hard_moments(tracks: Sequence[Track], observations: Observations, rig: CameraRig) -> list[Track]:
+    """The same tracks, their hard moments found anew."""
+    found = hard_moments({id: track.detection for id, track in enumerate(tracks)}, observations, rig)
+    return [replace(track, hard=found[id]) for id, track in enumerate(tracks)]
 
 
 def about_tracks(observations: Observations, tracks: Sequence[Track]) -> tuple[str, ...]:

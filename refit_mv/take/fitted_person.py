@@ -16,6 +16,7 @@ from refit_mv.body.sides import LIMBS
 from refit_mv.errors import InputError
 from refit_mv.finding import Finding
 from refit_mv.people.evidence import Evidence
+from refit_mv.people.hard_moments import HardMoment
 from refit_mv.people.person import Person
 from refit_mv.people.subject import Subject
 from refit_mv.solve.result import FitResult
@@ -59,6 +60,7 @@ class FittedPerson:
     """A store and what its quantities mean. ``left_out_px``: of each view the median error of what the others predict
     for it, None where too few views are left for that. ``findings``: what else is known of how far to trust them.
     ``known_height_m``: how tall the person is, where that was given.
+    ``hard``: when it was hard to tell who they are, and why.
     """
 
     id: int
@@ -66,6 +68,7 @@ class FittedPerson:
     left_out_px: Mapping[str, float] | None = None
     findings: tuple[Finding, ...] = ()
     known_height_m: float | None = None
+    hard: tuple[HardMoment, ...] = ()
 
     def __len__(self) -> int:
         return self.store.frame_count

@@ -23,6 +23,7 @@ from refit_mv.errors import InputError
 from refit_mv.files import complete_or_absent, found_at, read_json
 from refit_mv.finding import Finding
 from refit_mv.geometry.camera import CameraRig
+from refit_mv.people.hard_moments import HardMoment
 from refit_mv.ranges import MOST
 from refit_mv.session.session import Session
 from refit_mv.take.fitted_person import FittedPerson
@@ -109,6 +110,7 @@ def write_take(take: Take) -> None:
                 "left_out_px": None if person.left_out_px is None else dict(person.left_out_px),
                 "findings": [asdict(finding) for finding in person.findings],
                 "known_height_m": person.known_height_m,
+                "hard": [asdict(moment) for moment in person.hard],
             }
             for person in take.people
         ],
@@ -147,6 +149,8 @@ def open_take(folder: Path, body: str | Path | None = None) -> Take:
                 left_out_px=_of_kind(each, "left_out_px", (dict, NoneType)),
                 findings=tuple(Finding.read(finding) for finding in each["findings"]),
                 known_height_m=_of_kind(each, "known_height_m", (int, float, NoneType)),
+                # Takes did not always have it.
+                hard=tuple(HardMoment.read(moment) for moment in each.get("hard", ())),
             )
             for each in text["people"]
         )
