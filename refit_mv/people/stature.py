@@ -18,7 +18,9 @@ from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.projection import bearings
 from refit_mv.geometry.triangulation import triangulate
 from refit_mv.people.evidence import evidence_on
+from refit_mv.people.grouping import group
 from refit_mv.people.mismatch import exchange_told, exchanged_cameras, scale_told
+from refit_mv.people.sightings import sights
 from refit_mv.session.observations import Observations, PersonObservations, spread_rows
 from refit_mv.solve.locate import limb_pairs
 
@@ -86,7 +88,19 @@ def apparent_stature(body: BodyModel, observations: Observations, rig: CameraRig
     None where rays do not cross.
     """
     some = _some(observations)
-    ratio = _limb_ratios(body, some.person(some.confidence.sum(-1).argmax(-1)), rig)
+    height = _told(body, some.person(some.confidence.sum(-1).argmax(-1)), rig)
+    if some.confidence.shape[2] == 1 or (height is not None and SHORTEST_PERSON <= height <= TALLEST_PERSON):
+        return height
+    # Of several people each view may be most confident of another: whom the rays show to be one is one.
+    groups = [group(sight, sight.seen) for sight in sights(some, rig)]
+    nobody = np.full(len(rig), -1, dtype=np.int64)
+    one = _told(body, some.person(np.stack([found[0] if len(found) else nobody for found in groups])), rig)
+    return height if one is None else one
+
+
+def _told(body: BodyModel, person: PersonObservations, rig: CameraRig) -> float | None:
+    """What a person's limbs tell of their height, None where they tell too little."""
+    ratio = _limb_ratios(body, person, rig)
     if len(ratio) < FEWEST_LIMBS:
         return None
     template = float(body.template[:, 1].max() - body.template[:, 1].min())

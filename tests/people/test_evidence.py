@@ -11,6 +11,8 @@ from refit_mv.errors import InputError
 from refit_mv.people.evidence import evidence_on
 from refit_mv.people.stature import apparent_stature, check_stature, stature
 from refit_mv.solve.problem import CostOptions
+from refit_mv.workshop.synthetic.recording import made_up_scene
+from refit_mv.workshop.synthetic.scenes import scene_of
 from refit_mv.workshop.synthetic.session import SyntheticSession
 
 
@@ -98,3 +100,12 @@ def test_points_outside_the_lens_model_count_as_missing(body: BodyModel, noisy_s
     problem = spoiled.problem(body, rig, CostOptions(), "free")
     assert bool((problem.confidence[0, 0] == 0).all())
     assert bool(torch.isfinite(problem.bearing).all())
+
+
+def test_views_may_be_most_confident_of_different_people(body: BodyModel) -> None:
+    """Ten in a hall: rays of different people meet anywhere."""
+    session = made_up_scene(scene_of("hall", people=10, views=4), seconds=0.5, fps=10.0, seed=4)
+    height = apparent_stature(body, session.observations, session.rig)
+    assert height is not None
+    assert 1.4 < height < 2.0
+    check_stature(body, session.observations, session.rig)
