@@ -1,6 +1,7 @@
 """What a fit leaves behind: motion files, overlays, report, summary."""
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from torch import Tensor
 from refit_mv.body.model import vertices
 from refit_mv.errors import InputError
 from refit_mv.progress import Progress, quiet
-from refit_mv.report.frames_to_check import FrameToCheck, frames_to_check
+from refit_mv.report.colours import person_colour
+from refit_mv.report.frames_to_check import frames_to_check
 from refit_mv.report.overlay import OverlayBody, blank_source, positions_by_number, render_overlay
 from refit_mv.report.quality import QualityReport
 from refit_mv.report.report import summary, write_report, write_summary
@@ -50,15 +52,17 @@ def deliver(take: Take, overlay: bool = True, progress: Progress = quiet) -> Del
     reports = [QualityReport.of(take, person) for person in take.people]
     pictures: dict[str, bytes] = {}
     if overlay:
-        pictures = _overlays(take, [item for report in reports for item in frames_to_check(report)], progress)
+        pictures = _overlays(take, reports, progress)
     write_report(out / "report.html", reports, pictures)
     write_summary(out / "summary.json", reports)
     return Delivery(out, out / "report.html", overall_verdict(reports), summary(reports), take.warnings)
 
 
-def _overlays(take: Take, wanted: list[FrameToCheck], progress: Progress) -> dict[str, bytes]:
+def _overlays(take: Take, reports: Sequence[QualityReport], progress: Progress) -> dict[str, bytes]:
     """One video per view, and the pictures that the report shows."""
     finished: list[str] = []
+    wanted = [item for report in reports for item in frames_to_check(report)]
+    heads = [_head(report) for report in reports]
 
     def draw(view: int) -> dict[str, bytes]:
         torch.set_num_threads(1)
@@ -70,7 +74,7 @@ def _overlays(take: Take, wanted: list[FrameToCheck], progress: Progress) -> dic
             shots = render_overlay(
                 source,
                 take.rig[name],
-                [_drawn(take, person, view) for person in take.people],
+                [_drawn(take, person, head, view) for person, head in zip(take.people, heads, strict=True)],
                 take.folder / "overlay" / f"{name}.mp4",
                 positions=positions,
                 frame_numbers=take.frame_numbers,
@@ -87,7 +91,14 @@ def _overlays(take: Take, wanted: list[FrameToCheck], progress: Progress) -> dic
     return {key: picture for part in parts for key, picture in part.items()}
 
 
-def _drawn(take: Take, person: FittedPerson, view: int) -> OverlayBody:
+def _head(report: QualityReport) -> Float[np.ndarray, "frame 3"] | None:
+    """Where the head is."""
+    if report.joints_m is None or "head" not in report.joint_names:
+        return None
+    return report.joints_m[:, report.joint_names.index("head")]
+
+
+def _drawn(take: Take, person: FittedPerson, head: Float[np.ndarray, "frame 3"] | None, view: int) -> OverlayBody:
     moving = take.body.to(torch.float32)
 
     def surface(start: int, stop: int) -> Float[Tensor, "frame vertex 3"]:
@@ -99,6 +110,9 @@ def _drawn(take: Take, person: FittedPerson, view: int) -> OverlayBody:
         status=person.status,
         keypoints=person.store.read("pixels")[:, view].astype(np.float64),
         confidence=person.store.read("confidence")[:, view].astype(np.float64),
+        colour=person_colour(person.id),
+        label=str(person.id),
+        head=head,
     )
 
 

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import Camera
+from refit_mv.report.colours import person_colour
+from refit_mv.report.lettering import Badge, Head, paint_badges, paint_caption
 from refit_mv.report.painter import Projector, Region, Surface, paint, paint_keypoints
 from refit_mv.session.video import FrameSource, write_video
 from refit_mv.status import FrameStatus
@@ -23,19 +25,11 @@ CHUNK_FRAMES = 32
 # Up to this many unwanted pictures are read past; over more it is quicker to seek.
 SEEK_DISTANCE = 24
 BACKGROUND = (24, 26, 30)
-# Blue, orange, green, purple: told apart by colour-blind people too (Okabe & Ito).
-BODY_COLOURS = ((86, 180, 233), (230, 159, 0), (0, 178, 130), (204, 121, 167))
-STATUS_COLOURS = {
-    FrameStatus.FITTED: (90, 200, 120),
-    FrameStatus.CLASSIC: (90, 190, 180),
-    FrameStatus.BRIDGED: (130, 160, 235),
-    FrameStatus.UNCERTAIN: (240, 185, 60),
-    FrameStatus.FAILED: (235, 90, 80),
-    FrameStatus.ABSENT: (150, 150, 150),
-}
 # Statuses whose body is drawn. A failed fit is drawn too: seeing how it failed is what the overlay is for.
 DRAWN = frozenset(FrameStatus) - {FrameStatus.ABSENT}
 SNAPSHOT_SIDE = 320
+# A head's outline is at most this far from its joint, metres.
+HEAD_REACH = 0.16
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +38,8 @@ class OverlayBody:
 
     ``vertices_of(start, stop)`` gives the world vertices (metres) of result frames start ≤ i < stop; ``status`` has one
     word per result frame. ``keypoints`` (pixels) and ``confidence`` are what the detector saw of this person in this
-    view, if that is to be drawn.
+    view, if that is to be drawn. ``label`` stands beside the head, which is at ``head`` (world, metres, NaN: nowhere),
+    where there are several people.
     """
 
     faces: Int[Tensor, "face 3"]
@@ -53,6 +48,8 @@ class OverlayBody:
     keypoints: Float[np.ndarray, "frame joint 2"] | None = None
     confidence: Float[np.ndarray, "frame joint"] | None = None
     colour: tuple[int, int, int] | None = None
+    label: str = ""
+    head: Float[np.ndarray, "frame 3"] | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +133,8 @@ def overlay_frames(
         )
     count = lengths.pop()
     projector = Projector(camera)
+    colours = [body.colour or person_colour(place) for place, body in enumerate(bodies)]
+    badges = [Badge(body.label, colour) for body, colour in zip(bodies, colours, strict=True) if len(bodies) > 1]
     surfaces: dict[int, Surface] = {}
     video = _pictures(source, np.arange(count) if positions is None else positions)
     for start in range(0, count, CHUNK_FRAMES):
@@ -151,17 +150,32 @@ def overlay_frames(
             for place, (body, chunk) in enumerate(zip(bodies, chunks, strict=True)):
                 if chunk is None or body.status[index] not in DRAWN or not torch.isfinite(chunk[index - start]).all():
                     continue
-                colour = body.colour or BODY_COLOURS[place % len(BODY_COLOURS)]
-                scene.append((surfaces[place], projector(chunk[index - start]), colour))
+                scene.append((surfaces[place], projector(chunk[index - start]), colours[place]))
             region = paint(picture, scene)
             for body in bodies:
                 if body.keypoints is not None:
                     trust = np.ones(body.keypoints.shape[1]) if body.confidence is None else body.confidence[index]
                     paint_keypoints(picture, body.keypoints[index], trust)
+            if badges:
+                paint_badges(picture, _heads(bodies, badges, index, projector))
             number = index if frame_numbers is None else int(frame_numbers[index])
-            note = "" if frame is not None else "no picture"
-            _caption(picture, camera.name, number, [body.status[index] for body in bodies], note)
+            note = "" if frame is not None else "   no picture"
+            words = f"{camera.name}   frame {number}{note}"
+            paint_caption(picture, words, [body.status[index] for body in bodies], badges)
             yield index, picture, region
+
+
+def _heads(bodies: Sequence[OverlayBody], badges: Sequence[Badge], index: int, projector: Projector) -> list[Head]:
+    """Heads of the bodies that are drawn and before the camera."""
+    found = []
+    for body, badge in zip(bodies, badges, strict=True):
+        if body.head is None or body.status[index] not in DRAWN or not np.isfinite(body.head[index]).all():
+            continue
+        seen = projector(torch.from_numpy(body.head[index : index + 1]))
+        if seen.visible[0]:
+            x, y = (float(value) for value in seen.pixels[0])
+            found.append(Head(badge, (x, y), projector.focal * HEAD_REACH / float(np.linalg.norm(seen.p_cam[0]))))
+    return found
 
 
 def positions_by_number(
@@ -218,34 +232,3 @@ def _chunk(body: OverlayBody, start: int, stop: int) -> Float[Tensor, "frame ver
     if not any(status in DRAWN for status in body.status[start:stop]):
         return None
     return body.vertices_of(start, stop)
-
-
-def _caption(
-    picture: UInt8[np.ndarray, "height width 3"], view: str, number: int, status: Sequence[str], note: str = ""
-) -> None:
-    """View, frame number and status in the upper left corner. OpenCV's fonts are ASCII, other letters become '?'."""
-    height, width = picture.shape[:2]
-    scale = max(width, height) / 1600
-    thickness = max(1, round(1.6 * scale))
-    words = [f"{view}   frame {number}", *([note] if note else [])]
-    text = "   ".join(words).encode("ascii", "replace").decode()
-    (text_width, text_height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.9 * scale, thickness)
-    pad = round(14 * scale)
-    status_width = sum(
-        cv2.getTextSize(word, cv2.FONT_HERSHEY_SIMPLEX, 0.9 * scale, thickness)[0][0] + 4 * pad for word in status
-    )
-    bottom, right = min(text_height + baseline + 2 * pad, height), min(text_width + status_width + 2 * pad, width)
-    strip = picture[:bottom, :right]
-    strip[:] = strip // 4
-    base = pad + text_height
-    cv2.putText(
-        picture, text, (pad, base), cv2.FONT_HERSHEY_SIMPLEX, 0.9 * scale, (240, 240, 240), thickness, cv2.LINE_AA
-    )
-    x = pad + text_width + 2 * pad
-    for word in status:
-        colour = STATUS_COLOURS[FrameStatus(word)]
-        cv2.circle(picture, (x, base - text_height // 2), max(2, text_height // 3), colour, -1, cv2.LINE_AA)
-        cv2.putText(
-            picture, word, (x + pad, base), cv2.FONT_HERSHEY_SIMPLEX, 0.9 * scale, colour, thickness, cv2.LINE_AA
-        )
-        x += cv2.getTextSize(word, cv2.FONT_HERSHEY_SIMPLEX, 0.9 * scale, thickness)[0][0] + 4 * pad

@@ -70,6 +70,7 @@ class Projector:
     def __init__(self, camera: Camera) -> None:
         self.rig: StackedRig = CameraRig((camera,)).stacked()
         self.widest = widest_angle(camera)
+        self.focal = camera.focal
 
     def __call__(self, p_world: Float[Tensor, "vertex 3"]) -> ProjectedBody:
         points = p_world.to("cpu", torch.float64)
