@@ -105,7 +105,7 @@ def test_two_tracks_give_two_of_everything(body: BodyModel, pair: Pair, tmp_path
     assert [sum(chart.startswith(f"person{id}-") for chart in charts) for id in (0, 1)] == [7, 7]
     identifiers = re.findall(r' id="([^"]+)"', page)
     assert len(identifiers) == len(set(identifiers))
-    assert all(f"<h2>Person {id}</h2>" in page for id in (0, 1))
+    assert all(f"<b>Person {id}</b>" in page for id in (0, 1))
 
 
 def test_a_second_person_changes_nothing_for_the_first(body: BodyModel, pair: Pair, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 
 from refit_mv.report.quality import QualityReport
+from refit_mv.session.observations import CONFIDENT
 from refit_mv.status import BEST_FIRST
 
 # Jumps: mean joint acceleration beyond this many robust deviations, and beyond what a jump or a punch reaches on
@@ -87,6 +88,11 @@ def status_counts(reports: Sequence[QualityReport]) -> dict[str, int]:
     """How many frames of all people have each status."""
     counts = Counter(status for report in reports for status in report.status)
     return {str(status): counts.get(status, 0) for status in BEST_FIRST}
+
+
+def views_seeing(report: QualityReport) -> Int[np.ndarray, " frame"]:
+    """In how many views a confident keypoint of the person is, frame by frame."""
+    return (report.confidence > CONFIDENT).any(-1).sum(-1)
 
 
 def view_figures(report: QualityReport) -> tuple[ViewFigures, ...]:
@@ -201,6 +207,12 @@ def binned(
     parts = (values[start:stop].ravel() for start, stop in pairwise(edges))
     kept = (part[np.isfinite(part)] for part in parts)
     return np.array([np.percentile(part, percentile) if len(part) else np.nan for part in kept], dtype=np.float64)
+
+
+def nice_step(least: float) -> int:
+    """The next of 1, 2, 5 × a power of ten."""
+    power = 10 ** int(np.floor(np.log10(max(least, 1.0))))
+    return next(int(step * power) for step in (1, 2, 5, 10) if step * power >= least)
 
 
 def finite(value: float | int | None) -> float | None:

@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from refit_mv.finding import Finding
 from refit_mv.report import charts, measures
+from refit_mv.report.everybody import everybody
 from refit_mv.report.frames_to_check import FrameToCheck, frames_to_check
 from refit_mv.report.quality import QualityReport
-from refit_mv.report.verdict import Verdict, disagreeing_views, verdict
+from refit_mv.report.verdict import disagreeing_views, verdict
+from refit_mv.report.verdict_box import verdict_box
 from refit_mv.session.observations import CONFIDENT
 
 # Colours of the lines, told apart by colour-blind people and readable on light and dark ground.
-BLUE, ORANGE, GREEN = "var(--blue)", "var(--orange)", "var(--green)"
-SYMBOLS = {"good": "✓", "check": "!", "bad": "✕"}
-LEVEL_WORDS = {"good": "good", "check": "to check", "bad": "problem"}
+BLUE, ORANGE, GREEN = "var(--line)", "var(--orange)", "var(--green)"
 
 DEFINITIONS = (
     ("Reprojection error", "Distance in pixels between a detected keypoint and the same point of the fitted "
@@ -39,6 +38,9 @@ DEFINITIONS = (
                                                        "body. Uncertain: there is too little evidence to be "
                                                        "sure. Failed: no body explains it. Absent: nobody was "
                                                        "found, and no body is made up."),
+    ("Hard to tell", "With several people: moments in which it was hard to say who is who, and why. Fewer than two "
+                     "views show two people apart who are within a metre of each other; a view has one detection for "
+                     "both; somebody is back after nobody saw them, or suddenly elsewhere; one view alone shows them."),
     ("Speed, acceleration", "Speed of the pelvis and mean acceleration of all joints by finite differences, "
                             "unsmoothed. Spikes are jitter, swapped limbs, or real impacts."),
 )  # fmt: skip
@@ -51,12 +53,14 @@ def page(reports: Sequence[QualityReport], pictures: Mapping[str, bytes]) -> str
     assets = files("refit_mv.report") / "assets"
     timelines = [_timeline(report, _prefix(report, reports)) for report in reports]
     data = {**timelines[0][1], "charts": [chart for _, each in timelines for chart in each["charts"]]}
+    parts = [
+        _person(report, _prefix(report, reports), markup, pictures)
+        for report, (markup, _) in zip(reports, timelines, strict=True)
+    ]
+    several = len(reports) > 1
     sections = [
         _head(first),
-        *(
-            _person(report, _prefix(report, reports), markup, pictures)
-            for report, (markup, _) in zip(reports, timelines, strict=True)
-        ),
+        everybody(reports, parts) if several else "".join(parts),
         _section("notes", "Warnings and notes", _notes(first)),
         _section("method", "Method and versions", _method(first, len(reports))),
         _section("definitions", "What the numbers mean", _definitions()),
@@ -85,8 +89,7 @@ def _person(report: QualityReport, prefix: str, timeline: str, pictures: Mapping
     disagreeing = disagreeing_views(report)
     flagged = np.array([name in disagreeing for name in report.view_names])
     sections = [
-        f"<h2>Person {report.person}</h2>" if prefix else "",
-        _verdict(verdict(report)),
+        verdict_box(verdict(report)),
         _tiles(report),
         _section(f"{prefix}frames", "Frames to look at", _frames(report, frames_to_check(report), pictures)),
         _section(f"{prefix}time", "Over time", timeline),
@@ -111,20 +114,6 @@ def _head(report: QualityReport) -> str:
     return (
         f'<header><p class="brand">refit-mv <span>fit quality</span></p><h1>{html.escape(report.title)}</h1>'
         f'<p class="facts">{" · ".join(html.escape(fact) for fact in facts)}</p></header>'
-    )
-
-
-def _verdict(judgement: Verdict) -> str:
-    def item(finding: Finding) -> str:
-        advice = f' <span class="advice">{html.escape(finding.advice)}</span>' if finding.advice else ""
-        return (
-            f'<li class="{finding.level}"><i aria-label="{LEVEL_WORDS[finding.level]}">{SYMBOLS[finding.level]}</i>'
-            f"<p>{html.escape(finding.text)}{advice}</p></li>"
-        )
-
-    return (
-        f'<section class="verdict {judgement.level}" aria-label="Verdict"><h2>{html.escape(judgement.headline)}</h2>'
-        f"<ul>{''.join(item(finding) for finding in judgement.findings)}</ul></section>"
     )
 
 

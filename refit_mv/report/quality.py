@@ -10,6 +10,7 @@ from refit_mv.body.model import posed_joints
 from refit_mv.body.sides import LIMBS
 from refit_mv.finding import Finding
 from refit_mv.geometry.camera import CameraRig
+from refit_mv.people.hard_moments import HardMoment
 from refit_mv.people.stature import stature
 from refit_mv.session.observations import CONFIDENT
 from refit_mv.status import BEST_FIRST, FrameStatus
@@ -19,7 +20,8 @@ from refit_mv.take.take import Take
 
 @dataclass(frozen=True, eq=False)
 class QualityReport:
-    """One fitted person as numbers. ``person`` is their id.
+    """One fitted person as numbers. ``person`` is their id, ``name`` what somebody calls them. ``hard`` tells when it
+    was hard to say who they are.
 
     ``pixel_error`` is the distance between a detected keypoint and the projected landmark, NaN where there is no
     evidence or no fit; ``confidence`` the detector's. ``joints_m`` are world positions in metres (NaN rows where
@@ -48,6 +50,7 @@ class QualityReport:
     versions: Mapping[str, str]
     seconds: float | int
     person: int = 0
+    name: str | None = None
     joint_names: tuple[str, ...] = ()
     joints_m: Float[np.ndarray, "frame joint 3"] | None = None
     joint_sigma_m: Float[np.ndarray, "frame joint"] | None = None
@@ -59,6 +62,7 @@ class QualityReport:
     swapped: Bool[np.ndarray, "frame view limb"] | None = None
     warnings: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    hard: tuple[HardMoment, ...] = ()
     _confident: Bool[np.ndarray, "frame view landmark"] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -122,6 +126,7 @@ class QualityReport:
             up=take.session.up,
             warnings=take.warnings,
             findings=(*take.findings, *person.findings),
+            hard=person.hard,
         )
 
     def __len__(self) -> int:
@@ -133,6 +138,11 @@ class QualityReport:
         person.
         """
         return self._confident
+
+    @property
+    def whom(self) -> str:
+        """What they are called in the report."""
+        return f"Person {self.person}" if self.name is None else f"{self.name} (person {self.person})"
 
     @property
     def posed(self) -> Bool[np.ndarray, " frame"]:

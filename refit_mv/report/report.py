@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from refit_mv.files import complete_or_absent
 from refit_mv.people.stature import share_as_unusual
 from refit_mv.report import measures
 from refit_mv.report.page import page
 from refit_mv.report.quality import QualityReport
-from refit_mv.report.verdict import overall_verdict
+from refit_mv.report.verdict import overall_verdict, verdict
 
 __all__ = ["QualityReport", "summary", "write_report", "write_summary"]
 
@@ -21,7 +23,8 @@ def summary(reports: Sequence[QualityReport]) -> dict[str, object]:
     ``verdict`` holds the ``level`` and the ``headline`` of the report, ``findings`` each of its findings with a ``key``
     that stays the same whatever the sentence says. Figures are over all people; ``status`` counts their frames.
     ``per_view`` maps a view to ``median_px``, ``p95_px``, ``keypoints`` (how many confident ones) and ``left_out_px``
-    (the people's median); ``per_person`` has one entry each.
+    (the people's median); ``per_person`` has one entry each:
+    in ``hard`` the frames, as the recording numbers them, in which it was hard to tell who they are.
     """
     first, error, judgement = reports[0], measures.overall(reports), overall_verdict(reports)
     return {
@@ -51,13 +54,25 @@ def summary(reports: Sequence[QualityReport]) -> dict[str, object]:
 
 def _person(report: QualityReport) -> dict[str, object]:
     error, height = measures.overall([report]), measures.finite(report.person_height_m)
+    count, numbers = measures.views_seeing(report), report.frame_numbers
+    seen = np.flatnonzero(count)
     return {
         "id": report.person,
+        "name": report.name,
         "median_reprojection_px": error.median_px,
         "p95_reprojection_px": error.p95_px,
         "height_m": measures.finite(report.person_height_m),
         "height_share": None if height is None else share_as_unusual(height),
         "status": measures.status_counts([report]),
+        "frames_seen": len(seen),
+        "first_frame": int(numbers[seen[0]]) if len(seen) else None,
+        "last_frame": int(numbers[seen[-1]]) if len(seen) else None,
+        "views_seen": {str(views): int((count == views).sum()) for views in range(len(report.view_names) + 1)},
+        "findings": [asdict(finding) for finding in verdict(report).findings],
+        "hard": [
+            {**asdict(moment), "first": int(numbers[moment.first]), "last": int(numbers[moment.last])}
+            for moment in report.hard
+        ],
     }
 
 

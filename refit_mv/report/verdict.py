@@ -33,6 +33,8 @@ FAR_OUT_PX, MANY_DISAGREE = 50.0, 0.5
 SEEN_GOOD = 0.5
 # A view that exchanges sides in more than this share of its frames deserves a look.
 SWAPPED_OFTEN = 0.10
+# A headline names no more people than this.
+MOST_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -56,18 +58,31 @@ def verdict(report: QualityReport) -> Verdict:
 
 
 def overall_verdict(reports: Sequence[QualityReport]) -> Verdict:
-    """The same about all people of a take; where there are several, each finding names its person."""
+    """The same about all people of a take; where there are several, each finding and the headline name their person."""
     if len(reports) == 1:
         return verdict(reports[0])
     of_each = [_findings(report) for report in reports]
     shared = [finding for finding in of_each[0] if all(finding in findings for findings in of_each)]
-    own = [
-        replace(finding, text=f"Person {report.person}: {finding.text}")
+    own = {
+        report.whom: [finding for finding in findings if finding not in shared]
         for report, findings in zip(reports, of_each, strict=True)
-        for finding in findings
-        if finding not in shared
-    ]
-    return _judged([*shared, *own])
+    }
+    named = [replace(each, text=f"{whom}: {each.text}") for whom, findings in own.items() for each in findings]
+    judged = _judged([*shared, *named])
+    if judged.level == "good" or any(finding.level == judged.level for finding in shared):
+        return judged
+    about = [whom for whom, findings in own.items() if any(finding.level == judged.level for finding in findings)]
+    return replace(judged, headline=f"{judged.headline[:-1]}: {_whose(about, len(reports))}.")
+
+
+def _whose(about: Sequence[str], people: int) -> str:
+    """Whom a headline is about."""
+    if len(about) == people:
+        return "this is about everybody"
+    if len(about) > MOST_NAMED:
+        return f"this is about {len(about)} of {people} people"
+    words = [each[0].lower() + each[1:] if each.startswith("Person ") else each for each in about]
+    return f"this is about {' and '.join([', '.join(words[:-1]), words[-1]] if len(words) > 1 else words)}"
 
 
 def _findings(report: QualityReport) -> list[Finding]:

@@ -68,6 +68,14 @@
     });
   });
 
+  // Whoever is chosen is unfolded, the others folded.
+  var people = Array.prototype.slice.call(document.querySelectorAll("details.one"));
+  document.querySelectorAll(".people a").forEach(function (link) {
+    link.addEventListener("click", function () {
+      people.forEach(function (one) { one.open = "#" + one.id === link.getAttribute("href"); });
+    });
+  });
+
   document.querySelectorAll(".cards img").forEach(function (image) {
     image.tabIndex = 0;
     image.setAttribute("role", "button");
