@@ -59,7 +59,7 @@ def paint_badges(picture: Picture, heads: Sequence[Head]) -> list[Box]:
     taken: list[Box] = []
     for head in sorted(heads, key=lambda each: each.at[1]):
         x, y = head.at
-        if not (0 <= x < width and 0 <= y < height):
+        if not (-head.reach <= x < width + head.reach and -head.reach <= y < height + head.reach):
             continue
         wide, high = _badge_size(head.badge, letters)
         box = _beside(head, (wide, high), (width, height), taken)

@@ -12,11 +12,12 @@ import torch
 
 from refit_mv.delivery import deliver
 from refit_mv.errors import InputError
+from refit_mv.people.hard_moments import HardMoment, Why
 from refit_mv.pipeline import FitRequest, fit
 from refit_mv.recipe import FitRecipe
 from refit_mv.session.video import write_video
 from refit_mv.take.session_text import from_runs, runs
-from refit_mv.take.take import open_take
+from refit_mv.take.take import open_take, write_take
 
 QUICK = FitRecipe(optimizer="gauss-newton", subject_frames=4, overlay=False)
 FRAMES = 4
@@ -158,3 +159,15 @@ def test_numbers_that_count_up_are_told_in_few_words() -> None:
         np.where(rng.uniform(size=200) < 0.2, -1, np.arange(200)),
     ):
         np.testing.assert_array_equal(from_runs(runs(numbers)), numbers)
+
+
+def test_hard_moments_come_back_and_older_takes_have_none(take_copy: Path) -> None:
+    take = open_take(take_copy)
+    hard = (HardMoment(1, 2, Why.CLOSE, (3,)), HardMoment(3, 3, Why.RETURNED))
+    write_take(replace(take, people=(replace(take.people[0], hard=hard),)))
+    assert open_take(take_copy).people[0].hard == hard
+    path = take_copy / "take.json"
+    text = json.loads(path.read_text())
+    del text["people"][0]["hard"]
+    path.write_text(json.dumps(text))
+    assert open_take(take_copy).people[0].hard == ()
