@@ -62,7 +62,9 @@ def paint_badges(picture: Picture, heads: Sequence[Head]) -> list[Box]:
         if not (-head.reach <= x < width + head.reach and -head.reach <= y < height + head.reach):
             continue
         wide, high = _badge_size(head.badge, letters)
-        box = _beside(head, (wide, high), (width, height), taken)
+        # A badge on another's head would be taken for theirs.
+        others = [_around(other) for other in heads if other is not head]
+        box = _beside(head, (wide, high), (width, height), [*taken, *others])
         near = (min(max(round(x), box[0]), box[2]), min(max(round(y), box[1]), box[3]))
         if np.hypot(near[0] - x, near[1] - y) > head.reach + high:
             # Pushed away by others: a line says whose it is.
@@ -73,8 +75,8 @@ def paint_badges(picture: Picture, heads: Sequence[Head]) -> list[Box]:
 
 
 def _beside(head: Head, size: tuple[int, int], room: tuple[int, int], taken: Sequence[Box]) -> Box:
-    """The first place that is free and inside: right of the head, left of it, above, then further and further up and
-    down; right of it, wherever that is, where none is.
+    """The first place that is free of what is ``taken`` and inside: right of the head, left of it, above, then further
+    and further up and down; right of it, wherever that is, where none is.
     """
     (x, y), (wide, high) = head.at, size
     gap = head.reach + high / 4
@@ -85,6 +87,11 @@ def _beside(head: Head, size: tuple[int, int], room: tuple[int, int], taken: Seq
     inside = [box for box in boxes if box[0] >= 0 and box[1] >= 0 and box[2] <= room[0] and box[3] <= room[1]]
     free = (box for box in inside if not any(_overlap(box, other) for other in taken))
     return next(free, boxes[0])
+
+
+def _around(head: Head) -> Box:
+    (x, y), reach = head.at, head.reach
+    return (round(x - reach), round(y - reach), round(x + reach), round(y + reach))
 
 
 def _overlap(one: Box, other: Box) -> bool:

@@ -45,6 +45,14 @@ def test_badges_do_not_cover_one_another_and_stay_inside() -> None:
             assert left >= c or a >= right or top >= d or b >= bottom
 
 
+def test_a_badge_is_not_on_anothers_head() -> None:
+    """Of two side by side the left one's badge is left of them."""
+    heads = [Head(badge(0), (300.0, 200.0), 15.0), Head(badge(1), (340.0, 201.0), 15.0)]
+    one, other = paint_badges(plain(SIZES[0]), heads)
+    assert one[2] <= 300 - 15
+    assert other[0] >= 340 + 15
+
+
 def test_heads_outside_the_picture_have_no_badge() -> None:
     assert paint_badges(plain(SIZES[0]), [Head(badge(0), (-200.0, 50.0), 20.0)]) == []
     assert len(paint_badges(plain(SIZES[0]), [Head(badge(0), (-5.0, 50.0), 20.0)])) == 1
