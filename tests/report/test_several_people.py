@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from tests.report.test_report import NASTY, Page
 CLOSE = HardMoment(50, 59, Why.CLOSE, (1,))
 
 
-def people(count: int, **changes: object) -> list[QualityReport]:
+def people(count: int, **changes: Any) -> list[QualityReport]:
     return [report_of(person=id, **changes) for id in range(count)]
 
 
