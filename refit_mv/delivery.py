@@ -62,6 +62,7 @@ def _overlays(take: Take, reports: Sequence[QualityReport], progress: Progress) 
     """One video per view, and the pictures that the report shows."""
     finished: list[str] = []
     wanted = [item for report in reports for item in frames_to_check(report)]
+    places = {person.id: place for place, person in enumerate(take.people)}
     heads = [_head(report) for report in reports]
 
     def draw(view: int) -> dict[str, bytes]:
@@ -69,7 +70,7 @@ def _overlays(take: Take, reports: Sequence[QualityReport], progress: Progress) 
         name = take.rig.names[view]
         source, positions = _pictures(take, view)
         mine = [item for item in wanted if item.view == name]
-        shots: dict[int, bytes] = {}
+        shots: dict[tuple[int, int], bytes] = {}
         if source is not None:
             shots = render_overlay(
                 source,
@@ -79,11 +80,12 @@ def _overlays(take: Take, reports: Sequence[QualityReport], progress: Progress) 
                 positions=positions,
                 frame_numbers=take.frame_numbers,
                 fps=take.fps,
-                snapshots=[item.index for item in mine],
+                snapshots=[(item.index, places[item.person]) for item in mine],
             )
         finished.append(name)
         progress("overlay", len(finished), len(take.rig))
-        return {item.picture_key: shots[item.index] for item in mine if item.index in shots}
+        keys = {item.picture_key: (item.index, places[item.person]) for item in mine}
+        return {key: shots[frame] for key, frame in keys.items() if frame in shots}
 
     # Drawing and encoding happen outside Python's lock, so views are drawn side by side.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:

@@ -17,7 +17,7 @@ SIGMA_TO_CHECK_M = 0.02
 @dataclass(frozen=True)
 class FrameToCheck:
     """A stretch of frames worth a look: result indices ``first`` to ``last``, the worst of them ``index``, and the view
-    it is worst in.
+    it is worst in. ``person`` is the id of whom it is about.
     """
 
     first: int
@@ -25,11 +25,12 @@ class FrameToCheck:
     index: int
     view: str
     reasons: tuple[str, ...]
+    person: int = 0
 
     @property
     def picture_key(self) -> str:
         """Under this key :func:`write_report` looks for a picture of the frame."""
-        return f"frame/{self.view}/{self.index}"
+        return f"frame/{self.person}/{self.view}/{self.index}"
 
 
 def frames_to_check(report: QualityReport, most: int = 12) -> tuple[FrameToCheck, ...]:
@@ -77,7 +78,12 @@ def frames_to_check(report: QualityReport, most: int = 12) -> tuple[FrameToCheck
         chosen = [int(index) for index in ranked if np.isfinite(per_frame[index])]
         return tuple(
             FrameToCheck(
-                i, i, i, _worst_view(report, errors[i]), (f"highest error: {per_frame[i]:.0f} px in one view",)
+                i,
+                i,
+                i,
+                _worst_view(report, errors[i]),
+                (f"highest error: {per_frame[i]:.0f} px in one view",),
+                report.person,
             )
             for i in chosen
         )
@@ -98,6 +104,7 @@ def frames_to_check(report: QualityReport, most: int = 12) -> tuple[FrameToCheck
             worst,
             _worst_view(report, errors[worst]),
             tuple(told[kind] for kind in ordered),
+            report.person,
         )
         found.append((float(score[stretch].max()), item))
     found.sort(key=lambda pair: -pair[0])

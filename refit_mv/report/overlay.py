@@ -17,7 +17,7 @@ from refit_mv.errors import InputError
 from refit_mv.geometry.camera import Camera
 from refit_mv.report.colours import person_colour
 from refit_mv.report.lettering import Badge, Head, paint_badges, paint_caption
-from refit_mv.report.painter import Projector, Region, Surface, paint, paint_keypoints
+from refit_mv.report.painter import Projector, Region, Surface, paint, paint_keypoints, region_of_body
 from refit_mv.session.video import FrameSource, write_video
 from refit_mv.status import FrameStatus
 
@@ -85,8 +85,8 @@ def render_overlay(
     positions: Int[np.ndarray, " frame"] | None = None,
     frame_numbers: Int[np.ndarray, " frame"] | None = None,
     fps: float | int | None = None,
-    snapshots: Collection[int] = (),
-) -> dict[int, bytes]:
+    snapshots: Collection[tuple[int, int]] = (),
+) -> dict[tuple[int, int], bytes]:
     """Write the overlay video of one view.
 
     Result frame i is drawn on the picture at ``positions[i]`` of ``source`` (at i when not given) and captioned
@@ -94,7 +94,8 @@ def render_overlay(
     the calibrated ones, as they are: a video some pixels smaller than the calibration says is not rescaled.
 
     Returns:
-        For each result frame asked for in ``snapshots``: a JPEG cut-out around the bodies.
+        For each result frame and body (its place among ``bodies``) asked for in ``snapshots``: a JPEG cut-out around
+        that body, or around all of them where it is not in the picture.
 
     Raises:
         InputError: no body, bodies of differing length, or no frame rate in the video nor given.
@@ -102,17 +103,28 @@ def render_overlay(
     rate = fps or source.fps
     if not rate:
         raise InputError(f"view '{camera.name}': the video does not say its frame rate; give it with --fps")
-    kept: dict[int, bytes] = {}
+    kept: dict[tuple[int, int], bytes] = {}
+    projector = Projector(camera)
     drawn = overlay_frames(source, camera, bodies, positions=positions, frame_numbers=frame_numbers)
 
     def pictures() -> Iterator[UInt8[np.ndarray, "height width 3"]]:
         for index, picture, region in drawn:
-            if index in snapshots:
-                kept[index] = snapshot(picture, region)
+            for frame, place in snapshots:
+                if frame == index:
+                    around = _region(bodies[place], index, projector, source.size)
+                    kept[frame, place] = snapshot(picture, around or region)
             yield picture
 
     write_video(out_path, pictures(), rate)
     return kept
+
+
+def _region(body: OverlayBody, index: int, projector: Projector, size: tuple[int, int]) -> Region | None:
+    """Where a body is in the picture, if it is drawn there."""
+    if body.status[index] not in DRAWN:
+        return None
+    points = body.vertices_of(index, index + 1)[0]
+    return region_of_body(projector(points), size) if torch.isfinite(points).all() else None
 
 
 def overlay_frames(

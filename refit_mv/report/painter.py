@@ -149,6 +149,12 @@ def _region_of(pixels: Float[np.ndarray, "point 2"], size: tuple[int, int], marg
     return Region(left, top, max(right, left), max(bottom, top))
 
 
+def region_of_body(body: ProjectedBody, size: tuple[int, int]) -> Region | None:
+    """The part of a picture of ``size`` (width, height) that a body is in, None where it is not in it."""
+    inside = body.visible & (body.pixels >= 0).all(-1) & (body.pixels < size).all(-1)
+    return _region_of(body.pixels[inside], size, margin=6) if inside.any() else None
+
+
 def paint(
     picture: UInt8[np.ndarray, "height width 3"],
     bodies: list[tuple[Surface, ProjectedBody, tuple[int, int, int]]],

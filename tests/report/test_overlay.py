@@ -236,7 +236,7 @@ def test_video_has_every_frame_at_its_own_size(tmp_path: Path) -> None:
     body = OverlayBody(faces, vertices_of, ("fitted",) * (count - 5) + ("absent",) * 5)
     narrow = (SIZE[0] - 8, SIZE[1])
     kept = render_overlay(
-        blank_source(narrow, count, 29.97), view, [body], tmp_path / "side.mp4", snapshots=[0, count - 1]
+        blank_source(narrow, count, 29.97), view, [body], tmp_path / "side.mp4", snapshots=[(0, 0), (count - 1, 0)]
     )
     video = open_video(tmp_path / "side.mp4")
     assert video.size == narrow
@@ -248,7 +248,7 @@ def test_video_has_every_frame_at_its_own_size(tmp_path: Path) -> None:
     # H.264 blurs the edge a little more.
     assert overlap(mask_of(frames[0]), wanted) > SAME_SHAPE - 0.03
     assert mask_of(frames[-1]).sum() < 20
-    assert sorted(kept) == [0, count - 1]
+    assert sorted(kept) == [(0, 0), (count - 1, 0)]
     assert all(picture.startswith(b"\xff\xd8\xff") for picture in kept.values())
 
 
@@ -305,6 +305,22 @@ def test_snapshots_are_cut_around_the_body() -> None:
     assert max(cut.shape) == 64
     # The ball fills most of the cut-out.
     assert (cut.max(-1) > 60).mean() > 0.3
+
+
+def test_of_several_people_a_snapshot_is_cut_around_the_one_it_is_about(tmp_path: Path) -> None:
+    view = camera()
+    small, large = (body_of(*ball((x, 0.1, 2.5), radius, view)) for x, radius in ((-0.8, 0.1), (0.6, 0.4)))
+    kept = render_overlay(
+        blank_source(SIZE, 1, 30.0), view, [small, large], tmp_path / "a.mp4", snapshots=[(0, 0), (0, 1)]
+    )
+    sides = {}
+    for (_, place), picture in kept.items():
+        cut = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+        assert cut is not None
+        sides[place] = max(cut.shape)
+    # Balls of 0.1 and 0.4 m at 2.5 m, 400 px of focal length, and a sixth more on either side.
+    assert 30 < sides[0] < 90
+    assert 130 < sides[1] < 260
 
 
 def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
