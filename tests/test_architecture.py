@@ -21,7 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"refit_mv"}),
     frozenset({"errors"}),
     frozenset({"ranges", "files", "progress", "status", "finding"}),
-    frozenset({"fetching"}),
+    frozenset({"fetching", "strict_yaml"}),
     frozenset({"kernels"}),
     frozenset({"geometry"}),
     frozenset({"body"}),
