@@ -21,14 +21,16 @@ from refit_mv.files import alone_in, made_folder, writing
 from refit_mv.image.crop_reading import crop_reader
 from refit_mv.optimizers.image import picture_start
 from refit_mv.people.asking import look_again
+from refit_mv.people.cast import Cast, cast, wanted
+from refit_mv.people.edits_file import people_edits
 from refit_mv.people.following import unconnected
-from refit_mv.people.options import PeopleOptions, most_people
+from refit_mv.people.options import PeopleOptions
 from refit_mv.people.person import Person, people_of
 from refit_mv.people.plausibility import session_findings
 from refit_mv.people.reprojection import left_out_error, pixel_error
 from refit_mv.people.stature import check_stature
 from refit_mv.people.subject import Start, meet
-from refit_mv.people.tracks import Track, about_tracks, follow
+from refit_mv.people.tracks import Track, about_tracks
 from refit_mv.progress import Progress, quiet
 from refit_mv.recipe import FitRecipe
 from refit_mv.session.pictures import pictures_of
@@ -38,6 +40,7 @@ from refit_mv.solve.gaps import bridged_frames, landmark_age, seen_frames
 from refit_mv.solve.initialise import initialise
 from refit_mv.take.fingerprint import as_plain, fingerprint
 from refit_mv.take.fitted_person import FittedPerson
+from refit_mv.take.leftovers import clear_others
 from refit_mv.take.take import FILE as TAKE_FILE
 from refit_mv.take.take import Take, package_versions, write_take
 
@@ -49,8 +52,9 @@ ASKED = "asked"
 class FitRequest:
     """What to fit and how. ``calib`` None looks for the calibration inside the session; ``out`` None writes to
     ``<session>/refit``. ``mapping`` gives views to cameras where names do not tell. ``people``: "auto", "main", or how
-    many at most. ``height`` is how tall the main person is, in metres, where somebody knows: it is compared with how
-    tall they come out.
+    many at most; ``person``: of these only who is named so, by number or by ``VIEW:X,Y@FRAME``. ``people_edits`` None
+    takes corrections of who is who from the session's ``people.yaml``, if it has one. ``height`` is how tall the main
+    person is, in metres, where somebody knows: it is compared with how tall they come out.
     """
 
     session: Path
@@ -68,6 +72,8 @@ class FitRequest:
     detector_weights: Path | None = None
     resume: bool = False
     people: str | int = "auto"
+    person: tuple[str, ...] = ()
+    people_edits: Path | None = None
     height: float | None = None
 
     @property
@@ -84,7 +90,7 @@ def fit(request: FitRequest, progress: Progress = quiet) -> Delivery:
     began = time.perf_counter()
     # Before anything is read: what cannot be obeyed.
     request.recipe.build_optimizer()
-    most_people(request.people)
+    wish = wanted(request.people, request.person, people_edits(request.session, request.people_edits))
     if request.detector not in DETECTORS:
         detector(request.detector)
     session = open_session(request.session, request.calib, request.units, request.mapping)
@@ -95,8 +101,8 @@ def fit(request: FitRequest, progress: Progress = quiet) -> Delivery:
         check_stature(body, recording.observations, recording.rig)
         if isinstance(chosen, CropDetector) and request.recipe.people.look_again:
             recording = _looked_again(recording, body, chosen, request, progress)
-        tracks = follow(recording.observations, recording.rig, request.people, request.recipe.people)
-        return _fit_tracks(request, recording, body, tracks, progress, began)
+        whom = cast(recording.observations, recording.rig, wish, request.recipe.people)
+        return _fit_cast(request, recording, body, whom, progress, began)
 
 
 def fit_tracks(
@@ -112,26 +118,23 @@ def fit_tracks(
     Raises:
         InputError: no tracks, body and keypoints that do not fit together, or an option that cannot be used.
     """
-    with alone_in(made_folder(request.out_folder)):
-        return _fit_tracks(request, recording, body, tracks, progress, time.perf_counter() if began is None else began)
-
-
-def _fit_tracks(
-    request: FitRequest,
-    recording: Recording,
-    body: BodyModel,
-    tracks: Sequence[Track],
-    progress: Progress,
-    began: float,
-) -> Delivery:
     if not tracks:
         raise InputError(f"{request.session}: nobody to fit")
+    whom = Cast(tuple(tracks), tuple(tracks), notes=about_tracks(recording.observations, tracks))
+    with alone_in(made_folder(request.out_folder)):
+        return _fit_cast(request, recording, body, whom, progress, time.perf_counter() if began is None else began)
+
+
+def _fit_cast(
+    request: FitRequest, recording: Recording, body: BodyModel, whom: Cast, progress: Progress, began: float
+) -> Delivery:
     job = _Job(recording, body, request.recipe, _device(request.device), request.out_folder, request.height)
-    people = people_of(recording.observations, tracks, body)
+    people = people_of(recording.observations, whom.tracks, body)
     count = len(people)
     fitted = [job.fit(person, request.resume, _of(progress, place, count)) for place, person in enumerate(people)]
     seconds = time.perf_counter() - began
-    warnings = (*recording.warnings, *about_tracks(recording.observations, tracks))
+    warnings = (*recording.warnings, *whom.notes)
+    clear_others(job.out, fitted)
     take = Take(
         folder=job.out,
         session=replace(recording.session, warnings=warnings),
@@ -145,8 +148,9 @@ def _fit_tracks(
         recipe=as_plain(request.recipe),
         versions=package_versions(),
         seconds=seconds,
-        people=tuple(job.judged(*each) for each in zip(people, fitted, strict=True)),
-        findings=session_findings(body, recording.observations, recording.rig, tracks),
+        people=tuple(job.judged(*each, main=each[0] is people[0]) for each in zip(people, fitted, strict=True)),
+        findings=session_findings(body, recording.observations, recording.rig, whom.everybody),
+        edits=whom.edits,
     )
     write_take(take)
     return deliver(take, request.recipe.overlay, progress)
@@ -216,12 +220,19 @@ class _Job:
         return picture_start(self.body, reader, self.recipe.image, self.device)
 
     def _meet(self, person: Person, start: Start | None, resume: bool, progress: Progress) -> FittedPerson:
-        """The results of an earlier, interrupted run, or room for new ones: then the subject is met first."""
+        """The results of an earlier, interrupted run, or room for new ones: then the subject is met first. New ones as
+        well where other detections of the same recording were the person's.
+        """
         # Whether pictures are drawn does not change the numbers, nor why these observations are the person's.
         recipe = replace(self.recipe, overlay=True, people=PeopleOptions())
-        made_from = fingerprint(self.recording.rig, person.observations, self.body, recipe, recipe.optimizer)
+        made_from, recorded = (
+            fingerprint(self.recording.rig, seen, self.body, recipe, recipe.optimizer)
+            for seen in (person.observations, self.recording.observations)
+        )
         if resume and FittedPerson.place(self.out, person.id).exists():
-            return FittedPerson.open(self.out, person.id, made_from)
+            earlier = FittedPerson.open(self.out, person.id)
+            if earlier.store.fingerprint == made_from or earlier.recorded != recorded:
+                return FittedPerson.open(self.out, person.id, made_from)
         progress("person", 0, 1)
         subject = meet(
             self.body,
@@ -234,7 +245,7 @@ class _Job:
             start,
         )
         progress("person", 1, 1)
-        fitted = FittedPerson.create(self.out, person, subject, self.body, recipe.chunk_frames, made_from)
+        fitted = FittedPerson.create(self.out, person, subject, self.body, recipe.chunk_frames, made_from, recorded)
         # What an earlier fit left here is no longer a whole: but only now, that there was room for this one.
         with writing(self.out / TAKE_FILE):
             (self.out / TAKE_FILE).unlink(missing_ok=True)
@@ -276,7 +287,7 @@ class _Job:
             fitted.write_chunk(index, result, part, error, person)
             progress("fit", chunk.stop, len(fitted))
 
-    def judged(self, person: Person, fitted: FittedPerson) -> FittedPerson:
+    def judged(self, person: Person, fitted: FittedPerson, main: bool) -> FittedPerson:
         """The results, with what the views say of each other."""
         recipe = self.recipe
         left_out = left_out_error(
@@ -288,10 +299,10 @@ class _Job:
             recipe.cost,
             self.device,
         )
-        known = self.height if person.id == 0 else None
+        known = self.height if main else None
         found = doubts(self.body, self.recording.rig, person, fitted.subject, fitted.params())
-        hard = person.track.hard
-        return replace(fitted, left_out_px=left_out, findings=found, known_height_m=known, hard=hard)
+        name, hard = person.track.name, person.track.hard
+        return replace(fitted, name=name, left_out_px=left_out, findings=found, known_height_m=known, hard=hard)
 
 
 def _preceding(fitted: FittedPerson, first: int, present: Bool[Tensor, " frame"]) -> BodyParams | None:

@@ -1,6 +1,7 @@
 """A person's shape from one view of a session, the pose being known from elsewhere."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from refit_mv.image.posed import PosedReFit, fit_shapes
 from refit_mv.image.shape_fit import ShapeEvidence, ShapeOptions, fit_shape
 from refit_mv.image.weights import load_image_network
 from refit_mv.motion.amass import read_amass
+from refit_mv.people.cast import Wanted, cast, wanted
+from refit_mv.people.edits_file import people_edits
 from refit_mv.people.evidence import evidence_on
 from refit_mv.people.stature import stature
 from refit_mv.people.tracks import follow
@@ -39,7 +42,8 @@ SMPL_JOINTS = 24
 class ShapeRequest:
     """What to fit. ``pose`` is a motion of ``body`` in the session's world whose rotations and place are held;
     ``weights`` None: by least squares, else by this image network. ``masks``: folder of the view's silhouettes. ``out``
-    None writes ``<session>/refit/shape.json``.
+    None writes ``<session>/refit/shape.json``. ``mapping`` gives views to cameras where names do not tell. ``person``:
+    whose shape, as a fit of all views has them, its ``people_edits`` included; None: who is seen best in the view.
     """
 
     session: Path
@@ -53,6 +57,9 @@ class ShapeRequest:
     weights: Path | None = None
     out: Path | None = None
     options: ShapeOptions = field(default_factory=ShapeOptions)
+    mapping: Mapping[str, str] | None = None
+    person: str | None = None
+    people_edits: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -77,11 +84,16 @@ def fit_session_shape(request: ShapeRequest) -> FoundShape:
     Raises:
         InputError: the session, the motion, the silhouettes or the weights cannot be used, or have no frame in common.
     """
-    session = open_session(request.session, request.calib, request.units)
+    edits = people_edits(request.session, request.people_edits)
+    wish = wanted("main", () if request.person is None else (request.person,), edits)
+    session = open_session(request.session, request.calib, request.units, request.mapping)
     view = _view(session, request.view)
-    recording = read_recording(session.of_views([view]), request.keypoints)
-    (track,) = follow(recording.observations, recording.rig, "main")
-    person = recording.observations.person(track.detection)
+    if wish.by_hand:
+        recording, person = _chosen(read_recording(session, request.keypoints), view, wish)
+    else:
+        recording = read_recording(session.of_views([view]), request.keypoints)
+        (track,) = follow(recording.observations, recording.rig, "main")
+        person = recording.observations.person(track.detection)
     body = load_body(request.body)
     rows, held = _held(request.pose, body, person)
     if request.weights is None:
@@ -106,6 +118,18 @@ def fit_session_shape(request: ShapeRequest) -> FoundShape:
         plain = {key: value for key, value in vars(found).items() if key != "file"}
         part.write_text(json.dumps(plain, indent=1), encoding="utf-8")
     return found
+
+
+def _chosen(whole: Recording, view: str, wish: Wanted) -> tuple[Recording, PersonObservations]:
+    """One view of a recording, and what it shows of somebody who is known from all views."""
+    seen = whole.observations
+    if view not in seen.view_names:
+        raise InputError(f"--view {view}: has no keypoints; {', '.join(seen.view_names)} have")
+    (track,), place = cast(seen, whole.rig, wish).tracks, [seen.view_names.index(view)]
+    mine = track.of(seen)
+    person = replace(mine, pixels=mine.pixels[:, place], confidence=mine.confidence[:, place], view_names=(view,))
+    session, numbers = whole.session.of_views([view]), whole.source_numbers[:, place]
+    return Recording(session, seen.views([view]), numbers, whole.warnings), person
 
 
 def _view(session: Session, wanted: str | None) -> str:

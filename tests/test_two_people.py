@@ -72,7 +72,7 @@ def pair(body: BodyModel, noisy_session: SyntheticSession, tmp_path_factory: pyt
         folder,
         (
             Track(np.where(there[0], np.where(there[1], place, 0), -1)),
-            Track(np.where(there[1], np.where(there[0], 1 - place, 0), -1)),
+            Track(np.where(there[1], np.where(there[0], 1 - place, 0), -1), id=1),
         ),
         (first, second),
     )

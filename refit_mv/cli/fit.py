@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--people", default="auto", show_default=True, metavar="auto|N|main", help="Everybody, N at most, or the main one."
 )
+@shared.people_by_hand
 @click.option("--height", type=float, callback=shared.height, help="How tall the main person is, metres.")
 @shared.device
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same fit stopped.")

@@ -14,9 +14,16 @@ from refit_mv.cli import options as shared
 )
 @click.option("--calib", type=shared.FILE, help="Calibration file; by default the one inside the session.")
 @click.option("--units", help="Unit of the calibration's lengths where the file does not say.")
+@shared.mapping
 @click.option("--view", help="The one view to look at [default: the first with keypoints].")
 @click.option("--body", default="open", show_default=True, help="'open', or an SMPL, SMPL-H or SMPL-X file.")
 @shared.keypoints
+@click.option(
+    "--person",
+    metavar="ID|VIEW:X,Y@FRAME",
+    help="Whose shape: by the number that fit reports, or at a pixel [default: who is seen best in the view].",
+)
+@shared.edits_file
 @click.option(
     "--masks", type=shared.FOLDER, help="Folder of the view's silhouettes, white on black, numbered like its frames."
 )

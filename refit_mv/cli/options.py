@@ -129,6 +129,18 @@ mapping = click.option(
     metavar="VIEW=CAMERA",
     help="Which camera a view belongs to where names do not tell; once for each view.",
 )
+edits_file = click.option(
+    "--people-edits", type=FILE, help="Corrections of who is who (docs/people.md) [default: SESSION/people.yaml]."
+)
+people_by_hand = together(
+    click.option(
+        "--person",
+        multiple=True,
+        metavar="ID|VIEW:X,Y@FRAME",
+        help="Only this person, by number, or whoever is at a pixel; once for each.",
+    ),
+    edits_file,
+)
 session = together(
     click.argument("session", type=FOLDER),
     calib_file,

@@ -11,14 +11,16 @@ from refit_mv.session.observations import Observations, PersonObservations
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """Somebody who was followed. ``id`` counts from 0 and names what is stored of them; ``evidence`` is what their
-    observations say about a body.
-    """
+    """Somebody who was followed. ``evidence`` is what their observations say about a body."""
 
-    id: int
     track: Track
     observations: PersonObservations
     evidence: Evidence
+
+    @property
+    def id(self) -> int:
+        """Names what is stored of them."""
+        return self.track.id
 
 
 def people_of(observations: Observations, tracks: Sequence[Track], body: BodyModel) -> tuple[Person, ...]:
@@ -26,9 +28,9 @@ def people_of(observations: Observations, tracks: Sequence[Track], body: BodyMod
 
     Raises:
         InputError: body and keypoint set have too few points in common.
+        ValueError: two tracks of one number.
     """
+    if len({track.id for track in tracks}) < len(tracks):
+        raise ValueError(f"every track needs a number of its own, got {[track.id for track in tracks]}")
     mine = [track.of(observations) for track in tracks]
-    return tuple(
-        Person(id, track, seen, evidence_on(body, seen))
-        for id, (track, seen) in enumerate(zip(tracks, mine, strict=True))
-    )
+    return tuple(Person(track, seen, evidence_on(body, seen)) for track, seen in zip(tracks, mine, strict=True))

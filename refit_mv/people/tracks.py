@@ -19,13 +19,15 @@ from refit_mv.session.observations import Observations, PersonObservations
 class Track:
     """One person through a recording: which detection of each view is theirs (−1: none), and which of its points (None:
     all of them). ``notes`` are what was decided about them and others. ``hard`` are the moments in which it was hard to
-    tell who they are.
+    tell who they are. ``id`` is the number that they keep, whoever else is there; ``name`` what somebody calls them.
     """
 
     detection: Int[np.ndarray, "frame view"]
     claimed: Bool[np.ndarray, "frame view joint"] | None = None
     notes: tuple[str, ...] = ()
     hard: tuple[HardMoment, ...] = ()
+    id: int = 0
+    name: str | None = None
 
     @property
     def agreeing_views(self) -> Int[np.ndarray, " frame"]:
@@ -66,7 +68,8 @@ def follow(
     if len(found) > 1 and unconnected(observations, options):
         notes.append("frames are no neighbours: who is who from one to the next is guessed from places and limbs")
     claimed = share_limbs(found, observations, rig)
-    tracks = [Track(person.detection, mine) for person, mine in zip(found, claimed, strict=True)]
+    both = zip(found, claimed, strict=True)
+    tracks = [Track(person.detection, mine, id=id) for id, (person, mine) in enumerate(both)]
     # Before whoever is not wanted goes: they are still there to be taken for somebody.
     tracks = with_hard_moments(tracks, observations, rig)[:most]
     return (replace(tracks[0], notes=tuple(notes)), *tracks[1:])
@@ -74,20 +77,21 @@ def follow(
 
 def with_hard_moments(tracks: Sequence[Track], observations: Observations, rig: CameraRig) -> list[Track]:
     """The same tracks, their hard moments found anew."""
-    found = hard_moments({id: track.detection for id, track in enumerate(tracks)}, observations, rig)
-    return [replace(track, hard=found[id]) for id, track in enumerate(tracks)]
+    found = hard_moments({track.id: track.detection for track in tracks}, observations, rig)
+    return [replace(track, hard=found[track.id]) for track in tracks]
 
 
-def about_tracks(observations: Observations, tracks: Sequence[Track]) -> tuple[str, ...]:
-    """What a person should know about who was followed."""
+def about_tracks(observations: Observations, tracks: Sequence[Track], by_hand: bool = False) -> tuple[str, ...]:
+    """What a person should know about who was followed. ``by_hand``: whether somebody chose them."""
     notes = [note for track in tracks for note in track.notes]
     crowd = int((observations.confidence.max(-1) > 0).sum(-1).max())
     if crowd > len(tracks):
-        ones = "the one that the views agree on was" if len(tracks) == 1 else f"{len(tracks)} of them were"
+        alone = f"person {tracks[0].id} was" if by_hand else "the one that the views agree on was"
+        ones = alone if len(tracks) == 1 else f"{len(tracks)} of them were"
         notes.insert(0, f"up to {crowd} people are in a picture; {ones} fitted")
     frames, several = len(observations), len(tracks) > 1
-    for number, track in enumerate(tracks):
-        whom, views = f"person {number}" if several else "a person", track.agreeing_views
+    for track in tracks:
+        whom, views = f"person {track.id}" if several else "a person", track.agreeing_views
         if several and (views == 0).any():
             notes.append(f"{whom} was followed in {(views > 0).sum()} of {frames} frames")
         # Of one person alone it is told for all frames: nothing else says that they were not there.

@@ -20,8 +20,8 @@ from refit_mv.take.take import Take
 
 @dataclass(frozen=True, eq=False)
 class QualityReport:
-    """One fitted person as numbers. ``person`` is their id, ``name`` what somebody calls them. ``hard`` tells when it
-    was hard to say who they are.
+    """One fitted person as numbers. ``person`` is their id, ``name`` what somebody calls them; ``edits`` are what was
+    corrected by hand in the take. ``hard`` tells when it was hard to say who they are.
 
     ``pixel_error`` is the distance between a detected keypoint and the projected landmark, NaN where there is no
     evidence or no fit; ``confidence`` the detector's. ``joints_m`` are world positions in metres (NaN rows where
@@ -51,6 +51,7 @@ class QualityReport:
     seconds: float | int
     person: int = 0
     name: str | None = None
+    edits: tuple[str, ...] = ()
     joint_names: tuple[str, ...] = ()
     joints_m: Float[np.ndarray, "frame joint 3"] | None = None
     joint_sigma_m: Float[np.ndarray, "frame joint"] | None = None
@@ -115,6 +116,8 @@ class QualityReport:
             versions=take.versions,
             seconds=take.seconds,
             person=person.id,
+            name=person.name,
+            edits=take.edits,
             joint_names=take.body.joint_names,
             joints_m=joints,
             joint_sigma_m=sigma,

@@ -23,8 +23,8 @@ def summary(reports: Sequence[QualityReport]) -> dict[str, object]:
     ``verdict`` holds the ``level`` and the ``headline`` of the report, ``findings`` each of its findings with a ``key``
     that stays the same whatever the sentence says. Figures are over all people; ``status`` counts their frames.
     ``per_view`` maps a view to ``median_px``, ``p95_px``, ``keypoints`` (how many confident ones) and ``left_out_px``
-    (the people's median); ``per_person`` has one entry each:
-    in ``hard`` the frames, as the recording numbers them, in which it was hard to tell who they are.
+    (the people's median); ``per_person`` has one entry each: in ``hard`` the frames, as the recording numbers them, in
+    which it was hard to tell who they are. ``edits`` are what was corrected by hand.
     """
     first, error, judgement = reports[0], measures.overall(reports), overall_verdict(reports)
     return {
@@ -45,6 +45,7 @@ def summary(reports: Sequence[QualityReport]) -> dict[str, object]:
             for name, error in measures.view_errors(reports).items()
         },
         "per_person": [_person(report) for report in reports],
+        "edits": list(first.edits),
         "status": measures.status_counts(reports),
         "seconds": measures.finite(first.seconds),
         "optimizer": first.optimizer,

@@ -6,7 +6,6 @@ from pathlib import Path
 from refit_mv.errors import InputError
 from refit_mv.motion.formats import format_named
 from refit_mv.motion.motion import Motion
-from refit_mv.status import FrameStatus
 from refit_mv.take.fitted_person import FittedPerson
 from refit_mv.take.take import Take
 
@@ -25,14 +24,10 @@ def export(
     unknown = [str(id) for id in people or () if id not in known]
     if unknown:
         raise InputError(f"{take.folder} has no person {', '.join(unknown)}: choose among {', '.join(map(str, known))}")
-    chosen = [known[id] for id in people] if people is not None else [p for p in take.people if _found(p)]
+    chosen = [known[id] for id in people] if people is not None else [p for p in take.people if p.found]
     folder = take.folder if out is None else Path(out)
     files = [kind.write(folder / f"person_{person.id}{kind.suffix}", _motion(take, person)) for person in chosen]
     return tuple(file for each in files for file in each)
-
-
-def _found(person: FittedPerson) -> bool:
-    return any(status is not FrameStatus.ABSENT for status in person.status)
 
 
 def _motion(take: Take, person: FittedPerson) -> Motion:

@@ -13,7 +13,7 @@ import torch
 
 from refit_mv.body.model import BodyModel
 from refit_mv.geometry.camera import CameraRig
-from refit_mv.session.observations import PersonObservations
+from refit_mv.session.observations import Observations, PersonObservations
 
 # Only what a recipe changes is part of the word. So this one changes with the defaults, and with whatever else makes
 # new numbers from the same inputs.
@@ -45,9 +45,10 @@ def differences(value: Any, default: Any = None) -> dict[str, Any]:
 
 
 def fingerprint(
-    rig: CameraRig, observations: PersonObservations, body: BodyModel, recipe: object, optimizer: str
+    rig: CameraRig, observations: PersonObservations | Observations, body: BodyModel, recipe: object, optimizer: str
 ) -> str:
-    """The same for the same cameras, keypoints, body and settings, whatever they are called in files.
+    """The same for the same cameras, keypoints (of one person, or all there are), body and settings, whatever they are
+    called in files.
 
     ``recipe`` is a dataclass all of whose fields have defaults.
     """

@@ -23,6 +23,8 @@ from refit_mv.solve.result import FitResult
 from refit_mv.status import PRESENCE_CODES, STATUS_CODES, FrameStatus
 from refit_mv.take.store import Field, ResultStore
 
+STORE = "fit.h5"
+
 
 def _fields(joints: int, views: int, landmarks: int) -> dict[str, Field]:
     """The per-frame quantities of one person's fit."""
@@ -59,12 +61,13 @@ def _fields(joints: int, views: int, landmarks: int) -> dict[str, Field]:
 class FittedPerson:
     """A store and what its quantities mean. ``left_out_px``: of each view the median error of what the others predict
     for it, None where too few views are left for that. ``findings``: what else is known of how far to trust them.
-    ``known_height_m``: how tall the person is, where that was given.
-    ``hard``: when it was hard to tell who they are, and why.
+    ``known_height_m``: how tall the person is, where that was given. ``name``: what somebody calls them. ``hard``: when
+    it was hard to tell who they are, and why.
     """
 
     id: int
     store: ResultStore
+    name: str | None = None
     left_out_px: Mapping[str, float] | None = None
     findings: tuple[Finding, ...] = ()
     known_height_m: float | None = None
@@ -76,13 +79,20 @@ class FittedPerson:
     @staticmethod
     def place(take: Path, id: int) -> Path:
         """Where a take keeps a person's results."""
-        return take / "people" / str(id) / "fit.h5"
+        return take / "people" / str(id) / STORE
 
     @staticmethod
     def create(
-        take: Path, person: Person, subject: Subject, body: BodyModel, chunk_frames: int, fingerprint: str
+        take: Path,
+        person: Person,
+        subject: Subject,
+        body: BodyModel,
+        chunk_frames: int,
+        fingerprint: str,
+        recorded: str = "",
     ) -> "FittedPerson":
-        """Room for the results of a person who has just been met; replaces earlier ones.
+        """Room for the results of a person who has just been met; replaces earlier ones. ``recorded`` is the
+        fingerprint with all that was seen of anybody in place of what was seen of the person.
 
         Raises:
             InputError: the file cannot be written (no space, no permission).
@@ -94,11 +104,13 @@ class FittedPerson:
             "landmark_names": "\n".join(landmarks),
             "joint_names": "\n".join(body.joint_names),
             "view_names": "\n".join(views),
+            "recorded": recorded,
         }
         layout = _fields(body.joint_count, len(views), len(landmarks))
         path = FittedPerson.place(take, person.id)
         return FittedPerson(
-            person.id, ResultStore.create(path, len(person.evidence), layout, static, chunk_frames, fingerprint)
+            person.id,
+            ResultStore.create(path, len(person.evidence), layout, static, chunk_frames, fingerprint),
         )
 
     @staticmethod
@@ -147,6 +159,16 @@ class FittedPerson:
             for name in ("shape", "landmark_offset")
         )
         return Subject(shape, offset)
+
+    @property
+    def recorded(self) -> str | None:
+        """What :meth:`create` was told of the recording; None in older files."""
+        return str(self.store.read_static("recorded")) if "recorded" in self.store.static_names() else None
+
+    @property
+    def found(self) -> bool:
+        """Whether the person is in any frame."""
+        return any(status is not FrameStatus.ABSENT for status in self.status)
 
     @property
     def landmark_names(self) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ class Take:
     """``session`` is the recording as it was fitted, without its keypoint files and with all warnings;
     ``source_numbers`` tell which of each view's own pictures a frame is (−1: none). ``body_source`` is what
     :func:`load_body` takes. ``seconds`` is the time the fit took. ``findings`` are what is known of the recording as a
-    whole that bears on how far to trust the fit.
+    whole that bears on how far to trust the fit; ``edits`` what was corrected by hand, in words.
     """
 
     folder: Path
@@ -55,6 +55,7 @@ class Take:
     seconds: float
     people: tuple[FittedPerson, ...]
     findings: tuple[Finding, ...] = ()
+    edits: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frame_numbers)
@@ -104,9 +105,11 @@ def write_take(take: Take) -> None:
         "versions": dict(take.versions),
         "seconds": take.seconds,
         "findings": [asdict(finding) for finding in take.findings],
+        "edits": list(take.edits),
         "people": [
             {
                 "id": person.id,
+                "name": person.name,
                 "left_out_px": None if person.left_out_px is None else dict(person.left_out_px),
                 "findings": [asdict(finding) for finding in person.findings],
                 "known_height_m": person.known_height_m,
@@ -146,6 +149,7 @@ def open_take(folder: Path, body: str | Path | None = None) -> Take:
         people = tuple(
             replace(
                 FittedPerson.open(path.parent, _id(each)),
+                name=_of_kind({"name": each.get("name")}, "name", (str, NoneType)),
                 left_out_px=_of_kind(each, "left_out_px", (dict, NoneType)),
                 findings=tuple(Finding.read(finding) for finding in each["findings"]),
                 known_height_m=_of_kind(each, "known_height_m", (int, float, NoneType)),
@@ -169,6 +173,7 @@ def open_take(folder: Path, body: str | Path | None = None) -> Take:
             seconds=text["seconds"],
             people=people,
             findings=tuple(Finding.read(finding) for finding in text["findings"]),
+            edits=tuple(text.get("edits", ())),
         )
         _check(take)
     except InputError:

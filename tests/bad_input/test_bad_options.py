@@ -257,6 +257,73 @@ def test_numbers_that_are_none_are_one_line(option: str, before: str, says: str,
     refused((lambda scene: scene.fit(option, before + value), says))
 
 
+def edits(scene: Scene, text: str) -> list[object]:
+    path = scene.place / "mine.yaml"
+    path.write_text(text)
+    return scene.fit("--people-edits", path)
+
+
+@mistake("there is no person 3; there are 0")
+def edits_are_about_nobody(scene: Scene) -> list[object]:
+    return edits(scene, "- join: [0, 3]")
+
+
+@mistake("outside of the take, which has frames 0-3")
+def edits_are_about_other_frames(scene: Scene) -> list[object]:
+    return edits(scene, "- drop: 0\n  frames: 120-180")
+
+
+@mistake("there is no view cam99; there are ")
+def edits_are_about_another_view(scene: Scene) -> list[object]:
+    return edits(scene, "- drop: 0\n  views: cam99")
+
+
+@mistake("did you mean 'swap'?")
+def edits_have_an_unknown_word(scene: Scene) -> list[object]:
+    return edits(scene, "- swpa: [0, 1]")
+
+
+@mistake("nobody is left to fit")
+def edits_leave_nobody(scene: Scene) -> list[object]:
+    return edits(scene, "- drop: 0")
+
+
+@mistake("expected a list of edits")
+def edits_are_no_list(scene: Scene) -> list[object]:
+    return edits(scene, "drop: 0")
+
+
+@mistake("people.yaml: not valid YAML")
+def edits_of_the_session_are_broken(scene: Scene) -> list[object]:
+    (scene.session / "people.yaml").write_text("- [")
+    return scene.fit()
+
+
+@mistake("no file of people's edits")
+def edits_are_not_there(scene: Scene) -> list[object]:
+    return scene.fit("--people-edits", scene.place / "nowhere.yaml")
+
+
+@mistake("pipe or device")
+def edits_never_end(scene: Scene) -> list[object]:
+    return scene.fit("--people-edits", "/dev/zero")
+
+
+@mistake("--person 4: there is no such person")
+def person_is_not_there(scene: Scene) -> list[object]:
+    return scene.fit("--person", 4)
+
+
+@mistake("VIEW:X,Y@FRAME")
+def person_is_a_word(scene: Scene) -> list[object]:
+    return scene.fit("--person", "Anna")
+
+
+@mistake("nobody was detected there")
+def person_is_beside_everybody(scene: Scene) -> list[object]:
+    return scene.fit("--person", "cam01:-5000,3@2")
+
+
 BUSY = []
 DEVICES = ("meta", "hpu", "privateuseone", "cpu:99999999999999999999")
 HOSTILE = {

@@ -20,7 +20,7 @@ from tests.report.made_up import FRAMES, JOINTS, LANDMARKS, report_of, rig
 
 SUMMARY_KEYS = {
     "frames", "views", "people", "median_reprojection_px", "p95_reprojection_px", "per_view", "per_person", "status",
-    "seconds", "optimizer", "versions", "verdict", "findings",
+    "seconds", "optimizer", "versions", "verdict", "findings", "edits",
 }  # fmt: skip
 
 

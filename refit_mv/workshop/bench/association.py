@@ -179,7 +179,7 @@ def measured(
 
 def known_tracks(session: CrowdSession) -> tuple[Track, ...]:
     """The tracks of somebody who knows the truth."""
-    return tuple(Track(detection) for detection in session.known)
+    return tuple(Track(detection, id=id) for id, detection in enumerate(session.known))
 
 
 def _on(session: CrowdSession, tracks: Sequence[Track]) -> np.ndarray:

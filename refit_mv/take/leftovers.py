@@ -1,0 +1,43 @@
+"""What earlier fits left in an output folder of people who are not in this one."""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from refit_mv.files import writing
+from refit_mv.take.fitted_person import STORE, FittedPerson
+from refit_mv.take.take import FILE
+
+# Nothing but what a fit itself writes: files of other names, and other formats, are somebody's own.
+_MOTION = re.compile(r"person_(0|[1-9]\d*)\.(npz|json)")
+_NUMBER = re.compile(r"0|[1-9]\d*")
+
+
+def clear_others(folder: Path, people: Sequence[FittedPerson]) -> None:
+    """Delete results of anybody else, and motion files of whoever is in no frame.
+
+    Raises:
+        InputError: the folder may not be written to.
+    """
+    fitted, found = {person.id for person in people}, {person.id for person in people if person.found}
+    motions = [path for path in folder.iterdir() if (it := _MOTION.fullmatch(path.name)) and int(it[1]) not in found]
+    strangers = [
+        place
+        for place in (folder / "people").iterdir()
+        if _NUMBER.fullmatch(place.name) and int(place.name) not in fitted and not place.is_symlink()
+    ]
+    # What a killed process was laying out as well.
+    stores = [path for place in strangers for path in (*place.glob(".fit.*.tmp.h5"), place / STORE)]
+    stale = [path for path in (*motions, *stores) if path.is_file()]
+    if not stale:
+        return
+    # Without one of its people an earlier take is no longer a whole.
+    with writing(folder):
+        (folder / FILE).unlink(missing_ok=True)
+        for path in stale:
+            path.unlink(missing_ok=True)
+    for place in strangers:
+        # A folder with something of somebody's own in it stays.
+        with suppress(OSError):
+            place.rmdir()
