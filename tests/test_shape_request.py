@@ -115,3 +115,31 @@ def test_mistakes_are_told_in_one_line(place: Place, tmp_path: Path) -> None:
     wrong_size = run_cli("shape", place.folder, "--pose", place.pose, "--masks", small)
     assert wrong_size.code == 2 and "as large as the pictures" in wrong_size.err
     assert run_cli("shape", place.folder, "--pose", tmp_path / "none.npz").code == 2
+
+
+def test_the_shape_is_of_whom_a_fit_of_all_views_has(place: Place, tmp_path: Path) -> None:
+    """Numbers, pixels and corrections mean what they mean to ``fit``."""
+    view = place.truth.rig.names[0]
+    x, y = place.truth.observations.pixels[2, 0, 0][place.truth.observations.confidence[2, 0, 0] > 0][0]
+    found = {}
+    edits = tmp_path / "edits.yaml"
+    edits.write_text("- split: 0\n  at: 3\n")
+    for name, options in {
+        "best": (),
+        "number": ("--person", "0"),
+        "pixel": ("--person", f"{view}:{x:.0f},{y:.0f}@2"),
+        "mapped": ("--map", f"{view}={view}"),
+        "late": ("--person", "1", "--people-edits", edits),
+    }.items():
+        done = run_cli("shape", place.folder, "--pose", place.pose, "--out", tmp_path / f"{name}.json", *options)
+        assert done.code == 0, done.err
+        found[name] = json.loads((tmp_path / f"{name}.json").read_text())
+    assert found["best"]["shape"] == found["mapped"]["shape"]
+    assert found["number"]["shape"] == found["pixel"]["shape"]
+    # Three pictures a second from two views: in some frames they do not agree on anybody.
+    frames = {name: each["frames"] for name, each in found.items()}
+    assert FRAMES == frames["best"] > frames["number"] > frames["late"] > 0, frames
+    assert abs(found["best"]["stature"] - found["number"]["stature"]) < 0.005
+    for options, words in ((("--person", "1"), "there is no such person"), (("--map", "x=y"), "x")):
+        refused = run_cli("shape", place.folder, "--pose", place.pose, "--out", tmp_path / "no.json", *options)
+        assert (refused.code, refused.err.count("\n")) == (2, 1) and words in refused.err

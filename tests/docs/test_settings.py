@@ -8,6 +8,8 @@ from typing import get_type_hints
 import yaml
 
 from refit_mv.people import following, sightings, stature
+from refit_mv.people.edits import KINDS
+from refit_mv.people.edits_file import read_edits
 from refit_mv.recipe import FitRecipe, load_recipe, shipped_recipes
 from refit_mv.solve import result
 from tests.pages import DOCS, FENCE
@@ -58,6 +60,18 @@ def test_the_recipe_example_loads(tmp_path: Path) -> None:
     path = tmp_path / "my_recipe.yaml"
     path.write_text(blocks[0], encoding="utf-8")
     assert load_recipe(FitRecipe, path) != FitRecipe()
+
+
+def test_the_example_of_people_s_edits_loads_and_shows_every_word(tmp_path: Path) -> None:
+    text = (DOCS / "people.md").read_text("utf-8")
+    (example,) = (code for kind, code in FENCE.findall(text) if kind == "yaml")
+    path = tmp_path / "people.yaml"
+    path.write_text(example, encoding="utf-8")
+    assert {type(edit) for edit in read_edits(path).edits} == set(KINDS.values())
+    told = dict(re.findall(r"^\| `(\w+):[^`]*` \| (.*)$", text, re.MULTILINE))
+    assert told.keys() == KINDS.keys()
+    for word, kind in KINDS.items():
+        assert all(f"`{item.name}" in f"`{word}{told[word]}" for item in fields(kind)), word
 
 
 def test_thresholds_in_the_text_are_those_of_the_code() -> None:
