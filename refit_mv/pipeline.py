@@ -12,7 +12,7 @@ from torch import Tensor
 from refit_mv.body.files import load_body
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
-from refit_mv.checks.doubts import doubts
+from refit_mv.checks.doubts import borne_out, doubts
 from refit_mv.delivery import Delivery, deliver
 from refit_mv.detect.detector import DETECTORS, CropDetector, Detector, detector
 from refit_mv.detect.run_detection import run_detection
@@ -135,6 +135,8 @@ def _fit_cast(
     seconds = time.perf_counter() - began
     warnings = (*recording.warnings, *whom.notes)
     clear_others(job.out, fitted)
+    judged = [job.judged(*each, main=each[0] is people[0]) for each in zip(people, fitted, strict=True)]
+    believed = borne_out([person.findings for person in judged], people)
     take = Take(
         folder=job.out,
         session=replace(recording.session, warnings=warnings),
@@ -148,7 +150,7 @@ def _fit_cast(
         recipe=as_plain(request.recipe),
         versions=package_versions(),
         seconds=seconds,
-        people=tuple(job.judged(*each, main=each[0] is people[0]) for each in zip(people, fitted, strict=True)),
+        people=tuple(replace(person, findings=said) for person, said in zip(judged, believed, strict=True)),
         findings=session_findings(body, recording.observations, recording.rig, whom.everybody),
         edits=whom.edits,
     )

@@ -1,7 +1,11 @@
 """Everything that a person's evidence says against its cameras, clocks and sides."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
@@ -23,6 +27,8 @@ LEAST_SEEN = 0.2
 FEWEST_FRAMES = 20
 # A camera that moved upsets the other figures: only what is beyond doubt is said beside it.
 LATE_BESIDE_A_BUMP = 2.0
+# Keys of what is said of cameras and clocks, which all people share.
+OF_CAMERAS = frozenset({"camera_bumped", "view_late", "focal_length"})
 
 
 def doubts(
@@ -31,8 +37,7 @@ def doubts(
     """What is wrong with views under which a fit may still look right, and what two of them leave open; nothing where
     all is well, or where one view alone has nobody to contradict it. ``params``: the fitted motion, all frames.
     """
-    seen = ((person.evidence.confidence > 0).sum(-1) >= FEWEST_SHARED).double().mean(0)
-    chosen = torch.nonzero(seen >= LEAST_SEEN)[:, 0]
+    chosen = _seeing(person)
     if len(chosen) < 2:
         return ()
     rig, evidence = rig.subset([rig.names[view] for view in chosen]), person.evidence.views(chosen)
@@ -53,3 +58,27 @@ def doubts(
 def _open(rig: CameraRig, known: Timed | None) -> list[Finding]:
     """What is said of two views whatever else is."""
     return [left_open_by_two(rig.names, known)] if len(rig) == 2 else []
+
+
+def _seeing(person: Person) -> Int[Tensor, " view"]:
+    """The views that see the person in enough frames."""
+    seen = ((person.evidence.confidence > 0).sum(-1) >= FEWEST_SHARED).double().mean(0)
+    return torch.nonzero(seen >= LEAST_SEEN)[:, 0]
+
+
+def borne_out(found: Sequence[tuple[Finding, ...]], people: Sequence[Person]) -> list[tuple[Finding, ...]]:
+    """What is found of each person, without what others contradict. Cameras and clocks are everybody's: what one
+    person's views say against them, somebody whom these and more views see must say too.
+    """
+    views = [set(_seeing(person).tolist()) for person in people]
+
+    def contradicted(finding: Finding, place: int) -> bool:
+        if finding.key not in OF_CAMERAS or finding.level == "good":
+            return False
+        witnesses = [other for other, seeing in enumerate(views) if seeing > views[place]]
+        return any(all(said.key != finding.key or said.level == "good" for said in found[each]) for each in witnesses)
+
+    return [
+        tuple(finding for finding in findings if not contradicted(finding, place))
+        for place, findings in enumerate(found)
+    ]

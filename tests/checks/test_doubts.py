@@ -5,20 +5,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from calib import write_rig
+from refit_mv.body.keypoint_sets import keypoint_set
 from refit_mv.body.model import BodyModel
 from refit_mv.body.sides import mirrored_order
-from refit_mv.checks.doubts import doubts
+from refit_mv.checks.doubts import borne_out, doubts
+from refit_mv.finding import Finding
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.evidence import Evidence
 from refit_mv.people.person import people_of
 from refit_mv.people.subject import meet
-from refit_mv.people.tracks import follow
+from refit_mv.people.tracks import Track, follow
 from refit_mv.pipeline import FitRequest, fit
 from refit_mv.recipe import FitRecipe
+from refit_mv.session.observations import Observations
 from refit_mv.session.recording import read_recording
 from refit_mv.session.session import open_session
 from refit_mv.solve.initialise import initialise
@@ -191,3 +195,18 @@ def test_the_benchmark_counts_what_is_said() -> None:
     assert (exchanged["named"], exchanged["else"]) == (1, 0)
     assert float(sound["error_mm"]) < 60 < float(exchanged["error_mm"])
     assert "| sides exchanged | 2 | " in faults_table([sound, exchanged])
+
+
+def test_what_two_views_say_of_cameras_others_must_bear_out(body: BodyModel) -> None:
+    """Cameras are everybody's: somebody whom the same views and one more see has nothing to say against them."""
+    names, frames = keypoint_set("coco17"), 30
+    confidence = np.ones((frames, 3, 2, len(names)), dtype=np.float32)
+    confidence[:, 2, 1] = 0
+    seen = Observations(np.zeros((*confidence.shape, 2), np.float32), confidence, names, ("a", "b", "c"), 30.0, np.arange(frames))  # fmt: skip # noqa: E501
+    tracks = [Track(np.tile([0, 0, 0], (frames, 1)), id=0), Track(np.tile([1, 1, -1], (frames, 1)), id=1)]
+    people = people_of(seen, tracks, body)
+    moved, jumps = Finding("camera_bumped", "bad", "a or b was moved."), Finding("jumps", "check", "The body jumps.")
+    assert borne_out([(), (moved, jumps)], people) == [(), (jumps,)]
+    assert borne_out([(moved,), (moved, jumps)], people) == [(moved,), (moved, jumps)]
+    # Fewer views are no witnesses against more.
+    assert borne_out([(moved,), (jumps,)], people) == [(moved,), (jumps,)]
