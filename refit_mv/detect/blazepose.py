@@ -30,15 +30,15 @@ HIPS, TOP = 33, 34
 # of whom hide each other at times, new people had 0.6 to 0.95 and people being followed 0.4 at the least, while posts,
 # cameras and people seen upside down had 0.5 at most, most of them with more than 0.9 from the network itself.
 NEW_SCORE, KEPT_SCORE = 0.55, 0.35
-# MediaPipe's own threshold for there being anybody in a crop.
-LEAST_SCORE = 0.5
 # The finder looks again after so many frames; sooner at the beginning and after somebody was lost: at once, then after
 # 1, 2, 4 and 8 frames more.
 LOOK_AGAIN = 10
 # A found person's crop is adjusted so often to the points seen in it.
 ADJUSTMENTS = 2
-# Points are another person's at more than this likeness, at a spread of so many body heights.
+# Points are another person's at more than this likeness, at a spread of so many body heights. Only the limbs' joints
+# are asked: the eleven points of the face and the four of each hand lie together where two heads or hands meet.
 MOST_ALIKE, SPREAD = 0.5, 0.06
+LIMBS = (*range(11, 17), *range(23, 29))
 # A crop leads to a person being followed already if it lies within so many sizes of that person's, and is as large and
 # as turned to within these bounds (ratio, radians).
 NEAR, RATIO, TURN = 0.1, 1.4, 0.5
@@ -109,7 +109,7 @@ class BlazePose:
                 continue
             person = self._look(frame, crop)
             for _ in range(ADJUSTMENTS):
-                if person.score >= KEPT_SCORE:
+                if person.score > 0:
                     person = self._look(frame, person.crop)
             if person.score >= NEW_SCORE:
                 people = _one_each([*people, person])
@@ -122,7 +122,7 @@ class BlazePose:
         pixels = crop.to_picture(refined)
         heat, visibility = heat[:JOINTS], 1 / (1 + np.exp(-rows[:JOINTS, 3].clip(-100, 100)))
         score, confidence = float(flag[0] * np.average(heat, weights=visibility + 1e-9)), visibility * heat
-        if not flag[0] >= LEAST_SCORE:
+        if not score >= KEPT_SCORE:
             score, confidence = 0.0, np.zeros(JOINTS)
         following = crop_up_to(pixels[HIPS], pixels[TOP], MARGIN) or crop
         return Sighting(np.concatenate([pixels[:JOINTS], confidence[:, None]], axis=1), score, following)
@@ -139,11 +139,11 @@ def _leads_to(crop: Crop, other: Crop) -> bool:
 
 def _one_each(people: Sequence[Sighting]) -> list[Sighting]:
     """Those that are people, each once."""
-    real = [person for person in people if person.score >= KEPT_SCORE]
+    real = [person for person in people if person.score > 0]
     if not real:
         return []
     kept = distinct(
-        np.stack([person.points for person in real]),
+        np.stack([person.points[LIMBS, :] for person in real]),
         np.array([person.score for person in real]),
         np.array([person.height for person in real]),
         SPREAD,

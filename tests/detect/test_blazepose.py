@@ -13,7 +13,7 @@ from refit_mv.body.model import vertices
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.detect import litert
-from refit_mv.detect.blazepose import BlazePose
+from refit_mv.detect.blazepose import BlazePose, Sighting, _one_each
 from refit_mv.detect.crop import Crop
 from refit_mv.detect.detector import CropDetector, Detector
 from refit_mv.workshop.pictures.appearance import draw_appearance, tailor
@@ -164,6 +164,20 @@ def test_crops_are_looked_into_where_they_are(blazepose, scene):
     assert np.median(errors(again[0], truth[0])) < MOST_ERROR
     none, no_scores = blazepose.detect_crops(picture, [])
     assert none.shape == (0, 33, 3) and no_scores.shape == (0,)
+
+
+def test_two_whose_heads_and_hands_meet_are_two():
+    rng = np.random.default_rng(0)
+    one = np.concatenate([rng.uniform(0, 400, (33, 2)), np.ones((33, 1))], axis=1)
+    other = one.copy()
+    # Elbows, shoulders, hips and legs lie elsewhere; 19 of 33 points are the very same.
+    apart = [11, 12, 13, 14, *range(23, 33)]
+    other[apart, :2] += 150
+    crop = Crop(200.0, 200.0, 500.0)
+    people = [Sighting(one, 0.8, crop), Sighting(other, 0.6, crop), Sighting(one + np.array([3, 3, 0]), 0.7, crop)]
+    kept = _one_each(people)
+    assert [person.score for person in kept] == [0.8, 0.6]
+    assert _one_each([Sighting(one, 0.0, crop)]) == [] == _one_each([])
 
 
 def test_the_runtime_does_not_greet_and_swallows_nothing_else(network_folder, capfd):
