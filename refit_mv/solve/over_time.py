@@ -14,10 +14,14 @@ from refit_mv.ranges import require_not_negative, require_positive
 from refit_mv.solve.cores import over_cores
 from refit_mv.solve.gaps import bridged_frames, interpolated, seen_frames
 from refit_mv.solve.problem import FitProblem
-from refit_mv.solve.result import FitResult
+from refit_mv.solve.result import FitResult, explained_share
 from refit_mv.solve.swaps import find_swaps, undo_swaps
 from refit_mv.solve.windows import Windows, windows_over
 from refit_mv.status import FrameStatus
+
+# A frame that alone explained so much more of its evidence, as a share, is lost: of 99 in 100 frames of people who hide
+# one another it is less than 0.03, and of frames with a limb astray 0.07 to 0.34.
+LOST = 0.05
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ def fit_over_time(problem: FitProblem, alone: FitResult, options: SequenceOption
         problem, swapped = undo_swaps(problem, more), swapped ^ more
         solver = solver.again(params, seen, more.any(-1).any(-1))
         params, covariance = _solve_all(problem, params, present, options, solver)
+    params = _rescued(problem, params, alone.params, trusted)
     found = FitResult.of(problem, params, covariance, trace=alone.trace)
     return replace(
         found,
@@ -113,6 +118,19 @@ def fit_over_time(problem: FitProblem, alone: FitResult, options: SequenceOption
         per_frame=alone.params,
         swapped=swapped,
     )
+
+
+def _rescued(problem: FitProblem, params: BodyParams, alone: BodyParams, trusted: Bool[Tensor, " frame"]) -> BodyParams:
+    """The motion, with frames of whose evidence it explains far less than they did alone put between their neighbours,
+    where that explains more. Not where they were alone: what one frame makes of a limb on the wrong side explains the
+    most.
+    """
+    explained = explained_share(problem, params)
+    lost = trusted & (explained < explained_share(problem, alone) - LOST)
+    if not bool(lost.any()):
+        return params
+    between = interpolated(params, trusted & ~lost)
+    return between.where(lost & (explained_share(problem, between) > explained), params)
 
 
 def _started(preceding: BodyParams | None, params: BodyParams, trusted: Bool[Tensor, " frame"]) -> BodyParams:
