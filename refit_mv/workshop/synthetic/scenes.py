@@ -41,6 +41,8 @@ TABLE = (Box((0.0, 0.0), (2.0, 1.0, 0.7)), Box((1.6, 0.0), (0.6, 0.9, 0.6)), Box
 AT_WORK, ELBOW_ROOM, SHIFTING, SHIFTING_SECONDS = 0.4, 0.75, 0.12, 2.0
 # Who comes or goes walks at this speed (m/s), and is through the door so far from the middle (metres).
 WALKING, DOOR = 1.3, 2.7
+# They turn round in so many seconds.
+TURNING = 0.8
 # At the shelf one person comes after this share of the take, another is gone between these.
 LATE, GONE = 0.25, (0.4, 0.75)
 # Recorded motions of fewer seconds without an implausible frame are not used.
@@ -229,8 +231,15 @@ def _shelf(count: int, frames: int, fps: float, rng: np.random.Generator) -> tup
         leaving = (walked > 0) & (share - left < back - share)
         outwards = np.where(place[person, :, 1] < 0, np.pi, 0.0)
         turned = np.where(leaving, outwards, outwards + np.pi)
-        heading[person] = np.where(walked > 0, turned, heading[person])
+        heading[person] = _slowly(np.where(walked > 0, turned, heading[person]), fps)
     return place + np.stack([np.zeros_like(reach), np.sign(place[..., 1]) * reach], axis=-1), heading
+
+
+def _slowly(heading: Float[np.ndarray, " frame"], fps: float) -> Float[np.ndarray, " frame"]:
+    """Turns that take their time."""
+    reach = max(1, round(TURNING * fps / 2))
+    padded = np.pad(heading, reach, mode="edge")
+    return np.convolve(padded, np.ones(2 * reach + 1) / (2 * reach + 1), mode="valid")
 
 
 def _table(count: int, frames: int, fps: float, rng: np.random.Generator) -> tuple[Place, Heading]:

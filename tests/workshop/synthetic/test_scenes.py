@@ -107,6 +107,10 @@ def test_at_the_shelf_one_comes_late_and_one_leaves_and_returns() -> None:
     # The gap is walked, not jumped.
     step = ground(session.truth).diff(dim=1).norm(dim=-1)
     assert float(step.max()) < 0.2
+    # Nobody turns round in a moment: half a turn in 0.8 s and what they do besides.
+    facing = torch.stack([person.rotations[:, 0, :, 2] for person in session.truth])[:, :, [0, 2]]
+    turn = torch.nn.functional.cosine_similarity(facing[:, 1:], facing[:, :-1], dim=-1).clamp(-1, 1).acos()
+    assert float(turn.max()) < 0.5
     names = session.observations.keypoints.keypoint_names
     legs, arms = ([place for place, name in enumerate(names) if part in name] for part in ("knee", "shoulder"))
     person, frame, view = np.nonzero((session.known >= 0) & ~away[..., None])
