@@ -123,6 +123,26 @@ def firmness(rows: list[Row]) -> Lines:
         yield (f"{of['4']['firmness']:g}", *cells[0], *cells[1])
 
 
+def people(rows: list[Row]) -> Lines:
+    """All seeds of a scene in one line."""
+    yield (
+        *("scene", "IDF1, mean / worst", "MOTA", "longest ghost, s", "switches", "transfers"),
+        *("precision", "recall", "points foreign"),
+    )
+    for scene in dict.fromkeys(row["scene"] for row in rows):
+        mine = [row for row in rows if row["scene"] == scene]
+        mean = {name: Number(sum(row[name] for row in mine) / len(mine)) for name in mine[0] if name != "scene"}
+        yield (
+            f"`{scene}`",
+            f"{mean['idf1']:.4f} / {min(row['idf1'] for row in mine):.4f}",
+            f"{mean['mota']:.4f}",
+            f"{max(row['ghost_s'] for row in mine):.2f}",
+            *(f"{sum(row[name] for row in mine):.0f}" for name in ("switches", "transfers")),
+            *(f"{mean[name]:.4f}" for name in ("precision", "recall")),
+            f"{mean['foreign']:.2%}",
+        )
+
+
 TABLES: dict[str, Callable[[list[Row]], Lines]] = {
     "frames": frames,
     "exact": listed(
@@ -136,6 +156,7 @@ TABLES: dict[str, Callable[[list[Row]], Lines]] = {
         }
     ),
     "starts": starts,
+    "people": people,
     "time": listed(
         {
             "optimizer": "`{optimizer}`",
