@@ -30,8 +30,11 @@ CAPSULES = (
 
 @dataclass(frozen=True, eq=False)
 class CapsuleSkin:
-    """The landmarks between which a body's capsules lie, and how much of each makes both ends of every axis."""
+    """The landmarks between which a body's capsules lie (``between`` has each one's two), and how much of each makes
+    both ends of every axis. ``radius`` in metres.
+    """
 
+    between: tuple[tuple[str, str], ...]
     skin: LandmarkSkin
     mix: Float[Tensor, "capsule 2 landmark"]
     radius: Float[Tensor, " capsule"]
@@ -52,4 +55,4 @@ def capsule_skin(body: BodyModel) -> CapsuleSkin:
             mix[place, end, names.index(one)] += 1 - share
             mix[place, end, names.index(other)] += share
     radius = torch.tensor([radius for *_, radius in known], dtype=torch.float64)
-    return CapsuleSkin(landmark_skin(body, names), mix, radius)
+    return CapsuleSkin(tuple((one, other) for one, other, *_ in known), landmark_skin(body, names), mix, radius)
