@@ -15,7 +15,7 @@ from refit_mv.body.params import BodyParams
 from refit_mv.checks.doubts import borne_out, doubts
 from refit_mv.delivery import Delivery, deliver
 from refit_mv.detect.detector import DETECTORS, CropDetector, Detector, detector
-from refit_mv.detect.run_detection import run_detection
+from refit_mv.detect.run_detection import pictures_to_detect, run_detection
 from refit_mv.errors import InputError
 from refit_mv.files import alone_in, made_folder, writing
 from refit_mv.image.crop_reading import crop_reader
@@ -180,6 +180,8 @@ def _with_detections(
     """Sessions without keypoint files get them from a detector, once: a second run finds them in the output folder."""
     if any(view.keypoints is not None for view in session.views):
         return session, None
+    # Before a detector's networks are fetched.
+    pictures_to_detect(session)
     chosen = detector(request.detector, request.detector_weights)
     folder = run_detection(session, chosen, out, lambda view, done, total: progress(f"detect {view}", done, total))
     return with_keypoints(session, folder), chosen

@@ -35,6 +35,7 @@ SUMMARY_KEYS = {
     "versions",
     "verdict",
     "findings",
+    "edits",
 }
 # Two views and no overlay: the quickest fit that is one.
 QUICK = ("--no-overlay", "--frames", "0:4")

@@ -119,7 +119,7 @@ def test_whoever_is_dropped_is_gone_and_nobody_is_renumbered(crowd: Path, fitted
     assert (take.edits, [person.name for person in take.people]) == (tuple(summary["edits"]), [None, "Anna <b>"])
     assert "by hand: person 1 left out" in take.warnings
     page = (out / "report.html").read_text()
-    assert "<h2>Anna &lt;b&gt; (person 2)</h2>" in page
+    assert "<b>Anna &lt;b&gt; (person 2)</b>" in page
     assert "by hand: person 1 left out" in page
 
 

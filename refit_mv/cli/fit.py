@@ -62,10 +62,12 @@ def fit(recipe: str, optimizer: str | None, smooth: str | None, no_overlay: bool
 def detect(session: Path, out: Path | None, detector: str, detector_weights: Path | None, **calibration) -> None:
     """Detect keypoints in a session's videos and write them as OpenPose JSON."""
     from refit_mv.detect.detector import detector as find_detector
-    from refit_mv.detect.run_detection import run_detection
+    from refit_mv.detect.run_detection import pictures_to_detect, run_detection
     from refit_mv.session.session import open_session
 
     opened = open_session(session, **calibration)
+    # Before a detector's networks are fetched.
+    pictures_to_detect(opened)
     finder = find_detector(detector, detector_weights)
     out = made_folder(out or session / "refit")
     with alone_in(out), progress_bars() as progress:

@@ -27,6 +27,20 @@ def run_detection(session: Session, detector: Detector, out_folder: Path, progre
         InputError: a view without pictures, a picture that cannot be read, or a folder that another detector or
         recording filled.
     """
+    pictures = pictures_to_detect(session)
+    folder = out_folder / "pose"
+    _claim(folder, detector, pictures)
+    for name, source in pictures.items():
+        _detect_view(name, source, detector, folder / f"{name}_json", progress)
+    return folder
+
+
+def pictures_to_detect(session: Session) -> dict[str, FrameSource]:
+    """Every view's pictures.
+
+    Raises:
+        InputError: a view without any.
+    """
     pictures: dict[str, FrameSource] = {}
     for view in session.views:
         source = frame_source(view)
@@ -36,11 +50,7 @@ def run_detection(session: Session, detector: Detector, out_folder: Path, progre
                 "use the keypoints that are there"
             )
         pictures[view.name] = source
-    folder = out_folder / "pose"
-    _claim(folder, detector, pictures)
-    for name, source in pictures.items():
-        _detect_view(name, source, detector, folder / f"{name}_json", progress)
-    return folder
+    return pictures
 
 
 def _claim(folder: Path, detector: Detector, pictures: dict[str, FrameSource]) -> None:

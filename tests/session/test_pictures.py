@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 
 from refit_mv.session.pictures import READ_THROUGH, Pictures
@@ -6,8 +8,11 @@ from refit_mv.session.pictures import READ_THROUGH, Pictures
 class Film:
     """Pictures whose colour is their number; remembers what was read."""
 
+    path, fps, size, warnings = Path("film"), 30.0, (2, 2), ()
+
     def __init__(self, count: int) -> None:
         self.count, self.asked = count, []
+        self.frame_numbers = np.arange(count)
 
     def frames(self, start: int = 0, stop: int | None = None):
         self.asked.append((start, stop))
