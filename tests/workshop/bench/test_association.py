@@ -167,7 +167,7 @@ def test_joints_of_the_right_tracks_are_as_good_as_known_and_of_exchanged_ones_a
     right = known_tracks(session)
     half = len(session) // 2 + 2
     a, b = (track.detection for track in right)
-    swapped = (type(right[0])(np.concatenate([a[:half], b[half:]])), type(right[0])(np.concatenate([b[:half], a[half:]])))  # fmt: skip # noqa: E501
+    swapped = (type(right[0])(np.concatenate([a[:half], b[half:]])), type(right[0])(np.concatenate([b[:half], a[half:]]), id=1))  # fmt: skip # noqa: E501
     (good,) = measured(session, lambda observations, rig: right[::-1], {"classic": GaussNewton()}, CostOptions())
     (bad,) = measured(session, lambda observations, rig: swapped, {"classic": GaussNewton()}, CostOptions())
     assert good["optimizer"] == "classic" and good["mpjpe_mm"] == pytest.approx(good["known_mm"], rel=1e-6)
