@@ -29,6 +29,8 @@ HEIGHT_GOOD, HEIGHT_BAD = 0.05, 0.08
 USUAL_SHARE = 0.02
 # From this share of views on that are as far off as this (pixels at 1920; a decimetre), it is open which are right.
 FAR_OUT_PX, MANY_DISAGREE = 50.0, 0.5
+# Views in whose pictures somebody stands for less than this share of the frames are not judged by them.
+STANDS_IN = 0.1
 # A view with confident keypoints in fewer of the person's frames than this hardly takes part.
 SEEN_GOOD = 0.5
 # A view that exchanges sides in more than this share of its frames deserves a look.
@@ -275,9 +277,15 @@ def _left_out(report: QualityReport) -> list[Finding]:
 def _evidence(report: QualityReport) -> list[Finding]:
     found = []
     lost = {view for finding in report.findings if finding.key == "lost_views" for view in finding.views}
-    for row in measures.view_figures(report):
-        if row.name not in lost and report.posed.any() and row.seen < SEEN_GOOD:
-            text = f"View {row.name} has confident keypoints in only {_percent(row.seen)} of the frames with a person."
+    there = measures.in_picture(report)
+    for view, name in enumerate(report.view_names):
+        # Whoever stands outside of a picture is not missed there.
+        frames = report.posed & there[:, view]
+        if name in lost or frames.sum() < STANDS_IN * report.posed.sum() or not frames.any():
+            continue
+        seen = float(report.confident[frames, view].any(-1).mean())
+        if seen < SEEN_GOOD:
+            text = f"View {name} has confident keypoints in only {_percent(seen)} of the frames with a person in it."
             found.append(
                 Finding("evidence", "check", text, "Is the person in this picture? Was the detector run on it?")
             )

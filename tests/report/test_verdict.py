@@ -136,3 +136,16 @@ def test_one_verdict_over_all_people() -> None:
     assert judged.findings[0].text.startswith("Person 1: The person comes out 0.50 m")
     assert [finding.text for finding in judged.findings].count("Pictures were made smaller.") == 1
     assert summary([good, bad])["verdict"] == {"level": "bad", "headline": judged.headline}
+
+
+def test_whoever_stands_outside_of_a_picture_is_not_missed_there() -> None:
+    report = report_of()
+    confidence = report.confidence.copy()
+    confidence[:, 0] = 0
+    unseen = replace(report, confidence=confidence)
+    assert "evidence" in {finding.key for finding in complaints(unseen)}
+    # The same body, ten metres behind the camera.
+    camera = report.rig[report.view_names[0]]
+    behind = camera.center.numpy() - 10 * camera.cam_from_world.rotation[2].numpy()
+    away = unseen.joints_m - unseen.joints_m.mean((0, 1)) + behind
+    assert "evidence" not in {finding.key for finding in complaints(replace(unseen, joints_m=away))}
