@@ -209,6 +209,10 @@ class _Job:
     out: Path
     height: float | None
 
+    @property
+    def _unconnected(self) -> bool:
+        return unconnected(self.recording.observations, self.recipe.people)
+
     def fit(self, person: Person, resume: bool, progress: Progress) -> FittedPerson:
         """A person's results, all of them on disk."""
         start = self._start(person)
@@ -263,7 +267,7 @@ class _Job:
         optimizer, subject = recipe.build_optimizer(), fitted.subject
         step = 1 / person.observations.fps
         # Nothing moves from one frame to the next where that is another moment.
-        tied = recipe.smooth != "off" and not unconnected(self.recording.observations, recipe.people)
+        tied = recipe.smooth != "off" and not self._unconnected
         seen = seen_frames(evidence.confidence)
         bridged = bridged_frames(seen, step, recipe.cost.time.longest_gap)
         age = landmark_age(evidence.confidence, step if tied else None)
@@ -304,7 +308,9 @@ class _Job:
             self.device,
         )
         known = self.height if main else None
-        found = doubts(self.body, self.recording.rig, person, fitted.subject, fitted.params())
+        found = doubts(
+            self.body, self.recording.rig, person, fitted.subject, fitted.params(), neighbours=not self._unconnected
+        )
         name, hard = person.track.name, person.track.hard
         return replace(fitted, name=name, left_out_px=left_out, findings=found, known_height_m=known, hard=hard)
 

@@ -32,7 +32,7 @@ OF_CAMERAS = frozenset({"camera_bumped", "view_late", "focal_length"})
 
 
 def doubts(
-    body: BodyModel, rig: CameraRig, person: Person, subject: Subject, params: BodyParams
+    body: BodyModel, rig: CameraRig, person: Person, subject: Subject, params: BodyParams, neighbours: bool = True
 ) -> tuple[Finding, ...]:
     """What is wrong with views under which a fit may still look right, and what two of them leave open; nothing where
     all is well, or where one view alone has nobody to contradict it. ``params``: the fitted motion, all frames.
@@ -43,8 +43,8 @@ def doubts(
     rig, evidence = rig.subset([rig.names[view] for view in chosen]), person.evidence.views(chosen)
     sides = mirrored_videos(rig, evidence) or exchanged_sides(body, rig, evidence)
     rows = telling_rows(evidence)
-    if len(rows) < FEWEST_FRAMES or sides:
-        # A body with its sides exchanged moves as nobody does.
+    if len(rows) < FEWEST_FRAMES or sides or not neighbours:
+        # A body with its sides exchanged moves as nobody does, and from one moment to another nothing moves.
         return (*sides, *_open(rig, None))
     skin = landmark_skin(body, evidence.landmark_names).to(torch.float64, "cpu").displaced(subject.landmark_offset)
     known = timed(rig, evidence, skin, params.to(torch.float64, "cpu"), rows)

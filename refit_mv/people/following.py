@@ -119,7 +119,11 @@ def moments(observations: Observations, options: PeopleOptions) -> Int[np.ndarra
 
 
 def unconnected(observations: Observations, options: PeopleOptions) -> bool:
-    """Whether most frames have no neighbours."""
+    """Whether most frames have no neighbours, or their numbers are at uneven distances: nothing moves evenly from one
+    to the next then.
+    """
+    if len(np.unique(np.diff(observations.frame_numbers))) > 1:
+        return True
     moment = moments(observations, options)
     return float(np.median(np.bincount(moment[moment >= 0], minlength=1))) <= 1
 

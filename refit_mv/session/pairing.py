@@ -14,6 +14,8 @@ DEFAULT_FPS = 30.0
 # clock, a serial number).
 LARGEST_SPREAD = 10
 SPREAD_ALLOWANCE = 1000
+# A month of frames: larger numbers are clock times.
+LARGEST_NUMBER = 10**8
 # Rates that differ by more drift a whole frame within a minute at 30 frames per second; less is how encoders round.
 RATE_TOLERANCE = 5e-4
 # Views that are apart by less than half a frame are still nearest to each other.
@@ -48,21 +50,22 @@ def pair_by_number(
     rates: Mapping[str, float | None],
     fps: float | int | None,
 ) -> FramePairing:
-    """Pair frames of equal number. The result spans all numbers of all views evenly; a view without a file has −1
-    there.
+    """Pair frames of equal number. The result spans all numbers of all views evenly, or has those alone that there are
+    where they are few and far between; a view without a file has −1 there.
 
     ``numbers`` are each view's file numbers, ascending; ``frames`` selects by number (stop exclusive). ``fps`` (else
     the videos' common rate, else 30 with a warning) is the rate at which the numbers count.
 
     Raises:
-        InputError: a selection outside the recording, videos of different rates, numbers that leap.
+        InputError: a selection outside the recording, videos of different rates, numbers that are clock times.
     """
     warnings: list[str] = []
     everything = reduce(np.union1d, numbers.values())
     chosen = _checked(frames)
     first, last = int(everything[0]), int(everything[-1])
     step = int(np.gcd.reduce(np.diff(everything))) if len(everything) > 1 else 1
-    if (last - first) // step + 1 > LARGEST_SPREAD * len(everything) + SPREAD_ALLOWANCE:
+    sparse = (last - first) // step + 1 > LARGEST_SPREAD * len(everything) + SPREAD_ALLOWANCE
+    if sparse and last > LARGEST_NUMBER:
         raise InputError(
             f"the {len(everything)} frame numbers run from {first} to {last}: they do not count frames; renumber "
             "the files consecutively"
@@ -74,7 +77,12 @@ def pair_by_number(
         warnings.append(
             f"only every {step}th frame number exists: the rate becomes {fps / step:.4g} of {fps:.4g} frames per second"
         )
-    grid = np.arange(first, last + 1, step)
+    grid = everything if sparse else np.arange(first, last + 1, step)
+    if sparse:
+        warnings.append(
+            f"{len(everything)} frames are numbered from {first} to {last}: most have no neighbours, and each is "
+            "fitted alone; number the files consecutively if they are a film"
+        )
     grid = grid[(grid >= chosen.start) & ((grid < chosen.stop) if chosen.stop is not None else True)][:: chosen.step]
     if len(grid) == 0:
         raise InputError(

@@ -113,6 +113,15 @@ def test_numbers_that_are_clock_times_are_refused():
         pair_by_number(numbers(a=[1699999123, 1699999163, 1700999204]), None, RATES, None)
 
 
+def test_frames_far_between_are_kept_as_they_are():
+    few = [1857, 20011, 20012, 58544]
+    paired = pair_by_number(numbers(a=few, b=few[1:]), None, RATES, None)
+    assert paired.frame_numbers.tolist() == few
+    assert paired.source_numbers.tolist() == [[few[0], -1], *([number] * 2 for number in few[1:])]
+    assert any("each is fitted alone" in warning for warning in paired.warnings)
+    assert pair_by_number(numbers(a=few), slice(20000, 30000), RATES, None).frame_numbers.tolist() == few[1:3]
+
+
 def test_time_pairs_what_was_filmed_together():
     # b starts 5 frames late and lost its frames 10 and 11.
     clock = 100 + np.arange(60) / 30
