@@ -39,6 +39,9 @@ INSIDE = 0.5
 MARGIN = 1.25
 # A crop as near to an earlier one of the same picture, as a share of its size, would show the same.
 SAME_CROP = 0.1
+# If asking made no more than this share of those find company whom one view alone shows, the others see nobody there:
+# they are posters and passers-by, and not asked for at other distances.
+FOUND = 0.1
 
 
 def look_again(
@@ -61,9 +64,12 @@ def look_again(
     asked: dict[tuple[int, int], list[Crop]] = defaultdict(list)
     # Who they are is decided later: whoever may be there is asked for.
     generous = replace(options, ghost=0.0, agreement=0.0, shown=0.0)
+    before = np.inf
     for share in DISTANCES:
         people = whole_people(followed(observations, rig, generous), observations, rig, generous)
-        figures = joined(lost(people, observations, rig, generous), lonely(people, observations, rig, body, share))
+        figures, alone = lost(people, observations, rig, generous), lonely(people, observations, rig, body, share)
+        if len(alone.row) <= (1 - FOUND) * before:
+            figures, before = joined(figures, alone), len(alone.row)
         wanted = _questions(figures, observations, rig, pictures, asked)
         found: list[_Found] = []
         for view, (name, questions) in enumerate(zip(observations.view_names, wanted, strict=True)):

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from scipy.ndimage import gaussian_filter1d
 
 from refit_mv.body.keypoint_sets import keypoint_set
 from refit_mv.body.model import posed_joints
@@ -19,7 +20,7 @@ from refit_mv.workshop.synthetic.rigs import CAPTURE_RADIUS, framed_rig, random_
 from refit_mv.workshop.synthetic.scenes import Scene, scene_people
 from refit_mv.workshop.synthetic.session import SyntheticSession, synthesise
 
-# A made-up movement wanders off in time; after so many seconds the person starts again in the middle.
+# A made-up movement wanders off in time: where a person has been on average within about so many seconds is the middle.
 LONGEST_WALK = 20.0
 # Four hours at 60 frames a second: beyond, memory and patience end.
 MOST_FRAMES, FASTEST = 1e6, 1e4
@@ -46,12 +47,17 @@ def made_up_recording(
     if motion is not None:
         motions = [read_motion(motion)]
     else:
-        left, motions = _frames(seconds, fps), []
-        while left > 0:
-            frames = min(left, round(LONGEST_WALK * fps) or 1)
-            motions.append(sampled_motion(load_pose_prior(), seed + len(motions), frames, fps))
-            left -= frames
+        drawn = sampled_motion(load_pose_prior(), seed, _frames(seconds, fps), fps)
+        motions = [drawn if seconds <= LONGEST_WALK else _staying(drawn)]
     return synthesise(open_body(), keypoints, motions, ring_rig(views), detector_noise(noise), seed)
+
+
+def _staying(motion: Motion) -> Motion:
+    """The same movement about one place."""
+    pelvis = motion.pelvis.numpy().copy()
+    trend = gaussian_filter1d(pelvis[:, [0, 2]], LONGEST_WALK * motion.fps / 4, axis=0, mode="nearest")
+    pelvis[:, [0, 2]] -= trend
+    return replace(motion, pelvis=torch.from_numpy(pelvis))
 
 
 def _frames(seconds: float, fps: float) -> int:
