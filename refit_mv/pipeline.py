@@ -182,7 +182,10 @@ def _with_detections(
         return session, None
     # Before a detector's networks are fetched.
     pictures_to_detect(session)
+    # The first time it fetches its networks, which takes a while.
+    progress(f"load {request.detector}", 0, 1)
     chosen = detector(request.detector, request.detector_weights)
+    progress(f"load {request.detector}", 1, 1)
     folder = run_detection(session, chosen, out, lambda view, done, total: progress(f"detect {view}", done, total))
     return with_keypoints(session, folder), chosen
 

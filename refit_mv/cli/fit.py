@@ -68,7 +68,11 @@ def detect(session: Path, out: Path | None, detector: str, detector_weights: Pat
     opened = open_session(session, **calibration)
     # Before a detector's networks are fetched.
     pictures_to_detect(opened)
-    finder = find_detector(detector, detector_weights)
+    with progress_bars() as progress:
+        # The first time it fetches its networks, which takes a while.
+        progress(f"load {detector}", 0, 1)
+        finder = find_detector(detector, detector_weights)
+        progress(f"load {detector}", 1, 1)
     out = made_folder(out or session / "refit")
     with alone_in(out), progress_bars() as progress:
         folder = run_detection(opened, finder, out, progress)
