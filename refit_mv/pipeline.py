@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -212,7 +213,7 @@ class _Job:
     out: Path
     height: float | None
 
-    @property
+    @cached_property
     def _unconnected(self) -> bool:
         return unconnected(self.recording.observations, self.recipe.people)
 

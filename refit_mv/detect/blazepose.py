@@ -15,10 +15,10 @@ from jaxtyping import Float, UInt8
 
 from refit_mv.body.keypoint_sets import KeypointSet, keypoint_set
 from refit_mv.detect.blazepose_files import FINDER, LANDMARKS, PACKAGE, networks
-from refit_mv.detect.crop import Crop, crop_up_to, cut
+from refit_mv.detect.crop import MARGIN, Crop, crop_up_to, cut
 from refit_mv.detect.heatmaps import at_points
 from refit_mv.detect.litert import Network
-from refit_mv.detect.person_finder import MARGIN, PersonFinder
+from refit_mv.detect.person_finder import PersonFinder
 from refit_mv.detect.suppression import distinct
 
 PICTURE = 256

@@ -7,6 +7,10 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+# MediaPipe's: a crop is this much larger than the circle through the point that tells a person's reach (BlazePose:
+# Bazarevsky et al., 2020).
+MARGIN = 1.25
+
 
 @dataclass(frozen=True)
 class Crop:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from refit_mv.detect.anchors import PICTURE, anchors, decoded
-from refit_mv.detect.crop import Crop, crop_up_to, cut
+from refit_mv.detect.crop import MARGIN, Crop, crop_up_to, cut
 from refit_mv.detect.litert import Network
 from refit_mv.detect.suppression import weighted_suppression
 
@@ -18,8 +18,6 @@ from refit_mv.detect.suppression import weighted_suppression
 LEAST_SCORE = 0.4
 # MediaPipe's: boxes that share more than this are one person's.
 SAME_BOX = 0.3
-# MediaPipe's: a crop is this much larger than the circle through the point that tells a person's reach.
-MARGIN = 1.25
 # Sides of the smallest windows as a share of the picture's shorter side, and how far neighbours overlap at least.
 SMALLEST_WINDOW = 0.62
 WINDOW_OVERLAP = 0.5

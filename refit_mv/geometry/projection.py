@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from refit_mv.geometry.camera import StackedRig
+from refit_mv.geometry.camera import CameraRig, StackedRig
 from refit_mv.kernels.compiling import compiled_by
 from refit_mv.kernels.lens import pixel_bearings
 
@@ -86,6 +86,17 @@ def project(
     rotation, translation = rig.cam_from_world.rotation, rig.cam_from_world.translation
     p_cam = p_world[..., None, :, :] @ rotation.transpose(-1, -2) + translation[:, None, :]
     return project_camera(rig, p_cam)
+
+
+def in_pictures(
+    rig: CameraRig, p_world: Float[Tensor, "*batch point 3"]
+) -> tuple[Float[Tensor, "*batch view point 2"], Float[Tensor, "*batch view point"], Bool[Tensor, "*batch view point"]]:
+    """Pixels and depth of world points in every view, and whether each is before the camera and within its picture. A
+    camera that does not say its size has a picture without edges.
+    """
+    pixels, depth = project(rig.stacked(p_world.dtype, p_world.device), p_world)
+    size = pixels.new_tensor([camera.size or (torch.inf, torch.inf) for camera in rig])
+    return pixels, depth, (depth > 0) & ((pixels >= 0) & (pixels < size[:, None])).all(-1)
 
 
 def camera_bearings(

@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Bool, Float
 
 from refit_mv.body.model import BodyModel
-from refit_mv.detect.crop import Crop
+from refit_mv.detect.crop import MARGIN, Crop, crop_up_to
 from refit_mv.detect.detector import CropDetector
 from refit_mv.errors import InputError
 from refit_mv.files import complete_or_absent, found_at, read_npz
 from refit_mv.geometry.camera import CameraRig
-from refit_mv.geometry.projection import project
+from refit_mv.geometry.projection import in_pictures
 from refit_mv.people.figures import Figures, joined, lonely, lost
 from refit_mv.people.following import followed
 from refit_mv.people.joining import whole_people
@@ -35,8 +35,6 @@ from refit_mv.session.pictures import Pictures
 DISTANCES = (1.0, 0.8, 1.25)
 # Somebody is asked for in pictures that show as large a share of their points.
 INSIDE = 0.5
-# The crop reaches so much farther than the farthest point from its middle (BlazePose: Bazarevsky et al., 2020).
-MARGIN = 1.25
 # A crop as near to an earlier one of the same picture, as a share of its size, would show the same.
 SAME_CROP = 0.1
 # If asking made no more than this share of those find company whom one view alone shows, the others see nobody there:
@@ -70,6 +68,8 @@ def look_again(
         figures, alone = lost(people, observations, rig, generous), lonely(people, observations, rig, body, share)
         if len(alone.row) <= (1 - FOUND) * before:
             figures, before = joined(figures, alone), len(alone.row)
+        if not figures.lacking.any():
+            break
         wanted = _questions(figures, observations, rig, pictures, asked)
         found: list[_Found] = []
         for view, (name, questions) in enumerate(zip(observations.view_names, wanted, strict=True)):
@@ -94,10 +94,9 @@ def _questions(
     if not len(figures.row):
         return wanted
     known = np.isfinite(figures.points[..., 0])
-    projected, depth = project(rig.stacked(), torch.from_numpy(np.nan_to_num(figures.points)))
-    pixels = projected.numpy()
-    size = np.array([camera.size or (np.inf, np.inf) for camera in rig])
-    inside = (depth.numpy() > 0) & ((pixels >= 0) & (pixels < size[:, None])).all(-1) & known[:, None]
+    places = torch.from_numpy(np.nan_to_num(figures.points))
+    projected, depth, within = in_pictures(rig, places)
+    pixels, inside = projected.numpy(), within.numpy() & known[:, None]
     shown = inside.sum(-1) >= np.maximum(INSIDE * known.sum(-1, keepdims=True), FEWEST_KEYPOINTS)
     names = observations.keypoints.keypoint_names
     before = ((depth.numpy() > 0) | ~known[:, None]).all(-1)
@@ -123,13 +122,13 @@ def crop_around(pixels: Float[np.ndarray, "joint 2"], known: Bool[np.ndarray, " 
     for part in ("shoulder", "hip"):
         place = [names.index(f"{side}_{part}") for side in ("left", "right") if f"{side}_{part}" in names]
         ends.append([index for index in place if known[index]])
-    middle, turn = (pixels[known].min(0) + pixels[known].max(0)) / 2, 0.0
+    middle, up = (pixels[known].min(0) + pixels[known].max(0)) / 2, np.array([0.0, -1.0])
     if all(ends):
         shoulders, middle = (pixels[place].mean(0) for place in ends)
-        x, y = shoulders - middle
-        turn = float(np.arctan2(x, -y))
+        up = shoulders - middle
     reach = float(np.linalg.norm(pixels[known] - middle, axis=-1).max())
-    return Crop(float(middle[0]), float(middle[1]), 2 * MARGIN * max(reach, 1.0), turn)
+    top = middle + max(reach, 1.0) * up / max(float(np.linalg.norm(up)), 1e-9)
+    return crop_up_to(middle, top, MARGIN) or Crop(float(middle[0]), float(middle[1]), 2 * MARGIN)
 
 
 @dataclass(frozen=True, eq=False)

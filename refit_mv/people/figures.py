@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float, Int
 from refit_mv.body.model import BodyModel
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.evidence import evidence_on
-from refit_mv.people.joining import Followed, between
+from refit_mv.people.following import seconds_of
+from refit_mv.people.joining import Followed, between, unseen
 from refit_mv.people.options import PeopleOptions
 from refit_mv.people.sightings import AGREEMENT, FEWEST_KEYPOINTS, sights
 from refit_mv.session.observations import Observations, PersonObservations
@@ -35,12 +36,10 @@ def joined(one: Figures, other: Figures) -> Figures:
 
 def lost(people: Sequence[Followed], observations: Observations, rig: CameraRig, options: PeopleOptions) -> Figures:
     """Those who are followed, in the views that lost them: also in frames, between others, in which all views did."""
-    seconds = observations.frame_numbers / observations.fps
+    seconds = seconds_of(observations)
     row, points, lacking = [], [], []
     for person in people:
-        known = np.flatnonzero((person.detection >= 0).any(-1))
-        where = between(person.points, seconds)
-        gap = np.minimum(*(np.abs(seconds[known[side]] - seconds) for side in _sides(known, len(seconds))))
+        where, gap = between(person.points, seconds), unseen(person, seconds)
         rows = np.flatnonzero(gap <= (0 if options.separate else options.lost))
         row.append(rows)
         points.append(np.where((gap[rows] > 0)[:, None, None], where[rows], person.points[rows]))
@@ -50,12 +49,6 @@ def lost(people: Sequence[Followed], observations: Observations, rig: CameraRig,
     figures = Figures(np.concatenate(row), np.concatenate(points), np.concatenate(lacking))
     taken = np.concatenate([person.detection[rows] for person, rows in zip(people, row, strict=True)])
     return replace(figures, lacking=figures.lacking | _poor(figures, taken, observations, rig))
-
-
-def _sides(known: Int[np.ndarray, " known"], count: int) -> tuple[Int[np.ndarray, " frame"], Int[np.ndarray, " frame"]]:
-    """For every frame the places of the known ones before and after it."""
-    after = np.searchsorted(known, np.arange(count)).clip(0, len(known) - 1)
-    return np.where(known[after] <= np.arange(count), after, (after - 1).clip(0)), after
 
 
 def _poor(
@@ -92,9 +85,12 @@ def lonely(
     each = np.arange(len(row))
     distance = share * problem.rays.distance.numpy()[each, view]
     points = np.full((len(row), len(observations.keypoints), 3), np.nan)
-    for index, sight in enumerate(sights(observations.frames(row), rig)):
-        direction, seen = sight.direction[view[index], place[index]], sight.confidence[view[index], place[index]] > 0
-        points[index, seen] = sight.center[view[index]] + distance[index] * direction[seen]
+    rows = np.unique(row)
+    for here, sight in zip(rows.tolist(), sights(observations.frames(rows), rig), strict=True):
+        for index in np.flatnonzero(row == here).tolist():
+            one, other = view[index], place[index]
+            seen = sight.confidence[one, other] > 0
+            points[index, seen] = sight.center[one] + distance[index] * sight.direction[one, other, seen]
     lacking = np.ones((len(row), len(rig)), dtype=bool)
     lacking[each, view] = False
     lacking[np.isfinite(points[..., 0]).sum(-1) < FEWEST_KEYPOINTS] = False

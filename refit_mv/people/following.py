@@ -309,9 +309,15 @@ def _nearest(missed: list[Piece], points: Float[np.ndarray, "group joint 3"]) ->
 
 def middles_apart(between: Float[np.ndarray, "*batch joint 3"]) -> Float[np.ndarray, "*batch"]:
     """How far bodies are from each other whose points differ by ``between``; infinite with too few in common."""
-    known = np.isfinite(between[..., 0])
-    middle = np.where(known[..., None], between, 0).sum(-2) / np.maximum(known.sum(-1), 1)[..., None]
-    return np.where(known.sum(-1) >= FEWEST_KEYPOINTS, np.linalg.norm(middle, axis=-1), np.inf)
+    return np.nan_to_num(np.linalg.norm(middle_of(between), axis=-1), nan=np.inf)
+
+
+def middle_of(points: Float[np.ndarray, "*batch joint 3"]) -> Float[np.ndarray, "*batch 3"]:
+    """Mean of the known points, NaN where they are too few."""
+    known = np.isfinite(points[..., 0])
+    count = known.sum(-1)[..., None]
+    mean = np.where(known[..., None], points, 0).sum(-2) / np.maximum(count, 1)
+    return np.where(count >= FEWEST_KEYPOINTS, mean, np.nan)
 
 
 def _apart(one: Float[np.ndarray, "joint 3"], other: Float[np.ndarray, "joint 3"]) -> float:

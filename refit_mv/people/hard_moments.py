@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.projection import bearings
 from refit_mv.geometry.triangulation import triangulate
-from refit_mv.people.following import ASSUMED_DISTANCE, LEAST_PARALLAX
+from refit_mv.people.following import ASSUMED_DISTANCE, LEAST_PARALLAX, middle_of, seconds_of
 from refit_mv.people.sightings import FEWEST_KEYPOINTS
 from refit_mv.session.observations import Observations, PersonObservations
 
@@ -73,7 +73,7 @@ def hard_moments(
     """Those of each of the people, in order of time; ``detections`` are theirs by their ids, as in
     ``Track.detection``.
     """
-    seconds = observations.frame_numbers / observations.fps
+    seconds = seconds_of(observations)
     places = {id: _positions(observations.person(each), rig) for id, each in detections.items()}
     found: dict[int, list[HardMoment]] = {}
     for id, detection in detections.items():
@@ -108,21 +108,13 @@ def _positions(seen: PersonObservations, rig: CameraRig) -> Float[np.ndarray, "f
     return torch.where(good[..., None], points, torch.nan).numpy()
 
 
-def _middle(points: Float[np.ndarray, "frame joint 3"]) -> Float[np.ndarray, "frame 3"]:
-    """Mean of the known points, NaN where they are too few."""
-    known = np.isfinite(points[..., 0])
-    count = known.sum(-1)[:, None]
-    mean = np.where(known[..., None], points, 0.0).sum(1) / np.maximum(count, 1)
-    return np.where(count >= FEWEST_KEYPOINTS, mean, np.nan)
-
-
 def _jumps(
     place: Float[np.ndarray, "frame joint 3"], seconds: Float[np.ndarray, " frame"]
 ) -> Bool[np.ndarray, " frame"]:
     """Frames in which somebody is found far from where they were last."""
     jumped = np.zeros(len(place), dtype=bool)
     known = np.flatnonzero(np.isfinite(place[..., 0]).sum(-1) >= FEWEST_KEYPOINTS)
-    way = np.linalg.norm(_middle(np.diff(place[known], axis=0)), axis=-1)
+    way = np.linalg.norm(middle_of(np.diff(place[known], axis=0)), axis=-1)
     # Unknown (NaN) where no points are the same: that is no jump.
     jumped[known[1:]] = way > SUDDEN + PER_SECOND * np.diff(seconds[known])
     return jumped
@@ -152,9 +144,9 @@ def _close(
     center: Float[np.ndarray, "view 3"],
 ) -> Bool[np.ndarray, " frame"]:
     """Frames in which views hardly show two people apart. ``apart``: the view has a detection for each of them."""
-    between = _middle(one - other)
+    between = middle_of(one - other)
     near = np.linalg.norm(between, axis=-1) < NEAR
-    ray = _middle((one + other) / 2)[near][:, None] - center
+    ray = middle_of((one + other) / 2)[near][:, None] - center
     ray = ray / np.linalg.norm(ray, axis=-1, keepdims=True)
     offset = between[near][:, None]
     across = np.linalg.norm(offset - (offset * ray).sum(-1, keepdims=True) * ray, axis=-1)

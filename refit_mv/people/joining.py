@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 
+from refit_mv.body.keypoint_sets import KeypointSet
 from refit_mv.geometry.camera import CameraRig
-from refit_mv.geometry.projection import project
+from refit_mv.geometry.projection import in_pictures
 from refit_mv.people.following import DRIFT, FASTEST, NEAR, Piece, assigned, middles_apart, seconds_of, unconnected
 from refit_mv.people.options import PeopleOptions
 from refit_mv.people.sightings import AGREEMENT, sights
@@ -97,7 +98,7 @@ def _chains(pieces: Sequence[Piece], observations: Observations, options: People
     if not pieces:
         return []
     first = np.array([piece.first for piece in pieces])
-    limbs = np.stack([_median(_limbs(piece, observations)) for piece in pieces])
+    limbs = np.stack([limb_lengths(piece, observations.keypoints) for piece in pieces])
     if unconnected(observations, options):
         people = same_people(first, np.stack([piece.path[0] for piece in pieces]), limbs)
         return [[pieces[place] for place in person] for person in people]
@@ -114,9 +115,9 @@ def _chains(pieces: Sequence[Piece], observations: Observations, options: People
     # Without a limb in common nothing speaks against it.
     unlike = np.nan_to_num(unlike)
     gap = seconds.clip(0)
-    cost = unlike / LIMBS + way / (STEP + WALK * gap) + gap / max(options.absence, 1e-9)
+    cost = link_cost(unlike, way, gap, options)
     possible = (first[None, :] > first[:, None]) & (seconds > -options.lost) & (gap <= options.absence)
-    possible &= (last[None, :] > last[:, None]) & (way <= FASTEST * gap + NEAR)
+    possible &= last[None, :] > last[:, None]
     gain = np.where(possible & (cost < LINK), LINK - cost, 0.0)
     before, after = linear_sum_assignment(gain, maximize=True)
     successor = {int(i): int(j) for i, j in zip(before, after, strict=True) if gain[i, j] > 0}
@@ -131,6 +132,19 @@ def _chains(pieces: Sequence[Piece], observations: Observations, options: People
     return chains
 
 
+def link_cost(unlike: np.ndarray, way: np.ndarray, gap: np.ndarray, options: PeopleOptions) -> np.ndarray:
+    """What parts two pieces, if they are one person's: limbs so ``unlike``, and a ``way`` (metres) within a ``gap``
+    (seconds). Infinite where nobody is so fast.
+    """
+    cost = unlike / LIMBS + way / (STEP + WALK * gap) + gap / max(options.absence, 1e-9)
+    return np.where(way <= FASTEST * gap + NEAR, cost, np.inf)
+
+
+def limb_lengths(piece: Piece, keypoints: KeypointSet) -> Float[np.ndarray, " limb"]:
+    """Logarithms of the lengths of limbs, medians over the frames in which views agree."""
+    return _median(_limbs(piece, keypoints))
+
+
 def _median(values: Float[np.ndarray, "*batch entry"]) -> Float[np.ndarray, "*batch"]:
     """Of the known ones; NaN without any, and without NumPy's warning."""
     ordered = np.sort(values, axis=-1)
@@ -138,10 +152,10 @@ def _median(values: Float[np.ndarray, "*batch entry"]) -> Float[np.ndarray, "*ba
     return np.take_along_axis(ordered, middle[..., None], axis=-1)[..., 0]
 
 
-def _limbs(piece: Piece, observations: Observations) -> Float[np.ndarray, "limb frame"]:
+def _limbs(piece: Piece, keypoints: KeypointSet) -> Float[np.ndarray, "limb frame"]:
     """Logarithms of the lengths of limbs, in frames in which views agree."""
     path = np.stack(piece.path)[np.array(piece.agreed)]
-    one, other = np.array(observations.keypoints.limbs).T
+    one, other = np.array(keypoints.limbs).T
     return np.log(np.maximum(np.linalg.norm(path[:, one] - path[:, other], axis=-1), 1e-3)).T
 
 
@@ -152,7 +166,7 @@ def _is_body(piece: Piece, observations: Observations, rig: CameraRig, options: 
 
 def _scatter(piece: Piece, observations: Observations) -> float:
     """By how much limbs change their lengths, the median over limbs and frames, as a share."""
-    limbs = _limbs(piece, observations)
+    limbs = _limbs(piece, observations.keypoints)
     return float(np.nan_to_num(_median(_median(np.abs(limbs - _median(limbs)[:, None])))))
 
 
@@ -160,11 +174,9 @@ def _shown(piece: Piece, rig: CameraRig) -> float:
     """In how many of the pictures that they stand in somebody is seen, as a share."""
     agreed = np.array(piece.agreed)
     middle = _median(np.stack(piece.path)[agreed].transpose(0, 2, 1))
-    pixels, depth = project(rig.stacked(), torch.from_numpy(middle))
-    size = np.array([camera.size or (np.inf, np.inf) for camera in rig])
-    inside = (depth.numpy() > 0) & ((pixels.numpy() >= 0) & (pixels.numpy() < size[:, None])).all(-1)
+    _, _, inside = in_pictures(rig, torch.from_numpy(middle))
     seen = np.stack(piece.detection)[agreed] >= 0
-    return float(seen.sum() / max((inside.T | seen).sum(), 1))
+    return float(seen.sum() / max((inside.numpy().T | seen).sum(), 1))
 
 
 def _assembled(chain: Sequence[Piece], observations: Observations) -> Followed:
@@ -187,12 +199,7 @@ def _fill(people: Sequence[Followed], observations: Observations, rig: CameraRig
     nobody has and that point to where they must be.
     """
     seconds = seconds_of(observations)
-    away = np.full((len(people), len(seconds)), np.inf)
-    for place, person in enumerate(people):
-        known = np.flatnonzero((person.detection >= 0).any(-1))
-        after = np.searchsorted(known, np.arange(len(seconds))).clip(0, len(known) - 1)
-        before = (after - 1).clip(0)
-        away[place] = np.minimum(*(np.abs(seconds[known[side]] - seconds) for side in (before, after)))
+    away = np.array([unseen(person, seconds) for person in people]).reshape(-1, len(seconds))
     wanted = (away > 0) & (away <= options.lost)
     rows = np.flatnonzero(wanted.any(0))
     if options.separate or not len(rows):
@@ -209,6 +216,14 @@ def _fill(people: Sequence[Followed], observations: Observations, rig: CameraRig
         for place, taken, point in zip(some.tolist(), detection, expected, strict=True):
             if (taken >= 0).any():
                 people[place].detection[row], people[place].points[row] = taken, point
+
+
+def unseen(person: Followed, seconds: Float[np.ndarray, " frame"]) -> Float[np.ndarray, " frame"]:
+    """How far from each frame the nearest is in which some view shows them, seconds."""
+    known = np.flatnonzero((person.detection >= 0).any(-1))
+    after = np.searchsorted(known, np.arange(len(seconds))).clip(0, len(known) - 1)
+    before = (after - 1).clip(0)
+    return np.minimum(*(np.abs(seconds[known[side]] - seconds) for side in (before, after)))
 
 
 def between(

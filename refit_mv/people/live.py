@@ -10,8 +10,8 @@ from torch import Tensor
 from refit_mv.body.keypoint_sets import KeypointSet
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
-from refit_mv.people.following import FASTEST, NEAR, Piece, advance, middles_apart
-from refit_mv.people.joining import LIMBS, LINK, STEP, WALK
+from refit_mv.people.following import Piece, advance, middles_apart
+from refit_mv.people.joining import LINK, limb_lengths, link_cost
 from refit_mv.people.limbs import shared
 from refit_mv.people.options import PeopleOptions
 from refit_mv.people.sightings import Sight, sights
@@ -106,33 +106,23 @@ class FollowStream:
             frame_numbers=np.zeros(1, dtype=np.int64),
         )
 
-    def _limbs(self, piece: Piece) -> Float[np.ndarray, " limb"]:
-        one, other = np.array(self._keypoints.limbs).T
-        path = np.stack([points for points, agreed in zip(piece.path, piece.agreed, strict=True) if agreed])
-        length = np.log(np.maximum(np.linalg.norm(path[:, one] - path[:, other], axis=-1), 1e-3))
-        known = np.isfinite(length).any(0)
-        median = np.full(len(one), np.nan)
-        median[known] = np.nanmedian(length[:, known], axis=0)
-        return median
-
     def _forget(self, gone: list[Piece], time: float) -> None:
         """Keep what is needed to know them again, if they were ever sure to be there."""
         for piece in gone:
             name = self._id.pop(piece, None)
             if name is not None and any(piece.agreed):
-                self._left.append(_Left(name, time - piece.unseen, piece.seen, self._limbs(piece)))
+                self._left.append(_Left(name, time - piece.unseen, piece.seen, limb_lengths(piece, self._keypoints)))
 
     def _named(self, piece: Piece) -> int:
         """Their id: of those who left the one whom it costs least to be, as joining has it, or a new one."""
         self._left = [left for left in self._left if self._clock - left.time <= self._options.absence]
-        limbs, costs = self._limbs(piece), []
+        limbs, costs = limb_lengths(piece, self._keypoints), []
         for left in self._left:
             gap = max(self._clock - left.time, 0.0)
             way = float(middles_apart((piece.path[0] - left.points)[None])[0])
             apart = np.abs(limbs - left.limbs)
             unlike = float(np.nanmedian(apart)) if np.isfinite(apart).any() else 0.0
-            cost = unlike / LIMBS + way / (STEP + WALK * gap) + gap / max(self._options.absence, 1e-9)
-            costs.append(cost if way <= FASTEST * gap + NEAR else np.inf)
+            costs.append(float(link_cost(np.array(unlike), np.array(way), np.array(gap), self._options)))
         if costs and min(costs) < LINK:
             return self._left.pop(int(np.argmin(costs))).id
         self._next += 1

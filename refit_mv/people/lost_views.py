@@ -6,7 +6,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from refit_mv.geometry.camera import CameraRig
-from refit_mv.geometry.projection import bearings, project
+from refit_mv.geometry.projection import bearings, in_pictures
 from refit_mv.geometry.triangulation import triangulate
 from refit_mv.people.sightings import FEWEST_KEYPOINTS
 from refit_mv.people.tracks import Track
@@ -42,7 +42,5 @@ def lost_views(observations: Observations, rig: CameraRig, track: Track) -> dict
 
 def _inside(rig: CameraRig, points: Tensor, known: Tensor) -> Bool[np.ndarray, "frame view"]:
     """Whether enough of the known points lie inside each view's picture."""
-    shown, depth = project(rig.stacked(), points)
-    size = torch.tensor([camera.size or (torch.inf, torch.inf) for camera in rig], dtype=shown.dtype)
-    inside = (depth > 0) & (shown >= 0).all(-1) & (shown < size[:, None]).all(-1) & known[:, None]
-    return (inside.sum(-1) >= FEWEST_KEYPOINTS).numpy()
+    _, _, inside = in_pictures(rig, points)
+    return ((inside & known[:, None]).sum(-1) >= FEWEST_KEYPOINTS).numpy()

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from refit_mv.geometry.projection import project
+from refit_mv.geometry.projection import in_pictures
 from refit_mv.report.quality import QualityReport
 from refit_mv.session.observations import CONFIDENT
 from refit_mv.status import BEST_FIRST
@@ -115,14 +115,11 @@ def view_figures(report: QualityReport) -> tuple[ViewFigures, ...]:
 
 def in_picture(report: QualityReport) -> Bool[np.ndarray, "frame view"]:
     """Where most of the body lies within the view's picture; everywhere, where nothing is known of body or picture."""
-    inside = np.ones((len(report.frame_numbers), len(report.view_names)), dtype=bool)
     if report.joints_m is None:
-        return inside
+        return np.ones((len(report.frame_numbers), len(report.view_names)), dtype=bool)
     rig = report.rig.subset(report.view_names)
-    pixels, depth = project(rig.stacked(), torch.from_numpy(np.nan_to_num(report.joints_m)))
-    size = np.array([camera.size or (np.inf, np.inf) for camera in rig])[:, None]
-    shown = (depth.numpy() > 0) & ((pixels.numpy() >= 0) & (pixels.numpy() < size)).all(-1)
-    return shown.mean(-1) > 0.5
+    _, _, inside = in_pictures(rig, torch.from_numpy(np.nan_to_num(report.joints_m)))
+    return inside.numpy().mean(-1) > 0.5
 
 
 def point_figures(report: QualityReport) -> tuple[PointFigures, ...]:
