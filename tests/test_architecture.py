@@ -33,6 +33,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"networks"}),
     frozenset({"image"}),
     frozenset({"optimizers"}),
+    frozenset({"rigs"}),
     frozenset({"checks"}),
     frozenset({"take"}),
     frozenset({"report"}),
@@ -49,7 +50,7 @@ SIDEWAYS: set[tuple[str, str]] = set()
 FACE = "refit_mv"
 BEHIND_NO_DOOR = {"workshop", "cli", "calib"}
 CALIB_MAY_USE = {"geometry", "errors"}
-MAY_USE_CALIB = {"session", "cli"}
+MAY_USE_CALIB = {"session", "rigs", "cli"}
 
 # Dependencies that must stay replaceable, and the only modules that may know them.
 FENCES = {

@@ -10,16 +10,17 @@ from torch import Tensor
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import landmark_skin
-from refit_mv.checks.clocks import Timed, late_views, timed
+from refit_mv.checks.clocks import late_views
 from refit_mv.checks.lenses import left_open_by_two, wrong_focals
 from refit_mv.checks.mirrors import mirrored_videos
 from refit_mv.checks.mounts import bumped_camera
-from refit_mv.checks.sample import FEWEST_SHARED, telling_rows
 from refit_mv.checks.sides import exchanged_sides
 from refit_mv.finding import Finding
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.person import Person
 from refit_mv.people.subject import Subject
+from refit_mv.rigs.sample import FEWEST_SHARED, telling_rows
+from refit_mv.rigs.timed import Timed, timed
 
 # Views that saw the person in a smaller share of the frames say too little of themselves.
 LEAST_SEEN = 0.2

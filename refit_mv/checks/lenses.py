@@ -2,9 +2,9 @@
 
 import math
 
-from refit_mv.checks.bundle import FOCAL
-from refit_mv.checks.clocks import Timed
 from refit_mv.finding import Finding
+from refit_mv.rigs.bundle import FOCAL
+from refit_mv.rigs.timed import Timed
 
 # One view against the others, all views together (logarithms), and how many sigma make sure.
 LEAST_ONE, LEAST_ALL, SURE = 0.03, 0.08, 2.5

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from refit_mv.checks.sample import telling_rows
 from refit_mv.finding import Finding
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.projection import bearings
 from refit_mv.geometry.triangulation import triangulate
 from refit_mv.people.evidence import Evidence
+from refit_mv.rigs.sample import telling_rows
 
 FRAMES = 60
 FEWEST_FRAMES = 4

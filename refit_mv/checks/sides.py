@@ -4,11 +4,11 @@ exchanged. Knees and elbows bend one way only, faces and feet point forward.
 
 from refit_mv.body.model import BodyModel
 from refit_mv.body.sides import mirrored_order
-from refit_mv.checks.sample import telling_rows
 from refit_mv.finding import Finding
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.people.evidence import Evidence
+from refit_mv.rigs.sample import telling_rows
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions
 

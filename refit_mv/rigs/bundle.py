@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from refit_mv.checks.sample import Sample
 from refit_mv.geometry.rotations import exp, hat
 from refit_mv.geometry.triangulation import triangulate
+from refit_mv.rigs.sample import Sample
 
 TURN, SHIFT, FOCAL, LATE = slice(0, 3), slice(3, 6), 6, 7
 UNKNOWNS = 8
