@@ -18,19 +18,41 @@ from refit_mv.rigs.sample import Sample
 
 TURN, SHIFT, FOCAL, LATE = slice(0, 3), slice(3, 6), 6, 7
 UNKNOWNS = 8
-# What calibrations and clocks are usually good for: radians, metres, logarithm, frames.
-BELIEF = (0.005, 0.005, 0.005, 0.02, 0.02, 0.02, 0.3, 1.0)
 # Points of a frame err alike, and so do neighbouring frames and all frames of a joint that a detector draws beside the
 # body: so small a share of them counts. With it no true camera of a real recording was further off than two sigma.
 INDEPENDENT = 0.02
-ITERATIONS, ANNEALING = 10, 3
-# Geman–McClure scale in usual misses, and the first one in metres, which may be wide of the mark.
-KERNEL, WIDEST = 4.0, 0.3
+# Geman–McClure scale in usual misses.
+KERNEL = 4.0
 # However well rays meet, detectors draw joints beside the body: no better than this counts, metres.
 LEAST_MISS = 0.004
 MOST_BLOCKS = 40
 # Nearer to the camera's plane than this (metres, or sine of the angle) nothing is projected.
 NEAREST = 0.1
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """How far cameras and clocks may be from what is said of them, one standard deviation: radians, metres, logarithm
+    of the focal length, frames. What calibrations are usually good for, unless told otherwise. ``widest`` is the first
+    robust scale, in metres, which may be wide of the mark; it narrows in ``annealing`` of the ``iterations``.
+    """
+
+    turn: float = 0.005
+    shift: float = 0.02
+    focal: float = 0.3
+    late: float = 1.0
+    widest: float = 0.3
+    iterations: int = 10
+    annealing: int = 3
+
+    @property
+    def precision(self) -> Float[Tensor, " unknown"]:
+        """Of one view's unknowns."""
+        sigma = (*(self.turn,) * 3, *(self.shift,) * 3, self.focal, self.late)
+        return torch.tensor(sigma, dtype=torch.float64).pow(-2)
+
+
+USUAL = Beliefs()
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +107,11 @@ class _Look:
     in_front: Float[Tensor, "frame view landmark"]
 
 
-def adjust(sample: Sample) -> Bundle:
+def adjust(sample: Sample, beliefs: Beliefs = USUAL) -> Bundle:
     """Solve for all unknowns at once, by Gauss–Newton steps under a narrowing kernel."""
     frames, views = sample.weight.shape[:2]
     unknowns = torch.zeros(views, UNKNOWNS, dtype=torch.float64)
-    belief = torch.tensor(BELIEF, dtype=torch.float64).pow(-2).repeat(views)
+    belief = beliefs.precision.repeat(views)
     blocks = max(1, min(MOST_BLOCKS, frames // 2))
     block = torch.arange(frames) * blocks // frames
     world = sample.direction @ sample.rig.cam_from_world.rotation
@@ -97,15 +119,15 @@ def adjust(sample: Sample) -> Bundle:
     apart = (points.flatten(0, 1) - sample.rig.center[:, None]).norm(dim=-1)
     reach = apart.median(1).values
     shared = (sample.weight > 0) & ((sample.weight > 0).sum(1, keepdim=True) > 1)
-    kernel = WIDEST
-    for step in range(ITERATIONS):
+    kernel = beliefs.widest
+    for step in range(beliefs.iterations):
         look = _look(sample, points, unknowns, reach)
         off = look.residual.norm(dim=-1)
         usual = max(float(off[shared].median()), LEAST_MISS)
-        kernel = max(kernel / 2, KERNEL * usual) if step < ANNEALING else KERNEL * usual
+        kernel = max(kernel / 2, KERNEL * usual) if step < beliefs.annealing else KERNEL * usual
         weight = INDEPENDENT / usual**2 * sample.weight * look.in_front / (1 + (off / kernel) ** 2) ** 2
         hessian, gradient, points_by = _reduced(look, weight)
-        if step + 1 < ITERATIONS:
+        if step + 1 < beliefs.iterations:
             pull = gradient.sum(0) + belief * unknowns.flatten()
             change = -torch.linalg.solve(hessian.sum(0) + torch.diag(belief), pull)
             points = points - points_by[..., -1] - points_by[..., :-1] @ change
