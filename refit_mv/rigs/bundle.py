@@ -21,8 +21,6 @@ UNKNOWNS = 8
 # Points of a frame err alike, and so do neighbouring frames and all frames of a joint that a detector draws beside the
 # body: so small a share of them counts. With it no true camera of a real recording was further off than two sigma.
 INDEPENDENT = 0.02
-# Geman–McClure scale in usual misses.
-KERNEL = 4.0
 # However well rays meet, detectors draw joints beside the body: no better than this counts, metres.
 LEAST_MISS = 0.004
 MOST_BLOCKS = 40
@@ -34,7 +32,8 @@ NEAREST = 0.1
 class Beliefs:
     """How far cameras and clocks may be from what is said of them, one standard deviation: radians, metres, logarithm
     of the focal length, frames. What calibrations are usually good for, unless told otherwise. ``widest`` is the first
-    robust scale, in metres, which may be wide of the mark; it narrows in ``annealing`` of the ``iterations``.
+    robust scale (Geman–McClure), in metres, which may be wide of the mark; in ``annealing`` of the ``iterations`` it
+    narrows to ``kernel`` usual misses.
     """
 
     turn: float = 0.005
@@ -44,6 +43,7 @@ class Beliefs:
     widest: float = 0.3
     iterations: int = 10
     annealing: int = 3
+    kernel: float = 4.0
 
     @property
     def precision(self) -> Float[Tensor, " unknown"]:
@@ -124,7 +124,8 @@ def adjust(sample: Sample, beliefs: Beliefs = USUAL) -> Bundle:
         look = _look(sample, points, unknowns, reach)
         off = look.residual.norm(dim=-1)
         usual = max(float(off[shared].median()), LEAST_MISS)
-        kernel = max(kernel / 2, KERNEL * usual) if step < beliefs.annealing else KERNEL * usual
+        narrow = beliefs.kernel * usual
+        kernel = max(kernel / 2, narrow) if step < beliefs.annealing else narrow
         weight = INDEPENDENT / usual**2 * sample.weight * look.in_front / (1 + (off / kernel) ** 2) ** 2
         hessian, gradient, points_by = _reduced(look, weight)
         if step + 1 < beliefs.iterations:
