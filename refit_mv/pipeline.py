@@ -34,6 +34,8 @@ from refit_mv.people.subject import Start, meet
 from refit_mv.people.tracks import Track, about_tracks
 from refit_mv.progress import Progress, quiet
 from refit_mv.recipe import FitRecipe
+from refit_mv.rigs.mending import MendOptions, mend, with_mended
+from refit_mv.rigs.refinement import Refined
 from refit_mv.session.pictures import pictures_of
 from refit_mv.session.recording import Recording, read_recording
 from refit_mv.session.session import Session, open_session, with_keypoints
@@ -47,6 +49,8 @@ from refit_mv.take.take import Take, package_versions, write_take
 
 # Where the answers are kept when a detector is asked for people whom it missed.
 ASKED = "asked"
+# The cameras as the people have them.
+MENDED = "calib.toml"
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ class FitRequest:
     ``<session>/refit``. ``mapping`` gives views to cameras where names do not tell. ``people``: "auto", "main", or how
     many at most; ``person``: of these only who is named so, by number or by ``VIEW:X,Y@FRAME``. ``people_edits`` None
     takes corrections of who is who from the session's ``people.yaml``, if it has one. ``height`` is how tall the main
-    person is, in metres, where somebody knows: it is compared with how tall they come out.
+    person is, in metres, where somebody knows: it is compared with how tall they come out. ``refine_rig``: mend the
+    cameras by the people first, and fit before the mended ones.
     """
 
     session: Path
@@ -76,6 +81,7 @@ class FitRequest:
     person: tuple[str, ...] = ()
     people_edits: Path | None = None
     height: float | None = None
+    refine_rig: bool = False
 
     @property
     def out_folder(self) -> Path:
@@ -92,14 +98,12 @@ def fit(request: FitRequest, progress: Progress = quiet) -> Delivery:
     # Before anything is read: what cannot be obeyed.
     request.recipe.build_optimizer()
     wish = wanted(request.people, request.person, people_edits(request.session, request.people_edits))
-    if request.detector not in DETECTORS:
-        detector(request.detector)
-    session = open_session(request.session, request.calib, request.units, request.mapping)
+    session = _opened(request)
     with alone_in(made_folder(request.out_folder)):
-        session, chosen = _with_detections(session, request, request.out_folder, progress)
-        recording = read_recording(session, request.keypoints, request.frames, request.fps)
-        body = load_body(request.body)
-        check_stature(body, recording.observations, recording.rig)
+        recording, body, chosen = _read(session, request, progress)
+        if request.refine_rig:
+            told = mend(recording, body, request.recipe.people, MendOptions(), progress)
+            recording = with_mended(recording, told, request.out_folder / MENDED)
         if isinstance(chosen, CropDetector) and request.recipe.people.look_again:
             recording = _looked_again(recording, body, chosen, request, progress)
         whom = cast(recording.observations, recording.rig, wish, request.recipe.people)
@@ -162,6 +166,33 @@ def _fit_cast(
 def _of(progress: Progress, place: int, count: int) -> Progress:
     """What one of several people tells."""
     return lambda what, done, total: progress(what, place * total + done, count * total)
+
+
+def refine_rig(request: FitRequest, options: MendOptions, progress: Progress = quiet) -> Refined:
+    """The rig of a session as the people in it have it; of ``request`` what says how to read the session.
+
+    Raises:
+        InputError: the session or the calibration cannot be used, or too little is seen by two views.
+    """
+    session = _opened(request)
+    with alone_in(made_folder(request.out_folder)):
+        recording, body, _ = _read(session, request, progress)
+        return mend(recording, body, request.recipe.people, options, progress)
+
+
+def _opened(request: FitRequest) -> Session:
+    if request.detector not in DETECTORS:
+        detector(request.detector)
+    return open_session(request.session, request.calib, request.units, request.mapping)
+
+
+def _read(session: Session, request: FitRequest, progress: Progress) -> tuple[Recording, BodyModel, Detector | None]:
+    """What was seen, whose body it is compared with, and the detector, where one was run."""
+    session, chosen = _with_detections(session, request, request.out_folder, progress)
+    recording = read_recording(session, request.keypoints, request.frames, request.fps)
+    body = load_body(request.body)
+    check_stature(body, recording.observations, recording.rig)
+    return recording, body, chosen
 
 
 def _device(name: str) -> str:

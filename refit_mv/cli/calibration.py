@@ -6,12 +6,16 @@ from pathlib import Path
 import click
 
 from refit_mv.cli import options as shared
+from refit_mv.cli.refine import calib_refine
 from refit_mv.errors import InputError
 
 
 @click.group()
 def calib() -> None:
-    """Look at camera calibrations, convert and scale them."""
+    """Look at camera calibrations, mend, convert and scale them."""
+
+
+calib.add_command(calib_refine)
 
 
 @calib.command("show")

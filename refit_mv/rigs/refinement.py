@@ -63,7 +63,7 @@ class Refined:
     """A rig as people's evidence has it. Per view: ``turned`` and ``moved`` against the given rig, one standard
     deviation of both (``turn_sigma`` in radians about the worst axis, ``move_sigma`` metres along the worst one), and
     the median miss of keypoints against the meeting point of all views' rays, before and after, in pixels.
-    ``statures`` in metres.
+    ``statures`` in metres. ``up`` is the world's, where it is known.
     """
 
     rig: CameraRig
@@ -77,6 +77,7 @@ class Refined:
     after_px: Float[Tensor, " view"]
     statures: tuple[float, ...]
     frames: int
+    up: tuple[float, float, float] | None = None
 
 
 def refine(
@@ -139,7 +140,8 @@ def refine_from_lenses(
     statures = [stature(body, sitter.params) for sitter in joint.sitters]
     metre = 1.0 if scale.given else _metre(joint.rig, scale, statures[0])
     found = _standing(joint, metre).moved(joint.rig)
-    return _told(found, found, joint, people, wide, [metre * each for each in statures])
+    told = _told(found, found, joint, people, wide, [metre * each for each in statures])
+    return replace(told, up=(0.0, 1.0, 0.0))
 
 
 def _check(rig: CameraRig, scale: Scale) -> None:
