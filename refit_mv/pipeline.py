@@ -14,6 +14,7 @@ from refit_mv.body.files import load_body
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.checks.doubts import borne_out, doubts
+from refit_mv.checks.places import misplaced_cameras
 from refit_mv.delivery import Delivery, deliver
 from refit_mv.detect.detector import DETECTORS, CropDetector, Detector, detector
 from refit_mv.detect.run_detection import pictures_to_detect, run_detection
@@ -156,7 +157,10 @@ def _fit_cast(
         versions=package_versions(),
         seconds=seconds,
         people=tuple(replace(person, findings=said) for person, said in zip(judged, believed, strict=True)),
-        findings=session_findings(body, recording.observations, recording.rig, whom.everybody),
+        findings=(
+            *session_findings(body, recording.observations, recording.rig, whom.everybody),
+            *misplaced_cameras(recording.rig, people),
+        ),
         edits=whom.edits,
     )
     write_take(take)

@@ -1,6 +1,7 @@
 """What may change of every camera when a rig is refined, as columns of unknowns."""
 
 from dataclasses import dataclass, replace
+from math import exp as exp_of
 from math import radians
 
 import torch
@@ -83,7 +84,7 @@ class Freedoms:
             matrix[0, 2] += focal * left[place]
             matrix[1, 2] += focal * left[place + 1]
         if self.focal:
-            matrix[[0, 0, 1], [0, 1, 1]] *= float(torch.tensor(left[0]).exp())
+            matrix[[0, 0, 1], [0, 1, 1]] *= exp_of(left[0])
         if self.distortion:
             if not distortion.size:
                 distortion = torch.zeros(5 if camera.lens == "brown_conrady" else 4, dtype=torch.float64).numpy()
@@ -98,8 +99,8 @@ class Freedoms:
         bearing: Float[Tensor, "frame view landmark 3"],
         distance: Float[Tensor, "frame view"],
     ) -> Float[Tensor, "frame view landmark 3 unknown"]:
-        """How the rays' residuals (:class:`Rays`, metres at the body) move with every camera's own unknowns.
-        ``bearing`` are the rays in the world.
+        """How the rays' residuals (:class:`Rays`, metres at the body before the lenses as they are) move with every
+        camera's own unknowns. ``bearing`` are the rays in the world, ``distance`` grows with the focal lengths.
         """
         stacked = rig.stacked()
         reach = distance[:, :, None, None]
@@ -116,5 +117,8 @@ class Freedoms:
                 own[place] = NUDGE
                 nudged = CameraRig(tuple(self._with_lens(camera, own) for camera in rig)).stacked()
                 change = (camera_bearings(nudged, pixels)[0] - here) / NUDGE
-                parts.append(-(reach * (change @ stacked.cam_from_world.rotation))[..., None])
+                moved = -(reach * (change @ stacked.cam_from_world.rotation))
+                # A longer lens shows the same miss larger.
+                moved = moved + feedback.residual if self.focal and place == 0 else moved
+                parts.append(moved[..., None])
         return torch.cat(parts, -1)

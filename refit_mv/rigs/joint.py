@@ -32,7 +32,10 @@ BLOCKS = 24
 
 @dataclass(frozen=True, eq=False)
 class Sitter:
-    """A person in the frames that speak about the rig. ``common``: their shape, then their landmark offsets."""
+    """A person in the frames that speak about the rig. ``common``: their shape, then their landmark offsets.
+    Residuals are metres at the body for the lenses of the beginning: detectors err in pixels, and a longer lens must
+    not make their errors look smaller.
+    """
 
     evidence: Evidence
     problem: FitProblem
@@ -44,11 +47,13 @@ class Sitter:
         stacked = rig.stacked()
         direction, valid = bearings(stacked, self.evidence.pixels)
         rays = self.problem.rays
+        longer = stacked.focal / self.problem.rig.focal
         seen = replace(
             rays,
             center=stacked.center.expand_as(rays.center),
             bearing=direction,
             confidence=self.evidence.confidence * valid,
+            distance=rays.distance * longer,
         )
         return replace(self, problem=replace(self.problem.with_term(seen), rig=stacked))
 

@@ -8,13 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from calib import estimate_up
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.projection import bearings
-from refit_mv.geometry.rotations import align, angle_between
+from refit_mv.geometry.rotations import align, angle_between, exp
 from refit_mv.geometry.triangulation import triangulate
 from refit_mv.people.evidence import Evidence
 from refit_mv.people.stature import stature
@@ -39,6 +40,9 @@ UNKNOWN = Freedoms(turn_known=30.0, move_known=3.0)
 FLOOR_SHARE, SOLE = 0.05, 0.03
 LIMBS = (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"))
 FEET = ("ankle", "heel", "toe")
+# Cameras tell which way is up when this share of them is level; looked at from several sides.
+LEVEL = 0.5
+ODD_TURNS = ((0.5, 0.4, 0.3), (-0.6, 0.9, 0.2), (0.2, -0.5, 1.1))
 HEAD = ("nose", "eye", "ear", "head", "neck", "shoulder")
 
 
@@ -119,8 +123,8 @@ def refine_from_lenses(
     scale: Scale | None = None,
     progress: Progress = quiet,
 ) -> Refined:
-    """A rig of which only the lenses are known. The world's y is up as the first person stands, its origin on the floor
-    below them.
+    """A rig of which only the lenses are known. The world's y is up as the cameras are held or as the first person
+    stands, its origin on the floor below them.
 
     Raises:
         InputError: views that share too little to tell how their cameras stand.
@@ -201,12 +205,25 @@ def _standing(joint: Joint, metre: float) -> Similarity:
     feet = [place for place, name in enumerate(names) if any(word in name for word in FEET)]
     heads = [place for place, name in enumerate(names) if any(word in name for word in HEAD)]
     upright = (points[:, heads].mean(1) - points[:, feet].mean(1)).median(0).values
-    turn = align(upright / upright.norm(), torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))
+    turn = align(_up(joint.rig, upright / upright.norm()), torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))
     turned = points @ turn.T
     floor = turned[:, feet, 1].amin(1).quantile(FLOOR_SHARE) - SOLE
     middle = turned.mean(1).median(0).values
     origin = torch.stack([middle[0], floor, middle[2]])
     return Similarity(turn, -metre * origin, metre)
+
+
+def _up(rig: CameraRig, upright: Float[Tensor, "3"]) -> Float[Tensor, "3"]:
+    """Which way is up: as level cameras have it, else as people stand."""
+    still = torch.zeros(3, dtype=torch.float64)
+    for vector in ODD_TURNS:
+        turn = exp(torch.tensor(vector, dtype=torch.float64))
+        estimate = estimate_up(Similarity(turn, still, 1.0).moved(rig))
+        # This world's axes are nobody's: an estimate that was rounded to one is none.
+        if not estimate.snapped:
+            up = turn.T @ estimate.up
+            return torch.sign(up @ upright) * up if estimate.confidence >= LEVEL else upright
+    return upright
 
 
 def _told(

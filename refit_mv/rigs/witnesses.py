@@ -1,12 +1,12 @@
 """Whom a rig is mended by: people whose detections of several views are theirs, even where cameras are far off."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from refit_mv.body.model import BodyModel
@@ -30,16 +30,38 @@ JUMP = 1.0
 
 
 def witnesses(observations: Observations, rig: CameraRig, body: BodyModel, options: PeopleOptions) -> list[Person]:
-    """The people of a recording as the rig tells them apart, or, where it does not, the one whom every view shows
-    largest for longest.
+    """The people of a recording as the rig tells them apart. Where it does not, and in views of which it tells nothing,
+    the main one is whom the view shows largest for longest.
     """
-    together = ((observations.confidence > 0).sum(-1).max(-1) >= FEWEST_SHARED).sum(-1) >= 2
+    shown = (observations.confidence > 0).sum(-1).max(-1) >= FEWEST_SHARED
+    largest = foremost(observations)
     if observations.confidence.shape[2] > 1:
         tracks = follow(observations, rig, "auto", options)
+        together = shown.sum(-1) >= 2
         agreed = np.mean(tracks[0].agreeing_views[together] >= 2) if together.any() else 0.0
         if agreed >= ENOUGH_AGREEMENT:
-            return list(people_of(observations, tracks, body))
-    return list(people_of(observations, [Track(foremost(observations))], body))
+            return list(people_of(observations, [_whole(tracks, shown, largest), *tracks[1:]], body))
+    return list(people_of(observations, [Track(largest)], body))
+
+
+def _whole(
+    tracks: Sequence[Track], shown: Bool[np.ndarray, "frame view"], largest: Int[np.ndarray, "frame view"]
+) -> Track:
+    """The main person, in views that fit nobody as they stand too."""
+    main, theirs = tracks[0], np.any([track.detection >= 0 for track in tracks], axis=0)
+    lost = [view for view in range(shown.shape[1]) if _share(theirs[shown[:, view], view]) < ENOUGH_AGREEMENT]
+    if not lost:
+        return main
+    detection = main.detection.copy()
+    detection[:, lost] = largest[:, lost]
+    claimed = None if main.claimed is None else main.claimed.copy()
+    if claimed is not None:
+        claimed[:, lost] = True
+    return replace(main, detection=detection, claimed=claimed)
+
+
+def _share(chosen: Bool[np.ndarray, " frame"]) -> float:
+    return float(chosen.mean()) if len(chosen) else 1.0
 
 
 def foremost(observations: Observations) -> Int[np.ndarray, "frame view"]:
