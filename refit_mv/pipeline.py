@@ -42,6 +42,7 @@ from refit_mv.session.recording import Recording, read_recording
 from refit_mv.session.session import Session, open_session, with_keypoints
 from refit_mv.solve.gaps import bridged_frames, landmark_age, seen_frames
 from refit_mv.solve.initialise import initialise
+from refit_mv.take.contact import apart, left_alone
 from refit_mv.take.fingerprint import as_plain, fingerprint
 from refit_mv.take.fitted_person import FittedPerson
 from refit_mv.take.leftovers import clear_others
@@ -143,6 +144,7 @@ def _fit_cast(
     clear_others(job.out, fitted)
     judged = [job.judged(*each, main=each[0] is people[0]) for each in zip(people, fitted, strict=True)]
     believed = borne_out([person.findings for person in judged], people)
+    told = [replace(person, findings=said) for person, said in zip(judged, believed, strict=True)]
     take = Take(
         folder=job.out,
         session=replace(recording.session, warnings=warnings),
@@ -156,7 +158,7 @@ def _fit_cast(
         recipe=as_plain(request.recipe),
         versions=package_versions(),
         seconds=seconds,
-        people=tuple(replace(person, findings=said) for person, said in zip(judged, believed, strict=True)),
+        people=job.apart(told),
         findings=(
             *session_findings(body, recording.observations, recording.rig, whom.everybody),
             *misplaced_cameras(recording.rig, people),
@@ -352,6 +354,12 @@ class _Job:
         )
         name, hard = person.track.name, person.track.hard
         return replace(fitted, name=name, left_out_px=left_out, findings=found, known_height_m=known, hard=hard)
+
+    def apart(self, fitted: Sequence[FittedPerson]) -> tuple[FittedPerson, ...]:
+        """All people, out of one another's way where the recipe wants that."""
+        if self.recipe.people.contact:
+            return apart(self.out, self.body, self.recording.rig, self.recipe.cost, fitted)
+        return left_alone(self.out, fitted)
 
 
 def _preceding(fitted: FittedPerson, first: int, present: Bool[Tensor, " frame"]) -> BodyParams | None:
