@@ -16,6 +16,7 @@ from refit_mv.body.priors import load_pose_prior
 from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import exp, geodesic
 from refit_mv.motion.motion import Motion, resample
+from refit_mv.session.frame_runs import frame_runs
 from refit_mv.workshop.synthetic.crowd import OcclusionNoise
 from refit_mv.workshop.synthetic.furniture import Box
 from refit_mv.workshop.synthetic.motions import sampled_motion, smooth_noise
@@ -118,8 +119,7 @@ def _movement(motions: Sequence[Motion], frames: int, fps: float, rng: np.random
 
 
 def _longest_run(good: np.ndarray) -> tuple[int, int]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]]).astype(np.int8)))
-    runs = edges.reshape(-1, 2)
+    runs = frame_runs(good)
     return (0, 0) if not len(runs) else tuple(runs[(runs[:, 1] - runs[:, 0]).argmax()].tolist())
 
 
