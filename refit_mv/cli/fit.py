@@ -85,7 +85,7 @@ def detect(session: Path, out: Path | None, detector: str, detector_weights: Pat
 @click.option("--cache", type=shared.FOLDER, help="Where the recording is kept [default: the user's cache folder].")
 @click.option("--synthetic", is_flag=True, help="Do not fetch anything; fit a synthetic session.")
 def demo(out: Path, cache: Path | None, synthetic: bool) -> None:
-    """Fetch a real four-camera recording and fit it."""
+    """Fetch a real four-camera recording and fit it, as it was calibrated and with its cameras mended by the people."""
     from calib import write_rig
     from refit_mv.pipeline import FitRequest
     from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
@@ -102,10 +102,17 @@ def demo(out: Path, cache: Path | None, synthetic: bool) -> None:
         recording = synthetic_recording(out / "synthetic_session", write_rig)
     click.echo(recording.note)
     recipe = load_recipe(FitRecipe, find_recipe("fit/default"))
-    _fit_and_tell(FitRequest(recording.session, recipe, recording.calib, out, keypoints=recording.keypoints))
+    request = FitRequest(recording.session, recipe, recording.calib, out, keypoints=recording.keypoints)
+    if recording.calibrated:
+        return _fit_and_tell(request)
+    click.echo("first as it was calibrated:")
+    _fit_and_tell(request)
+    click.echo("\nand with --refine-rig, which mends the cameras by the people in front of them first:")
+    _fit_and_tell(replace(request, out=out / "mended", refine_rig=True), quiet=True)
 
 
-def _fit_and_tell(request: "FitRequest") -> None:
+def _fit_and_tell(request: "FitRequest", quiet: bool = False) -> None:
+    """Fit and say how it went; ``quiet``: without what was noticed on the way."""
     from refit_mv.pipeline import fit as run
 
     with progress_bars() as progress:
@@ -113,7 +120,7 @@ def _fit_and_tell(request: "FitRequest") -> None:
     figures: dict[str, Any] = delivery.summary
     median, high = figures["median_reprojection_px"], figures["p95_reprojection_px"]
     statuses = ", ".join(f"{count} {status}" for status, count in figures["status"].items() if count)
-    for warning in delivery.warnings:
+    for warning in () if quiet else delivery.warnings:
         click.echo(f"note: {warning}")
     click.echo(f"{figures['frames']} frames, {plural(figures['views'], 'view')}: {statuses}")
     if median is not None:

@@ -23,12 +23,15 @@ SYNTHETIC_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class DemoSession:
-    """A session to fit, its calibration, and its keypoint set where the files leave that open."""
+    """A session to fit, its calibration, and its keypoint set where the files leave that open. ``calibrated``: the
+    calibration is known to be right.
+    """
 
     session: Path
     calib: Path
     keypoints: str | None
     note: str
+    calibrated: bool = False
 
 
 def fetch_recording(cache: Path | None = None) -> DemoSession:
@@ -71,5 +74,5 @@ def synthetic_recording(folder: Path, write_rig: Callable[[CameraRig, Path], obj
             shutil.rmtree(folder)
     write_session(made_up_recording(SYNTHETIC_SECONDS, seed=7), folder, write_rig)
     return DemoSession(
-        folder, folder / "calibration" / "Calib.toml", None, "a synthetic session with a detector's noise"
+        folder, folder / "calibration" / "Calib.toml", None, "a synthetic session with a detector's noise", True
     )
