@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from refit_mv.errors import InputError
+from refit_mv.session.between import Between
 
 DEFAULT_FPS = 30.0
 # More empty frames than this many times the existing ones mean that the numbers in the names count something else (a
@@ -25,15 +26,21 @@ HARMLESS_DRIFT = 0.5
 @dataclass(frozen=True, eq=False)
 class FramePairing:
     """``source_numbers`` is each view's own frame number (file number, video index) for every paired frame, −1 where
-    the view has none."""
+    the view has none. Where clocks are known it is the nearest, and ``between`` says where exactly the instant lies."""
 
     frame_numbers: Int[np.ndarray, " frame"]
     source_numbers: Int[np.ndarray, "frame view"]
     fps: float
     warnings: tuple[str, ...]
+    between: Between | None = None
 
 
-def _checked(frames: slice | None) -> slice:
+def checked(frames: slice | None) -> slice:
+    """A selection of frames with its defaults filled in.
+
+    Raises:
+        InputError: it selects nothing.
+    """
     chosen = frames or slice(None)
     start, stop, step = chosen.start or 0, chosen.stop, chosen.step or 1
     if start < 0 or step < 1 or (stop is not None and stop <= start):
@@ -61,10 +68,10 @@ def pair_by_number(
     """
     warnings: list[str] = []
     everything = reduce(np.union1d, numbers.values())
-    chosen = _checked(frames)
+    chosen = checked(frames)
     first, last = int(everything[0]), int(everything[-1])
     step = int(np.gcd.reduce(np.diff(everything))) if len(everything) > 1 else 1
-    sparse = (last - first) // step + 1 > LARGEST_SPREAD * len(everything) + SPREAD_ALLOWANCE
+    sparse = sparsely_numbered(everything)
     if sparse and last > LARGEST_NUMBER:
         raise InputError(
             f"the {len(everything)} frame numbers run from {first} to {last}: they do not count frames; renumber "
@@ -96,11 +103,21 @@ def pair_by_number(
             f"views start at different frame numbers ({listed}); frames were paired by number: equal numbers are taken "
             "as the same instant. If they only count differently (from 0 and from 1), renumber the files"
         )
-    warnings += _missing(tuple(numbers), grid, sources)
+    warnings += missing(tuple(numbers), grid, sources)
     return FramePairing(grid, sources, fps / (step * chosen.step), tuple(warnings))
 
 
-def _missing(views: tuple[str, ...], grid: np.ndarray, sources: np.ndarray) -> list[str]:
+def sparsely_numbered(everything: Int[np.ndarray, " frame"]) -> bool:
+    """Whether numbers (ascending, each once) are few and far between."""
+    step = int(np.gcd.reduce(np.diff(everything))) if len(everything) > 1 else 1
+    span = (int(everything[-1]) - int(everything[0])) // step + 1
+    return span > LARGEST_SPREAD * len(everything) + SPREAD_ALLOWANCE
+
+
+def missing(
+    views: tuple[str, ...], grid: Int[np.ndarray, " frame"], sources: Int[np.ndarray, "frame view"]
+) -> list[str]:
+    """What is said of the frames for which views have no file."""
     found = []
     for view, column in zip(views, sources.T, strict=True):
         absent = grid[column < 0]
@@ -159,18 +176,7 @@ def pair_by_time(
     own_times: dict[str, np.ndarray] = {}
     own_numbers: dict[str, np.ndarray] = {}
     for view, own in numbers.items():
-        shift = 0
-        if own[0] == 1 and own[-1] == len(times[view]):
-            shift = 1
-            warnings.append(
-                f"view {view}: files are numbered from 1; number 1 is taken as the first row of the time stamps"
-            )
-        if own[-1] - shift >= len(times[view]):
-            raise InputError(
-                f"view {view} has frame {own[-1]}, but the time stamps list only {len(times[view])} frames; are "
-                "they of this recording?"
-            )
-        own_times[view], own_numbers[view] = times[view][own - shift], own
+        own_times[view], own_numbers[view] = table_times(view, own, times[view], warnings), own
     rates = {
         view: (len(values) - 1) / float(values[-1] - values[0]) for view, values in times.items() if view in numbers
     }
@@ -197,7 +203,7 @@ def pair_by_time(
             f"{abs(rate / fps - 1) * count:.1f} frames apart"
             " over the recording; paired by time, so each frame is right, but some have no partner"
         )
-    chosen = _checked(frames)
+    chosen = checked(frames)
     picked = np.arange(count)[chosen]
     if len(picked) == 0:
         raise InputError(
@@ -205,8 +211,30 @@ def pair_by_time(
             f"{chosen.start}:{chosen.stop}"
         )
     sources = sources[picked]
-    warnings += _missing(tuple(numbers), picked, sources)
+    warnings += missing(tuple(numbers), picked, sources)
     return FramePairing(picked, sources, fps / chosen.step, tuple(warnings))
+
+
+def table_times(
+    view: str, own: Int[np.ndarray, " file"], times: Float[np.ndarray, " row"], warnings: list[str]
+) -> Float[np.ndarray, " file"]:
+    """When a view's frames of these numbers were taken, by its rows of a table.
+
+    Raises:
+        InputError: files that the table does not cover.
+    """
+    shift = 0
+    if own[0] == 1 and own[-1] == len(times):
+        shift = 1
+        warnings.append(
+            f"view {view}: files are numbered from 1; number 1 is taken as the first row of the time stamps"
+        )
+    if own[-1] - shift >= len(times):
+        raise InputError(
+            f"view {view} has frame {own[-1]}, but the time stamps list only {len(times)} frames; are "
+            "they of this recording?"
+        )
+    return times[own - shift]
 
 
 def _nearest(line: np.ndarray, fps: float, times: np.ndarray, numbers: np.ndarray) -> np.ndarray:

@@ -8,13 +8,16 @@ from jaxtyping import Float, Int
 from refit_mv.body.keypoint_sets import KeypointSet
 from refit_mv.errors import InputError, NobodyError
 from refit_mv.geometry.camera import CameraRig
+from refit_mv.session.clock_pairing import own_times, pair_by_clock
+from refit_mv.session.clocks import Clocks
 from refit_mv.session.image_size import check_pixels
 from refit_mv.session.keypoint_files import settle_keypoint_set
 from refit_mv.session.keypoints.series import KeypointSource
 from refit_mv.session.mounts import parted
 from refit_mv.session.observations import Observations
-from refit_mv.session.pairing import FramePairing, pair_by_number, pair_by_time
+from refit_mv.session.pairing import RATE_TOLERANCE, FramePairing, pair_by_number, pair_by_time
 from refit_mv.session.session import Session, View, frame_source
+from refit_mv.session.sync_file import FILE
 
 # Bounds memory when a crowd stands behind the scene: a long recording of 133 points takes 29 GB for 100 people.
 MOST_PEOPLE = 16
@@ -44,14 +47,50 @@ def pair_session(session: Session, frames: slice | None = None, fps: float | int
     """Which frames of the views with keypoints belong together; see :func:`read_recording` for the arguments."""
     sources = _sources(session)
     numbers = {view.name: np.array(source.numbers, dtype=np.int64) for view, source in sources}
-    if session.timestamps is not None:
-        # Times are the pictures': renumbered files are paired by their pictures.
-        shifts = np.array([view.picture_shift or 0 for view, _ in sources])
-        numbers = {view: own + shift for (view, own), shift in zip(numbers.items(), shifts.tolist(), strict=True)}
+    if session.timestamps is None and session.clocks is None:
+        return pair_by_number(numbers, frames, {view.name: _rate(view) for view, _ in sources}, fps)
+    # Times are the pictures': renumbered files are paired by their pictures.
+    shifts = np.array([view.picture_shift or 0 for view, _ in sources])
+    numbers = {view: own + shift for (view, own), shift in zip(numbers.items(), shifts.tolist(), strict=True)}
+    if session.clocks is not None:
+        pairing = _by_clock(session, session.clocks, numbers, frames)
+    else:
+        assert session.timestamps is not None
         pairing = pair_by_time(numbers, {name: session.timestamps.times[name] for name in numbers}, frames)
-        own_numbers = np.where(pairing.source_numbers < 0, -1, pairing.source_numbers - shifts)
-        return replace(pairing, source_numbers=own_numbers)
-    return pair_by_number(numbers, frames, {view.name: _rate(view) for view, _ in sources}, fps)
+    own_numbers = np.where(pairing.source_numbers < 0, -1, pairing.source_numbers - shifts)
+    placed = pairing.between
+    if placed is not None:
+        placed = replace(placed, numbers=np.where(placed.numbers < 0, -1, placed.numbers - shifts))
+    return replace(pairing, source_numbers=own_numbers, between=placed)
+
+
+def _by_clock(
+    session: Session, clocks: Clocks, numbers: dict[str, Int[np.ndarray, " file"]], frames: slice | None
+) -> FramePairing:
+    """By what the session's ``sync.yaml`` says."""
+    where = session.path / FILE
+    lacking = next((view for view in numbers if view in clocks and clocks[view].fps is None), None)
+    if session.timestamps is None and lacking is not None:
+        raise InputError(f"{where}: the rate of view {lacking} is not told (fps), nor are there time stamps; add it")
+    rates = {view: (clocks[view].fps if view in clocks else None) or 1.0 for view in numbers}
+    times, warnings = own_times(numbers, rates, None if session.timestamps is None else session.timestamps.times)
+    try:
+        pairing = pair_by_clock(numbers, times, clocks, frames)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    said = f"{FILE} tells when views took their frames: points are read at the times of {clocks.reference}"
+    apart = ", ".join(
+        f"{view} {_apart(clocks, view, float(times[view].mean()))}" for view in numbers if view != clocks.reference
+    )
+    return replace(pairing, warnings=(*warnings, f"{said} ({apart})" if apart else said, *pairing.warnings))
+
+
+def _apart(clocks: Clocks, view: str, own: float) -> str:
+    """How late a view runs in the middle of the take."""
+    clock = clocks[view]
+    late = clock.offset + clock.drift * own
+    frames = f"{late * clock.fps:+.2f} frames" if clock.fps is not None else f"{1000 * late:+.1f} ms"
+    return frames if clock.drift == 0 else f"{frames}, drift {100 * clock.drift:+.3f} %"
 
 
 def _sources(session: Session) -> list[tuple[View, KeypointSource]]:
@@ -96,9 +135,12 @@ def read_recording(
         warnings.append(
             f"{session.timestamps.path} tells the frame rate ({pairing.fps:.4g}); the given {fps:.4g} is ignored"
         )
-    reading = _Reading((pairing.source_numbers.shape[0], len(sources)), keypoints)
+    elif session.clocks is not None and fps is not None and abs(fps / pairing.fps - 1) > RATE_TOLERANCE:
+        warnings.append(f"{FILE} tells the frame rate ({pairing.fps:.4g}); the given {fps:.4g} is ignored")
+    read = pairing.source_numbers if pairing.between is None else pairing.between.numbers
+    reading = _Reading((read.shape[0], len(sources)), keypoints)
     for index, (_, source) in enumerate(sources):
-        reading.read_view(index, source, pairing.source_numbers[:, index])
+        reading.read_view(index, source, read[:, index])
     if reading.keypoints is None:
         raise NobodyError(
             f"nobody was detected in any of the {pairing.source_numbers.shape[0]} frames of {len(sources)} views; "
@@ -112,9 +154,10 @@ def read_recording(
             "each are kept"
         )
     names = tuple(view.name for view, _ in sources)
-    observations = Observations(
-        reading.pixels, reading.confidence, reading.keypoints, names, pairing.fps, pairing.frame_numbers
-    )
+    pixels, confidence = reading.pixels, reading.confidence
+    if pairing.between is not None:
+        pixels, confidence = pairing.between.interpolated(pixels, confidence)
+    observations = Observations(pixels, confidence, reading.keypoints, names, pairing.fps, pairing.frame_numbers)
     pictures = _picture_numbers(pairing, [view for view, _ in sources])
     shown = Recording(session.of_views(names), observations, pictures, (*session.warnings, *warnings))
     return parted(shown, session.mounts)

@@ -9,6 +9,7 @@ from refit_mv.errors import InputError
 from refit_mv.geometry.camera import Camera, CameraRig
 from refit_mv.session.approximate_camera import approximate_rig, what_was_assumed
 from refit_mv.session.calibration_file import find_calibration, has_calibration
+from refit_mv.session.clocks import Clocks
 from refit_mv.session.detection_record import read_record
 from refit_mv.session.image_size import compare_sizes
 from refit_mv.session.images import ImageFolder, open_images
@@ -20,6 +21,7 @@ from refit_mv.session.mounts import Mount, mounts_of
 from refit_mv.session.name_matching import match_names
 from refit_mv.session.orientation import Orientations
 from refit_mv.session.picture_shift import picture_shift
+from refit_mv.session.sync_file import FILE, session_clocks
 from refit_mv.session.timestamps import Timestamps, find_timestamps, read_timestamps
 from refit_mv.session.video import VideoFile, open_video
 
@@ -48,7 +50,8 @@ class Session:
     """A recording whose views all have a camera: ``rig`` holds exactly the cameras of ``views``, in the same order.
 
     ``up`` is the world's up direction as the calibration's format defines it or the cameras' horizons have it, None
-    where they disagree. ``mounts``: how cameras stand that were moved during the take.
+    where they disagree. ``mounts``: how cameras stand that were moved during the take. ``clocks`` is what ``sync.yaml``
+    says of the views' times, None where there is none.
     """
 
     path: Path
@@ -60,6 +63,7 @@ class Session:
     up: tuple[float, float, float] | None
     warnings: tuple[str, ...]
     mounts: tuple[Mount, ...] = ()
+    clocks: Clocks | None = None
 
     @property
     def view_names(self) -> tuple[str, ...]:
@@ -187,6 +191,7 @@ def _open(path: Path, calib: Path | None, units: str | None, mapping: Mapping[st
         up=loaded.up or _up(loaded.rig),
         warnings=tuple(map(_text, (*about_cameras, *warnings, *orientations.warnings, *_about_shifts(views)))),
         mounts=tuple(mount for mount in mounts if mount.view in names),
+        clocks=_clocks(path, names),
     )
 
 
@@ -248,6 +253,25 @@ def _timestamps(path: Path, names: list[str], warnings: list[str]) -> Timestamps
     match = match_names(names, tuple(table.times), "view", str(path))
     warnings += [match.note] if match.note else []
     return Timestamps(path, {name: table.times[match.cameras[name]] for name in names})
+
+
+def _clocks(path: Path, names: list[str]) -> Clocks | None:
+    """What the session's own file says of the views' times, under the cameras' names."""
+    clocks = session_clocks(path)
+    if clocks is None:
+        return None
+    told = tuple(clock.view for clock in clocks.views)
+    known = [name for name in names if name in told]
+    if len(known) == len(names):
+        return clocks
+    try:
+        cameras = match_names(names, told, "view", str(path / FILE)).cameras
+    except InputError:
+        raise InputError(
+            f"{path / FILE} tells the clocks of {', '.join(told)}, but the views are {', '.join(names)}; run refit-mv "
+            "sync again, or correct the names"
+        ) from None
+    return clocks.called({written: name for name, written in cameras.items()})
 
 
 def with_keypoints(session: Session, folder: Path, keypoint_set: str | None = None) -> Session:
