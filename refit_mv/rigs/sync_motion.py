@@ -1,0 +1,244 @@
+"""The clocks of all views from how people move in them, before anything is known of cameras: pairs of views first, then
+all of them at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Float
+
+from refit_mv.rigs.sync_pair import RATE, Peak, correlate, find_peak
+from refit_mv.rigs.sync_signals import Movement, movement
+from refit_mv.session.clocks import ViewClock
+from refit_mv.session.own_frames import OwnFrames
+
+# Two views of one person reach a canonical correlation of 0.8 to 0.95; noise alone 0.05 at most, of standing people.
+LEAST_HEIGHT = 0.3
+# Nor is it a peak unless it stands out of what other lags reach, in their usual scatter.
+LEAST_PROMINENCE = 6.0
+# Somebody walking evenly is nearly as alike to themselves a step later.
+MOST_RUNNER_UP = 0.93
+# Pairs of views contradict each other from so many seconds on.
+CONTRADICTION = 0.1
+# Once clocks are known roughly: lags still in question, and how long windows are (of a long take, its share).
+CLOSE, SHORT_WINDOW, MOST_WINDOWS = 0.4, 2.0, 120
+ROUNDS = 4
+# Points of a parabola through a peak, to either side.
+PARABOLA = 3
+# Drifts of crystals are far below this; it holds what a short take says nothing of.
+USUAL_DRIFT = 0.002
+
+
+@dataclass(frozen=True, eq=False)
+class Motions:
+    """What motion says. ``clocks`` are of the views that it settles, the reference among them, on whose time ``middle``
+    is; ``covariance`` of their offsets at ``middle`` (first) and drifts (then); ``said`` is why others are not settled.
+    """
+
+    clocks: tuple[ViewClock, ...]
+    covariance: Float[np.ndarray, "unknown unknown"]
+    middle: float
+    said: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    first: int
+    second: int
+    peak: Peak
+    problem: str | None
+
+
+def by_motion(
+    views: Sequence[OwnFrames], reference: int, near: Sequence[ViewClock | None] | None = None, slack: float = 0.0
+) -> Motions:
+    """Measure all clocks against the reference's. ``near``: clocks known beforehand, within ``slack`` seconds; only
+    there is looked.
+    """
+    moving = [movement(view) for view in views]
+    middle = float(np.mean([(each.times[0] + each.times[-1]) / 2 for each in moving]))
+    pairs = _pairs(moving, near, slack)
+    reached, said = _connected(views, pairs, reference)
+    first = _solved(pairs, reached, reference, [each.view for each in moving], middle)
+    settled = [view for view in range(len(views)) if view in reached]
+    said += _contradictions(pairs, first, [view.view for view in views], middle)
+    clocks = [first[view] for view in settled]
+    if len(settled) < 2:
+        return Motions(tuple(clocks), np.zeros((2, 2)), middle, tuple(said))
+    clocks, covariance = refined([moving[view] for view in settled], clocks, settled.index(reference), middle)
+    return Motions(tuple(clocks), covariance, middle, tuple(said))
+
+
+def _pairs(moving: Sequence[Movement], near: Sequence[ViewClock | None] | None, slack: float) -> list[_Pair]:
+    found = []
+    for first, second in combinations(range(len(moving)), 2):
+        reach = None
+        one, two = (None, None) if near is None else (near[first], near[second])
+        if one is not None and two is not None:
+            apart = one.offset - two.offset
+            reach = (apart - slack, apart + slack)
+        peak = find_peak(correlate(moving[first], moving[second], reach))
+        names = f"{moving[first].view} and {moving[second].view}"
+        problem = None
+        if peak is None:
+            found.append(_Pair(first, second, _NOTHING, f"{names} have too little in common"))
+            continue
+        # Where only the neighbourhood of a known instant was looked at, nothing is left to stand out of.
+        weak = peak.height < LEAST_HEIGHT or (reach is None and peak.prominence < LEAST_PROMINENCE)
+        if weak:
+            problem = (
+                f"too little motion that {names} share (correlation {peak.height:.2f}, {LEAST_HEIGHT:g} is the least)"
+            )
+        elif peak.runner_up > MOST_RUNNER_UP * peak.height:
+            problem = (
+                f"{names} are as alike at {peak.lag:+.2f} s as at {peak.other_lag:+.2f} s (correlations "
+                f"{peak.height:.2f} and {peak.runner_up:.2f}): the motion repeats itself"
+            )
+        found.append(_Pair(first, second, peak, problem))
+    return found
+
+
+_NOTHING = Peak(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, (np.array([1.0, 0.0]), np.array([1.0, 0.0])))
+
+
+def _connected(views: Sequence[OwnFrames], pairs: Sequence[_Pair], reference: int) -> tuple[set[int], list[str]]:
+    """The views that clear pairs lead to from the reference, and what stands between them and the others."""
+    reached = {reference}
+    while True:
+        further = {
+            each
+            for pair in pairs
+            if pair.problem is None and len(reached & {pair.first, pair.second}) == 1
+            for each in (pair.first, pair.second)
+        }
+        if further <= reached:
+            break
+        reached |= further
+    said = []
+    for view in range(len(views)):
+        if view in reached:
+            continue
+        mine = [pair for pair in pairs if view in (pair.first, pair.second) and pair.problem is not None]
+        best = max(mine, key=lambda pair: pair.peak.height, default=None)
+        said.append(f"{views[view].view}: {best.problem if best is not None else 'no other view to compare with'}")
+    return reached, said
+
+
+def _solved(
+    pairs: Sequence[_Pair], reached: set[int], reference: int, names: Sequence[str], middle: float
+) -> dict[int, ViewClock]:
+    """Offsets and drifts that fit all clear pairs, the few that contradict the others left behind (least absolute
+    values by reweighting).
+    """
+    order = sorted(reached)
+    clear = [pair for pair in pairs if pair.problem is None and {pair.first, pair.second} <= reached]
+    rows = np.zeros((len(clear), len(order)))
+    for row, pair in zip(rows, clear, strict=True):
+        row[order.index(pair.first)], row[order.index(pair.second)] = 1.0, -1.0
+    rows = np.delete(rows, order.index(reference), axis=1)
+    solved = []
+    for values in ([pair.peak.lag for pair in clear], [pair.peak.drift for pair in clear]):
+        weight, answer = np.ones(len(clear)), np.zeros(rows.shape[1])
+        for _ in range(20):
+            answer = np.linalg.lstsq(rows * weight[:, None], np.array(values) * weight, rcond=None)[0]
+            weight = 1 / np.sqrt(np.abs(rows @ answer - values) + 1e-3)
+        solved.append(np.insert(answer, order.index(reference), 0.0))
+    return {
+        view: ViewClock(names[view], float(offset - drift * middle), float(drift), by="motion")
+        for view, offset, drift in zip(order, *solved, strict=True)
+    }
+
+
+def _contradictions(
+    pairs: Sequence[_Pair], clocks: dict[int, ViewClock], names: Sequence[str], middle: float
+) -> list[str]:
+    said = []
+    for pair in pairs:
+        if pair.problem is not None or pair.first not in clocks or pair.second not in clocks:
+            continue
+        at = np.array([middle])
+        one, two = (clocks[each].reference_time(at)[0] for each in (pair.first, pair.second))
+        off = pair.peak.lag - (one - two)
+        if abs(off) > CONTRADICTION:
+            said.append(
+                f"{names[pair.first]} and {names[pair.second]} contradict the other views by {off:+.2f} s: is one of "
+                "them another recording, or do they show other people?"
+            )
+    return said
+
+
+def refined(
+    moving: Sequence[Movement], clocks: Sequence[ViewClock], reference: int, middle: float
+) -> tuple[list[ViewClock], Float[np.ndarray, "unknown unknown"]]:
+    """All clocks at once, from where they are known roughly: Newton steps up the sum of all pairs' correlations. The
+    covariance, of offsets at the middle and then drifts, is from how windows of time differ.
+    """
+    clocks = list(clocks)
+    free = [view for view in range(len(clocks)) if view != reference]
+    covariance = np.zeros((2 * len(clocks), 2 * len(clocks)))
+    columns = np.array([*free, *(view + len(clocks) for view in free)])
+    for _ in range(ROUNDS):
+        at = [replace(each, times=clock.reference_time(each.times)) for each, clock in zip(moving, clocks, strict=True)]
+        slopes, hessian = _slopes(at, middle)
+        slopes, hessian = slopes[:, columns], hessian[np.ix_(columns, columns)]
+        held = np.zeros(len(columns))
+        # A belief weighs against the noise of the slopes, which their own scatter tells.
+        scatter = np.square(slopes[:, len(free) :]).sum(0)
+        steep = hessian.diagonal()[len(free) :]
+        held[len(free) :] = scatter / np.maximum(steep, 1e-12) / USUAL_DRIFT**2
+        drifts = np.array([clocks[view].drift for view in free])
+        pull = slopes.sum(0) - held * np.concatenate([np.zeros(len(free)), drifts])
+        inverse = np.linalg.pinv(hessian + np.diag(held))
+        change = inverse @ pull
+        windows = len(slopes)
+        inner = slopes - slopes.mean(0) if windows > 2 else slopes
+        middling = inverse @ (inner.T @ inner * windows / max(windows - 2, 1) + np.diag(held**2 * USUAL_DRIFT**2)) @ inverse
+        covariance[np.ix_(columns, columns)] = middling
+        for place, view in enumerate(free):
+            offset, drift = change[place], change[place + len(free)]
+            clock = clocks[view]
+            drift = (1 + clock.drift) * (1 + drift) - 1
+            # The change is of the reference clock's time, about its middle.
+            offset = clock.offset + offset + change[place + len(free)] * (clock.offset - middle)
+            clocks[view] = replace(clock, offset=float(offset), drift=float(drift))
+    return clocks, covariance
+
+
+def _slopes(
+    at: Sequence[Movement], middle: float
+) -> tuple[Float[np.ndarray, "window unknown"], Float[np.ndarray, "unknown unknown"]]:
+    """How all pairs' correlation rises with every view's offset and drift, window by window, and how it bends."""
+    span = max(each.times[-1] - each.times[0] for each in at)
+    seconds = max(SHORT_WINDOW, span / MOST_WINDOWS)
+    count = len(at)
+    total: list[np.ndarray] = []
+    hessian = np.zeros((2 * count, 2 * count))
+    for first, second in combinations(range(count), 2):
+        found = correlate(at[first], at[second], (-CLOSE, CLOSE), seconds)
+        values = found.values.sum(0)
+        common = found.counts.sum(0)
+        place = int(np.abs(found.lags).argmin())
+        if common[place] <= 0:
+            continue
+        left, height, right = np.linalg.svd(values[place] / common[place])
+        likeness = min(float(height[0]), 0.98)
+        near = slice(place - PARABOLA, place + PARABOLA + 1)
+        along = np.einsum("a,wlab,b->wl", left[:, 0], found.values[:, near], right[0])
+        bend, slope, _ = np.polynomial.polynomial.polyfit(found.lags[near], along.T, 2)[::-1]
+        worth = likeness / (1 - likeness**2)
+        share = found.counts[:, place] / common[place]
+        steep = -2 * worth * min(float(bend.sum()), 0.0) * share
+        arm = found.middle - middle
+        # The second view is read ``lag`` later: lag = first's time − second's.
+        way = np.zeros((len(arm), 2 * count))
+        way[:, first], way[:, second] = 1.0, -1.0
+        way[:, first + count], way[:, second + count] = arm, -arm
+        hessian += (way * steep[:, None]).T @ way
+        part = way * (worth * slope)[:, None]
+        while len(total) < len(part):
+            total.append(np.zeros(2 * count))
+        for window, row in enumerate(part):
+            total[window] = total[window] + row
+    return np.stack(total) if total else np.zeros((1, 2 * count)), hessian
