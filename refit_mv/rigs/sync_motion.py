@@ -9,21 +9,23 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float
 
-from refit_mv.rigs.sync_pair import RATE, Peak, correlate, find_peak
+from refit_mv.rigs.sync_pair import Peak, canonical, correlate, directions, find_peak
 from refit_mv.rigs.sync_signals import Movement, movement
 from refit_mv.session.clocks import ViewClock
 from refit_mv.session.own_frames import OwnFrames
 
-# Two views of one person reach a canonical correlation of 0.8 to 0.95; noise alone 0.05 at most, of standing people.
+# Two views of one person reach a canonical correlation of 0.8 to 0.97, a detector's noise about somebody who stands
+# still 0.04 in a minute and 0.11 in five seconds.
 LEAST_HEIGHT = 0.3
-# Nor is it a peak unless it stands out of what other lags reach, in their usual scatter.
-LEAST_PROMINENCE = 6.0
-# Somebody walking evenly is nearly as alike to themselves a step later.
-MOST_RUNNER_UP = 0.93
+# What a movement that repeats itself reaches a period later, as information (-log(1 - r²)) of what the best lag has:
+# all of it, but for noise. Of movements that do not, 0.5 at most where two seconds overlap.
+MOST_RUNNER_UP = 0.8
 # Pairs of views contradict each other from so many seconds on.
 CONTRADICTION = 0.1
 # Once clocks are known roughly: lags still in question, and how long windows are (of a long take, its share).
-CLOSE, SHORT_WINDOW, MOST_WINDOWS = 0.4, 2.0, 120
+CLOSE, SHORT_WINDOW, MOST_WINDOWS, FEWEST_WINDOWS = 0.4, 2.0, 120, 8
+# However evenly windows pull: pictures of people near the camera are not affine. Seconds, of a take of ten.
+MODEL_ERROR, MODEL_SECONDS = 0.003, 10.0
 ROUNDS = 4
 # Points of a parabola through a peak, to either side.
 PARABOLA = 3
@@ -68,6 +70,9 @@ def by_motion(
     if len(settled) < 2:
         return Motions(tuple(clocks), np.zeros((2, 2)), middle, tuple(said))
     clocks, covariance = refined([moving[view] for view in settled], clocks, settled.index(reference), middle)
+    span = max(each.times[-1] - each.times[0] for each in moving)
+    off = [view for view, clock in enumerate(clocks) if clock.view != moving[reference].view]
+    covariance[off, off] += MODEL_ERROR**2 * MODEL_SECONDS / span
     return Motions(tuple(clocks), covariance, middle, tuple(said))
 
 
@@ -85,13 +90,11 @@ def _pairs(moving: Sequence[Movement], near: Sequence[ViewClock | None] | None, 
         if peak is None:
             found.append(_Pair(first, second, _NOTHING, f"{names} have too little in common"))
             continue
-        # Where only the neighbourhood of a known instant was looked at, nothing is left to stand out of.
-        weak = peak.height < LEAST_HEIGHT or (reach is None and peak.prominence < LEAST_PROMINENCE)
-        if weak:
+        if peak.height < LEAST_HEIGHT:
             problem = (
                 f"too little motion that {names} share (correlation {peak.height:.2f}, {LEAST_HEIGHT:g} is the least)"
             )
-        elif peak.runner_up > MOST_RUNNER_UP * peak.height:
+        elif np.log1p(-(peak.runner_up**2)) < MOST_RUNNER_UP * np.log1p(-(peak.height**2)):
             problem = (
                 f"{names} are as alike at {peak.lag:+.2f} s as at {peak.other_lag:+.2f} s (correlations "
                 f"{peak.height:.2f} and {peak.runner_up:.2f}): the motion repeats itself"
@@ -100,7 +103,7 @@ def _pairs(moving: Sequence[Movement], near: Sequence[ViewClock | None] | None, 
     return found
 
 
-_NOTHING = Peak(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, (np.array([1.0, 0.0]), np.array([1.0, 0.0])))
+_NOTHING = Peak(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def _connected(views: Sequence[OwnFrames], pairs: Sequence[_Pair], reference: int) -> tuple[set[int], list[str]]:
@@ -138,16 +141,17 @@ def _solved(
     for row, pair in zip(rows, clear, strict=True):
         row[order.index(pair.first)], row[order.index(pair.second)] = 1.0, -1.0
     rows = np.delete(rows, order.index(reference), axis=1)
-    solved = []
+    solved: list[np.ndarray] = []
     for values in ([pair.peak.lag for pair in clear], [pair.peak.drift for pair in clear]):
         weight, answer = np.ones(len(clear)), np.zeros(rows.shape[1])
         for _ in range(20):
             answer = np.linalg.lstsq(rows * weight[:, None], np.array(values) * weight, rcond=None)[0]
             weight = 1 / np.sqrt(np.abs(rows @ answer - values) + 1e-3)
         solved.append(np.insert(answer, order.index(reference), 0.0))
+    offsets, drifts = solved[0] - solved[1] * middle, solved[1]
     return {
-        view: ViewClock(names[view], float(offset - drift * middle), float(drift), by="motion")
-        for view, offset, drift in zip(order, *solved, strict=True)
+        view: ViewClock(names[view], float(offsets[place]), float(drifts[place]), by="motion")
+        for place, view in enumerate(order)
     }
 
 
@@ -194,7 +198,9 @@ def refined(
         change = inverse @ pull
         windows = len(slopes)
         inner = slopes - slopes.mean(0) if windows > 2 else slopes
-        middling = inverse @ (inner.T @ inner * windows / max(windows - 2, 1) + np.diag(held**2 * USUAL_DRIFT**2)) @ inverse
+        middling = (
+            inverse @ (inner.T @ inner * windows / max(windows - 2, 1) + np.diag(held**2 * USUAL_DRIFT**2)) @ inverse
+        )
         covariance[np.ix_(columns, columns)] = middling
         for place, view in enumerate(free):
             offset, drift = change[place], change[place + len(free)]
@@ -211,7 +217,7 @@ def _slopes(
 ) -> tuple[Float[np.ndarray, "window unknown"], Float[np.ndarray, "unknown unknown"]]:
     """How all pairs' correlation rises with every view's offset and drift, window by window, and how it bends."""
     span = max(each.times[-1] - each.times[0] for each in at)
-    seconds = max(SHORT_WINDOW, span / MOST_WINDOWS)
+    seconds = max(min(SHORT_WINDOW, span / FEWEST_WINDOWS), span / MOST_WINDOWS)
     count = len(at)
     total: list[np.ndarray] = []
     hessian = np.zeros((2 * count, 2 * count))
@@ -222,10 +228,11 @@ def _slopes(
         place = int(np.abs(found.lags).argmin())
         if common[place] <= 0:
             continue
-        left, height, right = np.linalg.svd(values[place] / common[place])
+        left, height, right = np.linalg.svd(canonical(values[place], found.own.sum(0)[place]))
+        one, two = directions(left[:, 0], right[0], found.own.sum(0)[place])
         likeness = min(float(height[0]), 0.98)
         near = slice(place - PARABOLA, place + PARABOLA + 1)
-        along = np.einsum("a,wlab,b->wl", left[:, 0], found.values[:, near], right[0])
+        along = np.einsum("a,wlab,b->wl", one, found.values[:, near], two)
         bend, slope, _ = np.polynomial.polynomial.polyfit(found.lags[near], along.T, 2)[::-1]
         worth = likeness / (1 - likeness**2)
         share = found.counts[:, place] / common[place]
