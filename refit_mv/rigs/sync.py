@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
 
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
-from refit_mv.rigs.sync_motion import USUAL_DRIFT, by_motion
-from refit_mv.rigs.sync_rig import by_rig
+from refit_mv.rigs.sync_motion import USUAL_DRIFT, Compared, by_motion
+from refit_mv.rigs.sync_rig import Refined, by_rig
 from refit_mv.session.clocks import Clocks, ViewClock
 from refit_mv.session.own_frames import OwnFrames, Unpaired, as_paired, require_film
 from refit_mv.session.recording import Recording
@@ -32,8 +31,8 @@ class Event:
 
 @dataclass(frozen=True)
 class Measured:
-    """Clocks of the views that are settled, the reference first in line of none. ``problems`` say why others are not,
-    and what contradicts; ``notes`` what else should be known.
+    """Clocks of the views that are settled, the reference among them. ``problems`` say why others are not, and what
+    contradicts; ``notes`` what else should be known.
     """
 
     clocks: Clocks
@@ -56,10 +55,14 @@ def clocks_of(recording: Recording, trust_rig: bool = True) -> Measured:
 
 
 def measured_clocks(
-    unpaired: Unpaired, rig: CameraRig | None, reference: str | None = None, events: Sequence[Event] = ()
+    unpaired: Unpaired,
+    rig: CameraRig | None,
+    reference: str | None = None,
+    events: Sequence[Event] = (),
+    roughly: Clocks | None = None,
 ) -> Measured:
-    """Clocks of all views from people's motion, then, with a ``rig``, from where their points meet. ``events`` narrow
-    the search and must not be contradicted.
+    """Clocks of all views from people's motion, then, with a ``rig``, from where their points meet. ``events``, or
+    clocks known ``roughly``, narrow the search; events must not be contradicted.
 
     Raises:
         InputError: one view, too few frames, events or a reference of no view.
@@ -71,30 +74,31 @@ def measured_clocks(
     chosen = chosen_reference(views, reference)
     names = [view.view for view in views]
     near = clocks_of_events(views, events, names[chosen])
-    # An event is somewhere in the take; what is looked for, in its middle.
+    if roughly is not None:
+        near = [roughly.of(name) for name in names]
+    # What is known is of some instant; what is looked for, of the take's middle.
     slack = 3 * EVENT_FRAMES * max(view.step for view in views) + _drifted(views)
     rough = by_motion(views, chosen, near if any(near) else None, slack)
-    told = _with_sigmas(rough.clocks, rough.covariance, rough.middle, views)
-    problems, notes = list(rough.said), []
-    settled = [view for view in names if any(clock.view == view for clock in told)]
+    told = with_sigmas(rough, views)
+    notes: list[str] = []
     clocks = Clocks(names[chosen], told)
+    settled = [view for view in names if view in clocks]
     if rig is not None and len(settled) > 1:
         some = replace(unpaired, views=tuple(view for view in views if view.view in settled))
         finer = by_rig(some, rig.subset(settled), clocks)
         if finer is None:
             notes.append("too few views show the same person at the same time for the rig to say more")
         else:
-            finer_told = _with_sigmas(finer.clocks, finer.covariance, finer.middle, views)
+            finer_told = with_sigmas(finer, views)
             off = _apart(told, finer_told, finer.middle)
             if off:
                 notes.append(
-                    f"where rays meet would put {off} instead: is the calibration right (refit-mv calib doctor)? "
-                    "Motion alone is believed"
+                    f"points of the rig meet best with other clocks ({off}): is the calibration right? Motion alone is "
+                    "believed"
                 )
             else:
                 clocks = Clocks(names[chosen], finer_told)
-    problems += contradicted_events(views, clocks, events)
-    return Measured(clocks, tuple(problems), tuple(notes))
+    return Measured(clocks, (*rough.said, *contradicted_events(views, clocks, events)), tuple(notes))
 
 
 def chosen_reference(views: Sequence[OwnFrames], wanted: str | None) -> int:
@@ -117,22 +121,17 @@ def _drifted(views: Sequence[OwnFrames]) -> float:
     return USUAL_DRIFT * max(float(view.times[-1] - view.times[0]) for view in views)
 
 
-def _with_sigmas(
-    clocks: Sequence[ViewClock],
-    covariance: Float[np.ndarray, "unknown unknown"],
-    middle: float,
-    views: Sequence[OwnFrames],
-) -> tuple[ViewClock, ...]:
+def with_sigmas(found: Compared | Refined, views: Sequence[OwnFrames]) -> tuple[ViewClock, ...]:
     """Clocks with their rates and deviations: an offset's at the view's own time 0, as it is written."""
-    rates, count, found = {view.view: view.fps for view in views}, len(clocks), []
-    for place, clock in enumerate(clocks):
+    rates, count, told = {view.view: view.fps for view in views}, len(found.clocks), []
+    for place, clock in enumerate(found.clocks):
         # offset = offset at the middle − drift · (middle − where the clock begins)
-        arm = middle - clock.offset
-        own = covariance[np.ix_([place, place + count], [place, place + count])]
+        arm = found.middle - clock.offset
+        own = found.covariance[np.ix_([place, place + count], [place, place + count])]
         variance = own[0, 0] - 2 * arm * own[0, 1] + arm**2 * own[1, 1]
-        sigmas = float(np.sqrt(max(variance, 0.0))), float(np.sqrt(max(own[1, 1], 0.0)))
-        found.append(replace(clock, fps=rates[clock.view], offset_sigma=sigmas[0], drift_sigma=sigmas[1]))
-    return tuple(found)
+        offset_sigma, drift_sigma = (float(np.sqrt(max(each, 0.0))) for each in (variance, own[1, 1]))
+        told.append(replace(clock, fps=rates[clock.view], offset_sigma=offset_sigma, drift_sigma=drift_sigma))
+    return tuple(told)
 
 
 def _apart(rough: Sequence[ViewClock], finer: Sequence[ViewClock], middle: float) -> str:

@@ -1,5 +1,5 @@
-"""The clocks of all views from how people move in them, before anything is known of cameras: pairs of views first, then
-all of them at once.
+"""The clocks of all views from what all of them show or hear, before anything is known of cameras: pairs of views
+first, then all of them at once.
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ MOST_RUNNER_UP = 0.8
 CONTRADICTION = 0.1
 # Once clocks are known roughly: lags still in question, and how long windows are (of a long take, its share).
 CLOSE, SHORT_WINDOW, MOST_WINDOWS, FEWEST_WINDOWS = 0.4, 2.0, 120, 8
-# However evenly windows pull: pictures of people near the camera are not affine. Seconds, of a take of ten.
-MODEL_ERROR, MODEL_SECONDS = 0.003, 10.0
+# Of a take this long are the errors of models.
+MODEL_SECONDS = 10.0
 ROUNDS = 4
 # Points of a parabola through a peak, to either side.
 PARABOLA = 3
@@ -34,8 +34,8 @@ USUAL_DRIFT = 0.002
 
 
 @dataclass(frozen=True, eq=False)
-class Motions:
-    """What motion says. ``clocks`` are of the views that it settles, the reference among them, on whose time ``middle``
+class Compared:
+    """What is found. ``clocks`` are of the views that it settles, the reference among them, on whose time ``middle``
     is; ``covariance`` of their offsets at ``middle`` (first) and drifts (then); ``said`` is why others are not settled.
     """
 
@@ -53,30 +53,57 @@ class _Pair:
     problem: str | None
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What is compared: how it is called in ``sync.yaml`` and in sentences, and how far off it may be for reasons that
+    no scatter shows, seconds, of a take of ten.
+    """
+
+    by: str
+    word: str
+    model_error: float
+
+
+MOTION = Kind("motion", "motion", 0.003)
+
+
 def by_motion(
     views: Sequence[OwnFrames], reference: int, near: Sequence[ViewClock | None] | None = None, slack: float = 0.0
-) -> Motions:
-    """Measure all clocks against the reference's. ``near``: clocks known beforehand, within ``slack`` seconds; only
-    there is looked.
+) -> Compared:
+    """Measure all clocks against the reference's by how people move. ``near``: clocks known beforehand, within
+    ``slack`` seconds; only there is looked.
     """
-    moving = [movement(view) for view in views]
+    return compared([movement(view) for view in views], reference, MOTION, near, slack)
+
+
+def compared(
+    moving: Sequence[Movement],
+    reference: int,
+    kind: Kind,
+    near: Sequence[ViewClock | None] | None = None,
+    slack: float = 0.0,
+) -> Compared:
+    """Measure all clocks against the reference's; see :func:`by_motion`."""
     middle = float(np.mean([(each.times[0] + each.times[-1]) / 2 for each in moving]))
-    pairs = _pairs(moving, near, slack)
-    reached, said = _connected(views, pairs, reference)
-    first = _solved(pairs, reached, reference, [each.view for each in moving], middle)
-    settled = [view for view in range(len(views)) if view in reached]
-    said += _contradictions(pairs, first, [view.view for view in views], middle)
-    clocks = [first[view] for view in settled]
+    names = [each.view for each in moving]
+    pairs = _pairs(moving, kind, near, slack)
+    reached, said = _connected(names, pairs, reference)
+    first = _solved(pairs, reached, reference, names, middle)
+    settled = [view for view in range(len(moving)) if view in reached]
+    said += _contradictions(pairs, first, names, middle)
+    clocks = [replace(first[view], by="reference" if view == reference else kind.by) for view in settled]
     if len(settled) < 2:
-        return Motions(tuple(clocks), np.zeros((2, 2)), middle, tuple(said))
+        return Compared(tuple(clocks), np.zeros((2, 2)), middle, tuple(said))
     clocks, covariance = refined([moving[view] for view in settled], clocks, settled.index(reference), middle)
     span = max(each.times[-1] - each.times[0] for each in moving)
-    off = [view for view, clock in enumerate(clocks) if clock.view != moving[reference].view]
-    covariance[off, off] += MODEL_ERROR**2 * MODEL_SECONDS / span
-    return Motions(tuple(clocks), covariance, middle, tuple(said))
+    off = [view for view, clock in enumerate(clocks) if clock.view != names[reference]]
+    covariance[off, off] += kind.model_error**2 * MODEL_SECONDS / span
+    return Compared(tuple(clocks), covariance, middle, tuple(said))
 
 
-def _pairs(moving: Sequence[Movement], near: Sequence[ViewClock | None] | None, slack: float) -> list[_Pair]:
+def _pairs(
+    moving: Sequence[Movement], kind: Kind, near: Sequence[ViewClock | None] | None, slack: float
+) -> list[_Pair]:
     found = []
     for first, second in combinations(range(len(moving)), 2):
         reach = None
@@ -91,13 +118,12 @@ def _pairs(moving: Sequence[Movement], near: Sequence[ViewClock | None] | None, 
             found.append(_Pair(first, second, _NOTHING, f"{names} have too little in common"))
             continue
         if peak.height < LEAST_HEIGHT:
-            problem = (
-                f"too little motion that {names} share (correlation {peak.height:.2f}, {LEAST_HEIGHT:g} is the least)"
-            )
+            least = f"correlation {peak.height:.2f}, {LEAST_HEIGHT:g} is the least"
+            problem = f"too little {kind.word} that {names} share ({least})"
         elif np.log1p(-(peak.runner_up**2)) < MOST_RUNNER_UP * np.log1p(-(peak.height**2)):
             problem = (
                 f"{names} are as alike at {peak.lag:+.2f} s as at {peak.other_lag:+.2f} s (correlations "
-                f"{peak.height:.2f} and {peak.runner_up:.2f}): the motion repeats itself"
+                f"{peak.height:.2f} and {peak.runner_up:.2f}): the {kind.word} repeats itself"
             )
         found.append(_Pair(first, second, peak, problem))
     return found
@@ -106,7 +132,7 @@ def _pairs(moving: Sequence[Movement], near: Sequence[ViewClock | None] | None, 
 _NOTHING = Peak(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
-def _connected(views: Sequence[OwnFrames], pairs: Sequence[_Pair], reference: int) -> tuple[set[int], list[str]]:
+def _connected(views: Sequence[str], pairs: Sequence[_Pair], reference: int) -> tuple[set[int], list[str]]:
     """The views that clear pairs lead to from the reference, and what stands between them and the others."""
     reached = {reference}
     while True:
@@ -125,7 +151,7 @@ def _connected(views: Sequence[OwnFrames], pairs: Sequence[_Pair], reference: in
             continue
         mine = [pair for pair in pairs if view in (pair.first, pair.second) and pair.problem is not None]
         best = max(mine, key=lambda pair: pair.peak.height, default=None)
-        said.append(f"{views[view].view}: {best.problem if best is not None else 'no other view to compare with'}")
+        said.append(f"{views[view]}: {best.problem if best is not None else 'no other view to compare with'}")
     return reached, said
 
 

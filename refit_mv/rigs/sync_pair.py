@@ -12,8 +12,6 @@ from scipy.fft import next_fast_len
 
 from refit_mv.rigs.sync_signals import Movement
 
-# Velocities are smooth over a tenth of a second: more samples a second say no more.
-RATE = 30.0
 # Correlation is added up in windows about so long; one drift of the largest size moves them by 80 ms meanwhile.
 WINDOW_SECONDS = 8.0
 LARGEST_DRIFT = 0.01
@@ -74,7 +72,7 @@ def correlate(
     """Correlate two views. ``reach`` bounds the lags, seconds; by default they go as far as ``REACH_SECONDS``, or a
     share of the take.
     """
-    step = 1 / RATE
+    step = 1 / first.rate
     line, other = (np.arange(each.times[0], each.times[-1] + 1e-9, step) for each in (first, second))
     one, seen = first.at(line)
     two, other_seen = second.at(other)
@@ -122,7 +120,7 @@ def _products(one: np.ndarray, two: np.ndarray, lags: int) -> Float[np.ndarray, 
 
 def find_peak(found: Correlation) -> Peak | None:
     """The best offset and drift; None where views have too little in common."""
-    step = 1 / RATE
+    step = float(found.lags[1] - found.lags[0])
     middle = found.middle - found.middle.mean()
     span = float(np.ptp(found.middle)) + WINDOW_SECONDS
     drifts = np.arange(-LARGEST_DRIFT, LARGEST_DRIFT + 1e-12, min(step / span, LARGEST_DRIFT))

@@ -34,8 +34,8 @@ SMOOTH = 0.04
 SETTLED, ROUNDS = 0.005, 5
 # The adjustment's weights, taken as given, make its cost look steeper than it is where residuals are not small.
 CURVATURE = 1.0
-# What is believed of drifts beforehand, as a share.
-USUAL_DRIFT = 0.002
+# What is believed of drifts beforehand, as a share: wide, for the adjustment lets little of the evidence count.
+USUAL_DRIFT = 0.005
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +203,7 @@ def _moved(bundle: Bundle, times: np.ndarray, clocks: Clocks) -> Refined:
                 clock,
                 offset=clock.offset + offset + rate * (clock.offset - middle),
                 drift=(1 + clock.drift) * (1 + rate) - 1,
-                by="rig",
+                by="reference" if view == reference else "rig",
             )
         )
     return Refined(tuple(views), (contrast @ covariance @ contrast.T).numpy(), middle)

@@ -14,6 +14,8 @@ from scipy.ndimage import convolve1d, median_filter
 from refit_mv.session.between import same_people
 from refit_mv.session.own_frames import OwnFrames
 
+# Velocities are smooth over a tenth of a second: more samples a second say no more.
+RATE = 30.0
 # Slopes are taken over this long (standard deviation of a Gaussian, seconds): detectors' jitter is quicker, people are
 # slower.
 SMOOTH = 0.05
@@ -28,13 +30,15 @@ FASTEST = 4.0
 @dataclass(frozen=True, eq=False)
 class Movement:
     """Image velocities in sizes of the person a second at ``times`` of the view's own clock, people added up. ``seen``
-    is 0 where nothing is known.
+    is 0 where nothing is known. Sound and light are compared as movements too, their bands in the place of joints;
+    ``rate`` is how many samples a second hold all that there is.
     """
 
     view: str
     times: Float[np.ndarray, " own"]
     velocity: Float[np.ndarray, "own joint 2"]
     seen: Float[np.ndarray, "own joint"]
+    rate: float = RATE
 
     def at(self, times: Float[np.ndarray, " line"]) -> tuple[np.ndarray, np.ndarray]:
         """Velocity (line, joint, 2) and whether it is known, at any times: straight between those that there are."""

@@ -70,6 +70,10 @@ class Clocks:
     def __getitem__(self, view: str) -> ViewClock:
         return next(clock for clock in self.views if clock.view == view)
 
+    def of(self, view: str) -> ViewClock | None:
+        """A view's clock, None where it is not known."""
+        return next((clock for clock in self.views if clock.view == view), None)
+
     def __contains__(self, view: object) -> bool:
         return any(clock.view == view for clock in self.views)
 

@@ -106,20 +106,25 @@ def _probe(view: View, warnings: list[str]) -> VideoFile | ImageFolder | None:
 
 
 def open_session(
-    path: Path, calib: Path | None = None, units: str | None = None, mapping: Mapping[str, str] | None = None
+    path: Path,
+    calib: Path | None = None,
+    units: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    synced: bool = True,
 ) -> Session:
     """Open a recording folder: recognise its layout, read its calibration, pair views with cameras by name.
 
     ``calib`` None looks for the calibration inside the folder and up to two levels above. ``units`` is the unit of the
     calibration's lengths where its file does not say. ``mapping`` gives views, by the names that their files have, to
     cameras where names do not tell. Cameras without a view are left out with a warning. A single view with pictures and
-    no calibration anywhere gets an approximate camera, with a warning.
+    no calibration anywhere gets an approximate camera, with a warning. ``synced`` False does not look at ``sync.yaml``.
 
     Raises:
         InputError: anything missing, unreadable or contradictory.
     """
     try:
-        return _open(path, calib, units, mapping or {})
+        session = _open(path, calib, units, mapping or {})
+        return replace(session, clocks=_clocks(path, session.view_names)) if synced else session
     except OSError as error:
         raise InputError(f"cannot read {error.filename or path}: {error.strerror}") from None
 
@@ -191,7 +196,6 @@ def _open(path: Path, calib: Path | None, units: str | None, mapping: Mapping[st
         up=loaded.up or _up(loaded.rig),
         warnings=tuple(map(_text, (*about_cameras, *warnings, *orientations.warnings, *_about_shifts(views)))),
         mounts=tuple(mount for mount in mounts if mount.view in names),
-        clocks=_clocks(path, names),
     )
 
 
@@ -255,7 +259,7 @@ def _timestamps(path: Path, names: list[str], warnings: list[str]) -> Timestamps
     return Timestamps(path, {name: table.times[match.cameras[name]] for name in names})
 
 
-def _clocks(path: Path, names: list[str]) -> Clocks | None:
+def _clocks(path: Path, names: tuple[str, ...]) -> Clocks | None:
     """What the session's own file says of the views' times, under the cameras' names."""
     clocks = session_clocks(path)
     if clocks is None:
