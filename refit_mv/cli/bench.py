@@ -44,6 +44,7 @@ class _Asked:
     csv_file: Path | None
     page_file: Path | None
     faults: int | None
+    clocks: int | None
 
     def named(self, recipe: "FitRecipe") -> "dict[str, Optimizer]":
         """Our own optimizers with the recipe's options, and peers."""
@@ -99,6 +100,11 @@ def _words(name: str, default: str, text: str, read: Callable = shared.words) ->
     type=click.IntRange(min=1),
     help="Plant faults of cameras, clocks and sides in so many sessions each and count what the checks say.",
 )
+@click.option(
+    "--clocks",
+    type=click.IntRange(min=1),
+    help="Measure the clocks of so many made-up takes whose cameras do not run in step.",
+)
 @shared.recipe_option("fit/default", "Recipe with the optimizers' options.")
 @click.option("--csv", "csv_file", type=shared.FILE, help="Write the rows here.")
 @click.option("--page", "page_file", type=shared.FILE, help="Write a page with plots here.")
@@ -111,6 +117,8 @@ def bench(recipe: str, scenes: str | None, seeds: int, **options) -> None:
     from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
 
     asked, chosen = _Asked(**options), load_recipe(FitRecipe, find_recipe(recipe))
+    if asked.clocks is not None:
+        return _on_clocks(asked, asked.clocks)
     if asked.faults is not None:
         return _on_faults(asked, asked.faults, chosen)
     if scenes is not None:
@@ -120,6 +128,16 @@ def bench(recipe: str, scenes: str | None, seeds: int, **options) -> None:
     if asked.calib is not None or asked.units is not None:
         raise InputError("--calib and --units belong to a recording: give its --session too")
     return (_on_sequences if asked.sequences else _on_frames)(asked, chosen)
+
+
+def _on_clocks(asked: _Asked, takes: int) -> None:
+    from refit_mv.workshop.bench.clocks import clocks_table, measure_clocks
+
+    if len(asked.noise) != 1 or len(asked.views) != 1 or asked.views[0] < 2:
+        raise InputError("--clocks are measured with one noise and one number of views, two at least")
+    with progress_bars() as progress:
+        rows = measure_clocks(takes, asked.views[0], asked.noise[0], asked.seed, progress=progress)
+    click.echo(clocks_table(rows))
 
 
 def _on_faults(asked: _Asked, sessions: int, recipe: "FitRecipe") -> None:

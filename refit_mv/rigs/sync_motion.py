@@ -29,8 +29,11 @@ MODEL_SECONDS = 10.0
 ROUNDS = 4
 # Points of a parabola through a peak, to either side.
 PARABOLA = 3
-# Drifts of crystals are far below this; it holds what a short take says nothing of.
-USUAL_DRIFT = 0.002
+# Drifts of real clocks, as a share: of those that rates in files may be wrong by, and of crystals, which is believed
+# where a take is too short to tell.
+USUAL_DRIFT, CRYSTAL_DRIFT = 0.002, 1e-4
+# A take tells no drift where its deviation is beyond this and the drift below so many of them.
+OPEN_DRIFT, SURE_DRIFT = 5e-4, 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +97,12 @@ def compared(
     clocks = [replace(first[view], by="reference" if view == reference else kind.by) for view in settled]
     if len(settled) < 2:
         return Compared(tuple(clocks), np.zeros((2, 2)), middle, tuple(said))
-    clocks, covariance = refined([moving[view] for view in settled], clocks, settled.index(reference), middle)
+    some, place = [moving[view] for view in settled], settled.index(reference)
+    rough = clocks
+    clocks, covariance = refined(some, rough, place, middle, USUAL_DRIFT)
+    if drifts_open(clocks, covariance):
+        rough = [replace(clock, offset=clock.offset + clock.drift * middle, drift=0.0) for clock in rough]
+        clocks, covariance = refined(some, rough, place, middle, CRYSTAL_DRIFT)
     span = max(each.times[-1] - each.times[0] for each in moving)
     off = [view for view, clock in enumerate(clocks) if clock.view != names[reference]]
     covariance[off, off] += kind.model_error**2 * MODEL_SECONDS / span
@@ -199,11 +207,19 @@ def _contradictions(
     return said
 
 
+def drifts_open(clocks: Sequence[ViewClock], covariance: Float[np.ndarray, "unknown unknown"]) -> bool:
+    """Whether a take is too short to tell drifts, and shows none."""
+    sigma = np.sqrt(covariance.diagonal()[len(clocks) :])
+    drift = np.abs([clock.drift for clock in clocks])
+    return bool(sigma.max() > OPEN_DRIFT and (drift < SURE_DRIFT * sigma + 1e-12).all())
+
+
 def refined(
-    moving: Sequence[Movement], clocks: Sequence[ViewClock], reference: int, middle: float
+    moving: Sequence[Movement], clocks: Sequence[ViewClock], reference: int, middle: float, belief: float
 ) -> tuple[list[ViewClock], Float[np.ndarray, "unknown unknown"]]:
     """All clocks at once, from where they are known roughly: Newton steps up the sum of all pairs' correlations. The
-    covariance, of offsets at the middle and then drifts, is from how windows of time differ.
+    covariance, of offsets at the middle and then drifts, is from how windows of time differ. ``belief``: how large
+    drifts are, as a share.
     """
     clocks = list(clocks)
     free = [view for view in range(len(clocks)) if view != reference]
@@ -217,16 +233,14 @@ def refined(
         # A belief weighs against the noise of the slopes, which their own scatter tells.
         scatter = np.square(slopes[:, len(free) :]).sum(0)
         steep = hessian.diagonal()[len(free) :]
-        held[len(free) :] = scatter / np.maximum(steep, 1e-12) / USUAL_DRIFT**2
+        held[len(free) :] = scatter / np.maximum(steep, 1e-12) / belief**2
         drifts = np.array([clocks[view].drift for view in free])
         pull = slopes.sum(0) - held * np.concatenate([np.zeros(len(free)), drifts])
         inverse = np.linalg.pinv(hessian + np.diag(held))
         change = inverse @ pull
         windows = len(slopes)
         inner = slopes - slopes.mean(0) if windows > 2 else slopes
-        middling = (
-            inverse @ (inner.T @ inner * windows / max(windows - 2, 1) + np.diag(held**2 * USUAL_DRIFT**2)) @ inverse
-        )
+        middling = inverse @ (inner.T @ inner * windows / max(windows - 2, 1) + np.diag(held**2 * belief**2)) @ inverse
         covariance[np.ix_(columns, columns)] = middling
         for place, view in enumerate(free):
             offset, drift = change[place], change[place + len(free)]

@@ -17,6 +17,7 @@ from refit_mv.geometry.triangulation import triangulate
 from refit_mv.people.tracks import follow
 from refit_mv.rigs.bundle import LATE, UNKNOWNS, Bundle, adjust
 from refit_mv.rigs.sample import FEWEST_SHARED, Sample
+from refit_mv.rigs.sync_motion import CRYSTAL_DRIFT, drifts_open
 from refit_mv.session.clocks import Clocks, ViewClock
 from refit_mv.session.observations import Observations, PersonObservations
 from refit_mv.session.own_frames import Unpaired
@@ -33,7 +34,7 @@ SMOOTH = 0.04
 # Frames of usual videos; beyond the first rounds nothing moves any more.
 SETTLED, ROUNDS = 0.005, 5
 # The adjustment's weights, taken as given, make its cost look steeper than it is where residuals are not small.
-CURVATURE = 1.0
+CURVATURE = 1.25
 # What is believed of drifts beforehand, as a share: wide, for the adjustment lets little of the evidence count.
 USUAL_DRIFT = 0.005
 
@@ -49,6 +50,17 @@ class Refined:
 
 def by_rig(unpaired: Unpaired, rig: CameraRig, clocks: Clocks) -> Refined | None:
     """Refine the clocks of all views, in their order; None where too few views show somebody at the same time."""
+    found = _by_rig(unpaired, rig, clocks, USUAL_DRIFT)
+    if found is None or not drifts_open(found.clocks, found.covariance):
+        return found
+    at = np.array([found.middle])
+    still = tuple(
+        replace(clock, offset=found.middle - float(clock.own_time(at)[0]), drift=0.0) for clock in found.clocks
+    )
+    return _by_rig(unpaired, rig, Clocks(clocks.reference, still), CRYSTAL_DRIFT)
+
+
+def _by_rig(unpaired: Unpaired, rig: CameraRig, clocks: Clocks, belief: float) -> Refined | None:
     found: Refined | None = None
     for _ in range(ROUNDS):
         lines = _lines(unpaired, clocks)
@@ -57,7 +69,7 @@ def by_rig(unpaired: Unpaired, rig: CameraRig, clocks: Clocks) -> Refined | None
         if len(times) < FEWEST_ROWS:
             return None
         before = clocks
-        found = _moved(adjust(sample), times, before)
+        found = _moved(adjust(sample), times, before, belief)
         clocks = Clocks(before.reference, found.clocks)
         at = np.array([found.middle])
         moves = [abs(clocks[each.view].own_time(at)[0] - each.own_time(at)[0]) for each in before.views]
@@ -159,7 +171,7 @@ def _sample(rig: CameraRig, parts: Sequence[list[_Instants]]) -> tuple[Sample, F
     return Sample(rig.stacked(), rows, direction, weight, velocity), times[order]
 
 
-def _moved(bundle: Bundle, times: np.ndarray, clocks: Clocks) -> Refined:
+def _moved(bundle: Bundle, times: np.ndarray, clocks: Clocks, usual_drift: float) -> Refined:
     """The clocks after what the adjustment says, with drifts as further unknowns of the same linear system."""
     count = len(clocks.views)
     reference = [clock.view for clock in clocks.views].index(clocks.reference)
@@ -177,7 +189,7 @@ def _moved(bundle: Bundle, times: np.ndarray, clocks: Clocks) -> Refined:
     hessian[size:, size:] = (arm[:, None, None] ** 2 * bundle.hessian[:, late][:, :, late]).sum(0)
     slopes = torch.cat([bundle.gradient, arm[:, None] * bundle.gradient[:, late]], -1)
     drift = torch.tensor([clock.drift for clock in clocks.views], dtype=torch.float64)
-    belief = torch.cat([bundle.belief, torch.full((count,), (UNIT / USUAL_DRIFT) ** 2, dtype=torch.float64)])
+    belief = torch.cat([bundle.belief, torch.full((count,), (UNIT / usual_drift) ** 2, dtype=torch.float64)])
     # Seen late means: taken earlier than thought. Beliefs on drifts are of all of it, not of what changes.
     known = torch.cat([bundle.unknowns.flatten(), -drift / UNIT])
     total = hessian + torch.diag(belief)

@@ -48,11 +48,11 @@ def made_up_recording(
         motions = [read_motion(motion)]
     else:
         drawn = sampled_motion(load_pose_prior(), seed, _frames(seconds, fps), fps)
-        motions = [drawn if seconds <= LONGEST_WALK else _staying(drawn)]
+        motions = [drawn if seconds <= LONGEST_WALK else staying(drawn)]
     return synthesise(open_body(), keypoints, motions, ring_rig(views), detector_noise(noise), seed)
 
 
-def _staying(motion: Motion) -> Motion:
+def staying(motion: Motion) -> Motion:
     """The same movement about one place."""
     pelvis = motion.pelvis.numpy().copy()
     trend = gaussian_filter1d(pelvis[:, [0, 2]], LONGEST_WALK * motion.fps / 4, axis=0, mode="nearest")
