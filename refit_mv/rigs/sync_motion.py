@@ -14,12 +14,13 @@ from refit_mv.rigs.sync_signals import Movement, movement
 from refit_mv.session.clocks import ViewClock
 from refit_mv.session.own_frames import OwnFrames
 
-# Two views of one person reach a canonical correlation of 0.8 to 0.97, a detector's noise about somebody who stands
-# still 0.04 in a minute and 0.11 in five seconds.
-LEAST_HEIGHT = 0.3
-# What a movement that repeats itself reaches a period later, as information (-log(1 - r²)) of what the best lag has:
-# all of it, but for noise. Of movements that do not, 0.5 at most where two seconds overlap.
-MOST_RUNNER_UP = 0.8
+# Two views of one person reach a canonical correlation of 0.8 to 0.97. A detector's noise about somebody who stands
+# still reaches 0.04 in a minute, and 0.14 in five seconds; people who move otherwise 0.53 in half a minute, 0.72 in six
+# seconds: the least of takes, and of short ones, seconds.
+LEAST_HEIGHT, LEAST_OF_SHORT, SHORT = 0.5, 0.7, 10.0
+# What another lag reaches, as information (-log(1 - r²)) of what the best one has: of a movement that repeats itself,
+# all of it, but for noise; of other people's mostly more than half; of two views that fit 0.5 at most in three seconds.
+MOST_RUNNER_UP = 0.6
 # Pairs of views contradict each other from so many seconds on.
 CONTRADICTION = 0.1
 # Once clocks are known roughly: lags still in question, and how long windows are (of a long take, its share).
@@ -125,13 +126,17 @@ def _pairs(
         if peak is None:
             found.append(_Pair(first, second, _NOTHING, f"{names} have too little in common"))
             continue
-        if peak.height < LEAST_HEIGHT:
-            least = f"correlation {peak.height:.2f}, {LEAST_HEIGHT:g} is the least"
-            problem = f"too little {kind.word} that {names} share ({least})"
+        shortest = min(float(np.ptp(each.times)) for each in (moving[first], moving[second]))
+        least = LEAST_OF_SHORT if shortest < SHORT else LEAST_HEIGHT
+        if peak.height < least:
+            problem = (
+                f"too little {kind.word} that {names} share (correlation {peak.height:.2f}, {least:g} is the least)"
+            )
         elif np.log1p(-(peak.runner_up**2)) < MOST_RUNNER_UP * np.log1p(-(peak.height**2)):
             problem = (
                 f"{names} are as alike at {peak.lag:+.2f} s as at {peak.other_lag:+.2f} s (correlations "
-                f"{peak.height:.2f} and {peak.runner_up:.2f}): the {kind.word} repeats itself"
+                f"{peak.height:.2f} and {peak.runner_up:.2f}): the {kind.word} repeats itself, or is not one and "
+                "the same"
             )
         found.append(_Pair(first, second, peak, problem))
     return found

@@ -189,6 +189,6 @@ def _local_peaks(values: np.ndarray) -> np.ndarray:
 def _along(values: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     """Sum of the windows' rows, each read so many lags later; nothing beyond the ends."""
     total = np.zeros(values.shape[1:])
-    for window, shift in zip(values, shifts, strict=True):
+    for window, shift in zip(values, shifts.tolist(), strict=True):
         total += _cut(window, shift, shift + len(window))
     return total

@@ -24,15 +24,15 @@ from refit_mv.session.own_frames import Unpaired
 
 # The adjustment's unit of lateness, seconds: a frame of usual videos, whatever the rate of these.
 UNIT = 1 / 30
-# As many instants tell what thousands would; people beyond the first few see to their own share of them.
-MOST_ROWS, MOST_PEOPLE = 400, 3
+# As many instants tell what thousands would, fewer while clocks still move much; and the first few people of many.
+MOST_ROWS, FIRST_ROWS, MOST_PEOPLE = 1000, 250, 3
 # Long takes are read in so many pieces of so many frames.
 PIECES, PIECE_FRAMES = 8, 450
 FEWEST_ROWS = 20
 # Velocities are slopes over this long, seconds (standard deviation).
 SMOOTH = 0.04
 # Frames of usual videos; beyond the first rounds nothing moves any more.
-SETTLED, ROUNDS = 0.005, 5
+SETTLED, NEARLY, ROUNDS = 0.005, 0.05, 6
 # The adjustment's weights, taken as given, make its cost look steeper than it is where residuals are not small.
 CURVATURE = 1.25
 # What is believed of drifts beforehand, as a share: wide, for the adjustment lets little of the evidence count.
@@ -62,10 +62,11 @@ def by_rig(unpaired: Unpaired, rig: CameraRig, clocks: Clocks) -> Refined | None
 
 def _by_rig(unpaired: Unpaired, rig: CameraRig, clocks: Clocks, belief: float) -> Refined | None:
     found: Refined | None = None
+    rows = FIRST_ROWS
     for _ in range(ROUNDS):
         lines = _lines(unpaired, clocks)
         parts = [_instants(unpaired.at(line, clocks), rig, line) for line in lines]
-        sample, times = _sample(rig, parts)
+        sample, times = _sample(rig, parts, rows)
         if len(times) < FEWEST_ROWS:
             return None
         before = clocks
@@ -73,8 +74,9 @@ def _by_rig(unpaired: Unpaired, rig: CameraRig, clocks: Clocks, belief: float) -
         clocks = Clocks(before.reference, found.clocks)
         at = np.array([found.middle])
         moves = [abs(clocks[each.view].own_time(at)[0] - each.own_time(at)[0]) for each in before.views]
-        if max(moves) < SETTLED * UNIT:
+        if max(moves) < SETTLED * UNIT and (rows == MOST_ROWS or len(times) < rows):
             break
+        rows = MOST_ROWS if max(moves) < NEARLY * UNIT else rows
     return found
 
 
@@ -152,7 +154,7 @@ def _velocity(
     return slope / step * UNIT, enough.astype(np.float64)
 
 
-def _sample(rig: CameraRig, parts: Sequence[list[_Instants]]) -> tuple[Sample, Float[np.ndarray, " frame"]]:
+def _sample(rig: CameraRig, parts: Sequence[list[_Instants]], most: int) -> tuple[Sample, Float[np.ndarray, " frame"]]:
     """Instants of all people and stretches in the order of time, thinned."""
     everybody = [each for part in parts for each in part if len(each.times)]
     if not everybody:
@@ -163,7 +165,7 @@ def _sample(rig: CameraRig, parts: Sequence[list[_Instants]]) -> tuple[Sample, F
         )
     times = np.concatenate([each.times for each in everybody])
     order = np.argsort(times, kind="stable")
-    order = order[np.unique(np.linspace(0, len(order) - 1, min(MOST_ROWS, len(order))).round().astype(int))]
+    order = order[np.unique(np.linspace(0, len(order) - 1, min(most, len(order))).round().astype(int))]
     rows = torch.from_numpy(order)
     direction, weight, velocity = (
         torch.cat([getattr(each, name) for each in everybody])[rows] for name in ("direction", "weight", "velocity")
