@@ -17,15 +17,18 @@ from refit_mv.session.video import FrameSource
 
 # Sound travels a metre in 3 ms: microphones some metres apart hear a clap at other times. Brightness is of a whole
 # frame, whose lines are taken one after the other.
-SOUND, LIGHT = Kind("audio", "sound", 0.005), Kind("flash", "change of light", 0.008)
+SOUND, LIGHT = Kind("audio", "sound", 0.005, 0.3, 0.3), Kind("flash", "change of light", 0.008, 0.5, 0.5)
 SAMPLES, HOP, WINDOW = 8000, 40, 160
 BANDS = np.geomspace(120, 3800, 9)
+# Sound counts where it is this many times as strong as the usual, which is noise mostly.
+NOISE = 20.0
 # Longer sound than this is not needed, seconds.
 LONGEST_SOUND = 1200.0
 # Every so manieth pixel tells how light a picture is.
 STRIDE = 8
 # A light changes a picture by this share at least.
 LEAST_LIGHT = 0.02
+BEYOND_SECONDS = 20.0
 
 
 def hearing(view: str, path: Path) -> Movement:
@@ -44,7 +47,8 @@ def hearing(view: str, path: Path) -> Movement:
     times = transform.t(len(samples)) + begin
     band = np.digitize(transform.f, BANDS)
     energy = np.stack([power[band == place].sum(0) for place in range(1, len(BANDS))], axis=1)
-    loud = np.log(energy + 1e-3 * energy.mean(0) + 1e-12)
+    # What stands out of the room's and the microphone's own noise.
+    loud = np.log(energy + NOISE * np.median(energy, axis=0) + 1e-3 * energy.mean(0) + 1e-12)
     change = np.gradient(loud, axis=0)
     velocity = np.stack([np.maximum(change, 0), np.minimum(change, 0)], axis=-1)
     return Movement(view, times, velocity - velocity.mean(0), np.ones(change.shape), SAMPLES / HOP / 2)
@@ -93,7 +97,12 @@ def brightness(
     change = change - np.median(change)
     if float(np.abs(change).max()) < LEAST_LIGHT:
         raise InputError(f"{source.path}: no light goes on or off in it; use --by motion or audio")
+    step = float(np.median(np.diff(times)))
     middle = (times[1:] + times[:-1]) / 2
     velocity = np.stack([np.maximum(change, 0), np.minimum(change, 0)], axis=-1)[:, None]
-    rate = 1 / float(np.median(np.diff(times)))
-    return Movement(view, middle, velocity, np.ones(velocity.shape[:2]), rate)
+    # Outside the take no light changes: what one view shows and another does not speaks against it.
+    beyond = np.arange(1, int(min(len(middle), BEYOND_SECONDS / step)) + 1) * step
+    dark = np.zeros((len(beyond), 1, 2))
+    line = np.concatenate([middle[0] - beyond[::-1], middle, middle[-1] + beyond])
+    velocity = np.concatenate([dark, velocity, dark])
+    return Movement(view, line, velocity, np.ones(velocity.shape[:2]), 1 / step)

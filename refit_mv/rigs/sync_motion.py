@@ -14,10 +14,8 @@ from refit_mv.rigs.sync_signals import Movement, movement
 from refit_mv.session.clocks import ViewClock
 from refit_mv.session.own_frames import OwnFrames
 
-# Two views of one person reach a canonical correlation of 0.8 to 0.97. A detector's noise about somebody who stands
-# still reaches 0.04 in a minute, and 0.14 in five seconds; people who move otherwise 0.53 in half a minute, 0.72 in six
-# seconds: the least of takes, and of short ones, seconds.
-LEAST_HEIGHT, LEAST_OF_SHORT, SHORT = 0.5, 0.7, 10.0
+# Takes up to so many seconds are short.
+SHORT = 10.0
 # What another lag reaches, as information (-log(1 - r²)) of what the best one has: of a movement that repeats itself,
 # all of it, but for noise; of other people's mostly more than half; of two views that fit 0.5 at most in three seconds.
 MOST_RUNNER_UP = 0.6
@@ -59,16 +57,21 @@ class _Pair:
 
 @dataclass(frozen=True)
 class Kind:
-    """What is compared: how it is called in ``sync.yaml`` and in sentences, and how far off it may be for reasons that
-    no scatter shows, seconds, of a take of ten.
+    """What is compared: how it is called in ``sync.yaml`` and in sentences, how far off it may be for reasons that no
+    scatter shows (seconds, of a take of ten), and the least correlation, of takes and of short ones.
     """
 
     by: str
     word: str
     model_error: float
+    least: float
+    least_of_short: float
 
 
-MOTION = Kind("motion", "motion", 0.003)
+# Two views of one person reach a canonical correlation of 0.8 to 0.97. A detector's noise about somebody who stands
+# still reaches 0.04 in a minute, and 0.14 in five seconds; people who move otherwise 0.53 in half a minute, 0.72 in six
+# seconds.
+MOTION = Kind("motion", "motion", 0.003, 0.5, 0.7)
 
 
 def by_motion(
@@ -127,7 +130,7 @@ def _pairs(
             found.append(_Pair(first, second, _NOTHING, f"{names} have too little in common"))
             continue
         shortest = min(float(np.ptp(each.times)) for each in (moving[first], moving[second]))
-        least = LEAST_OF_SHORT if shortest < SHORT else LEAST_HEIGHT
+        least = kind.least_of_short if shortest < SHORT else kind.least
         if peak.height < least:
             problem = (
                 f"too little {kind.word} that {names} share (correlation {peak.height:.2f}, {least:g} is the least)"

@@ -15,6 +15,8 @@ from refit_mv.rigs.sync_signals import Movement
 # Correlation is added up in windows about so long; one drift of the largest size moves them by 80 ms meanwhile.
 WINDOW_SECONDS = 8.0
 LARGEST_DRIFT = 0.01
+# The largest drift must explain more than none, by this share: one event alone fits them all.
+DOUBT_OF_DRIFT = 0.02
 # Offsets are looked for within so many seconds.
 REACH_SECONDS = 20.0
 # Nor do they reach beyond this share of the take.
@@ -134,7 +136,9 @@ def find_peak(found: Correlation) -> Peak | None:
         enough = share >= LEAST_OVERLAP
         alike[row] = np.where(enough, height, -np.inf)
         # Likeness of few points says less: the likelihood ratio of Gaussians.
-        likely[row] = np.where(enough, -share * np.log1p(-(height**2)), -np.inf)
+        likely[row] = np.where(enough, -share * np.log1p(-(height**2)), -np.inf) * (
+            1 - DOUBT_OF_DRIFT * (drift / LARGEST_DRIFT) ** 2
+        )
     if not np.isfinite(likely).any():
         return None
     row, place = np.unravel_index(int(likely.argmax()), likely.shape)
