@@ -6,6 +6,7 @@ import av
 import numpy as np
 from av.error import FFmpegError
 from jaxtyping import Float
+from scipy.ndimage import gaussian_filter1d
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
@@ -22,6 +23,8 @@ SAMPLES, HOP, WINDOW = 8000, 40, 160
 BANDS = np.geomspace(120, 3800, 9)
 # Sound counts where it is this many times as strong as the usual, which is noise mostly.
 NOISE = 20.0
+# Peaks of correlation are as wide as the parabola through them (samples of ``HOP``).
+SMOOTH = 2.0
 # Longer sound than this is not needed, seconds.
 LONGEST_SOUND = 1200.0
 # Every so manieth pixel tells how light a picture is.
@@ -49,9 +52,9 @@ def hearing(view: str, path: Path) -> Movement:
     energy = np.stack([power[band == place].sum(0) for place in range(1, len(BANDS))], axis=1)
     # What stands out of the room's and the microphone's own noise.
     loud = np.log(energy + NOISE * np.median(energy, axis=0) + 1e-3 * energy.mean(0) + 1e-12)
-    change = np.gradient(loud, axis=0)
+    change = gaussian_filter1d(np.gradient(loud, axis=0), SMOOTH, axis=0)
     velocity = np.stack([np.maximum(change, 0), np.minimum(change, 0)], axis=-1)
-    return Movement(view, times, velocity - velocity.mean(0), np.ones(change.shape), SAMPLES / HOP / 2)
+    return Movement(view, times, velocity - velocity.mean(0), np.ones(change.shape), SAMPLES / HOP)
 
 
 def _sound(path: Path) -> tuple[Float[np.ndarray, " sample"], float]:
