@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from refit_mv.errors import InputError
 from refit_mv.session.between import between
 from refit_mv.session.clocks import Clocks
-from refit_mv.session.pairing import FramePairing, checked, missing, sparsely_numbered, table_times
+from refit_mv.session.pairing import FramePairing, checked, sparsely_numbered, table_times
 
 
 def own_times(
@@ -70,7 +70,15 @@ def pair_by_clock(
         )
     placed = between(line, at, dict(numbers))
     nearest = placed.nearest
-    return FramePairing(kept, nearest, fps / chosen.step, tuple(missing(tuple(numbers), kept, nearest)), between=placed)
+    said = []
+    for view, column in zip(numbers, nearest.T, strict=True):
+        absent = kept[column < 0]
+        if len(absent):
+            said.append(
+                f"view {view} did not run at {len(absent)} of {len(kept)} frames, or has no files there (first: "
+                f"{absent[0]}); they count as not detected"
+            )
+    return FramePairing(kept, nearest, fps / chosen.step, tuple(said), between=placed)
 
 
 def _common_span(at: Mapping[str, np.ndarray]) -> tuple[float, float]:

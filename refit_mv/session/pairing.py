@@ -103,7 +103,7 @@ def pair_by_number(
             f"views start at different frame numbers ({listed}); frames were paired by number: equal numbers are taken "
             "as the same instant. If they only count differently (from 0 and from 1), renumber the files"
         )
-    warnings += missing(tuple(numbers), grid, sources)
+    warnings += _missing(tuple(numbers), grid, sources)
     return FramePairing(grid, sources, fps / (step * chosen.step), tuple(warnings))
 
 
@@ -114,10 +114,7 @@ def sparsely_numbered(everything: Int[np.ndarray, " frame"]) -> bool:
     return span > LARGEST_SPREAD * len(everything) + SPREAD_ALLOWANCE
 
 
-def missing(
-    views: tuple[str, ...], grid: Int[np.ndarray, " frame"], sources: Int[np.ndarray, "frame view"]
-) -> list[str]:
-    """What is said of the frames for which views have no file."""
+def _missing(views: tuple[str, ...], grid: np.ndarray, sources: np.ndarray) -> list[str]:
     found = []
     for view, column in zip(views, sources.T, strict=True):
         absent = grid[column < 0]
@@ -145,8 +142,8 @@ def _common_rate(rates: Mapping[str, float | None], length: int, warnings: list[
     if apart > RATE_TOLERANCE and drift >= HARMLESS_DRIFT:
         raise InputError(
             f"{told}: {drift:.1f} frames apart at the end, so equal frame numbers are not the same instant;"
-            " add timestamps.csv (cam_id, frame_time), resample the videos, or give --fps if the rates in the "
-            "files are wrong"
+            " run refit-mv sync, add timestamps.csv (cam_id, frame_time), or give --fps if the rates in the files are "
+            "wrong"
         )
     if drift >= HARMLESS_DRIFT:
         warnings.append(
@@ -211,7 +208,7 @@ def pair_by_time(
             f"{chosen.start}:{chosen.stop}"
         )
     sources = sources[picked]
-    warnings += missing(tuple(numbers), picked, sources)
+    warnings += _missing(tuple(numbers), picked, sources)
     return FramePairing(picked, sources, fps / chosen.step, tuple(warnings))
 
 

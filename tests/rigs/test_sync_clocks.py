@@ -8,10 +8,17 @@ import pytest
 from refit_mv.errors import InputError
 from refit_mv.rigs.sync import Event, clocks_of, measured_clocks
 from refit_mv.session.clocks import Clocks
-from refit_mv.session.own_frames import Unpaired
+from refit_mv.session.own_frames import Unpaired, read_own_frames
 from refit_mv.session.recording import read_recording
 from refit_mv.session.session import open_session
-from refit_mv.workshop.bench.clocks import OutOfStep, made_up_take, repeating, standing_still
+from refit_mv.workshop.bench.clocks import (
+    OutOfStep,
+    clocks_table,
+    made_up_take,
+    measure_clocks,
+    repeating,
+    standing_still,
+)
 
 SECONDS = 12.0
 
@@ -139,3 +146,22 @@ def test_a_recording_in_step_is_found_so(session_folder):
     found = clocks_of(read_recording(open_session(session_folder), fps=30))
     assert found.problems == ()
     assert max(abs(clock.offset) * 30 for clock in found.clocks.views) < 0.2
+
+
+@pytest.mark.real
+def test_a_shift_planted_in_the_real_recording_is_found(demo_recording):
+    session = open_session(demo_recording.session, demo_recording.calib)
+    seen = read_own_frames(session, demo_recording.keypoints)
+    shifted = replace(seen.views[1], times=seen.views[1].times - 7 / 60)
+    planted = replace(seen, views=(seen.views[0], shifted, *seen.views[2:]))
+    found = measured_clocks(planted, session.rig)
+    assert found.problems == ()
+    frames = [60 * clock.offset for clock in found.clocks.views]
+    assert frames == pytest.approx([0, 7, 0, 0], abs=0.3)
+
+
+def test_the_table_has_a_line_for_everything_measured():
+    rows = measure_clocks(1, 2, "clean", 3, seconds=15.0)
+    assert [row["refused"] for row in rows] == [0, 0, 1, 1]
+    assert rows[1]["offset_most"] < 0.3
+    assert clocks_table(rows).count("\n") == 5
