@@ -34,7 +34,7 @@ SMOOTH = 0.04
 # Frames of usual videos; beyond the first rounds nothing moves any more.
 SETTLED, NEARLY, ROUNDS = 0.005, 0.05, 6
 # The adjustment's weights, taken as given, make its cost look steeper than it is where residuals are not small.
-CURVATURE = 1.25
+CURVATURE = 1.4
 # What is believed of drifts beforehand, as a share: wide, for the adjustment lets little of the evidence count.
 USUAL_DRIFT = 0.005
 
