@@ -17,7 +17,7 @@ from refit_mv.geometry.projection import camera_bearings
 from refit_mv.geometry.rotations import exp
 from refit_mv.geometry.triangulation import triangulate
 from refit_mv.people.evidence import Evidence
-from refit_mv.rigs.bundle import DRIFT, FOCAL, INDEPENDENT, KERNEL, LATE, RADIAL, TURN, UNKNOWNS, Bundle, adjust
+from refit_mv.rigs.bundle import DRIFT, FOCAL, INDEPENDENT, KERNEL, LATE, RADIAL, UNKNOWNS, Bundle, adjust
 from refit_mv.rigs.mends import ASKED, LENSES, MENDS, Mend
 from refit_mv.rigs.sample import Sample
 from refit_mv.rigs.steps import largest_step
@@ -236,9 +236,7 @@ def _costs(before: Solved, tried: Sequence[Solved]) -> list[float]:
     """What each of them costs more than before, what its last fault frees included."""
     usual, count = min(each.usual for each in (*tried, before)), float(before.shared.sum())
     first = before.cost(usual, count)
-    return [
-        each.cost(usual, count) - first + _price(each.state.faults[-1], len(each.state.rig)) for each in tried
-    ]
+    return [each.cost(usual, count) - first + _price(each.state.faults[-1], len(each.state.rig)) for each in tried]
 
 
 def _with(solved: Solved, fault: Fault, evidence: Evidence, rows: Int[Tensor, " frame"]) -> Solved:
@@ -255,9 +253,7 @@ def _with(solved: Solved, fault: Fault, evidence: Evidence, rows: Int[Tensor, " 
             break
         first = int(torch.nonzero(found.bundle.block == step.block)[0, 0])
         turned.append(Turned(step.view, first if not turned else turned[0].first, step.turn))
-        found = solve(
-            replace(solved.state, faults=faults, turned=(*solved.state.turned, *turned)), evidence, rows
-        )
+        found = solve(replace(solved.state, faults=faults, turned=(*solved.state.turned, *turned)), evidence, rows)
     return found
 
 

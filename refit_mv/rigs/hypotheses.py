@@ -12,6 +12,7 @@ from itertools import combinations, permutations
 import numpy as np
 import torch
 from jaxtyping import Int
+from torch import Tensor
 
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.evidence import Evidence
@@ -57,11 +58,7 @@ class Explained:
     def exchanged(self) -> dict[str, str]:
         """Views whose keypoints are another camera's, and whose."""
         names = self.rig.names
-        return {
-            names[view]: names[reading.camera]
-            for view, reading in enumerate(self.guess)
-            if reading.camera != view
-        }
+        return {names[view]: names[reading.camera] for view, reading in enumerate(self.guess) if reading.camera != view}
 
     def of(self, mend: Mend) -> tuple[int, ...]:
         """The views with which this is wrong."""

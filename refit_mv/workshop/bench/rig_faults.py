@@ -80,9 +80,7 @@ def looking_back(camera: Camera) -> Camera:
     return replace(camera, cam_from_world=RigidTransform(flip @ pose.rotation, flip @ pose.translation))
 
 
-def with_lens(
-    coefficients: Sequence[float], fisheye: bool = False
-) -> Callable[[Camera], Camera]:
+def with_lens(coefficients: Sequence[float], fisheye: bool = False) -> Callable[[Camera], Camera]:
     """A camera of another lens."""
     lens = "fisheye" if fisheye else "brown_conrady"
     return lambda camera: replace(camera, distortion=np.array(coefficients), lens=lens)
@@ -99,9 +97,7 @@ def renamed(order: Sequence[int]) -> Callable[[CameraRig, Evidence], Given]:
 
     def plant(rig: CameraRig, evidence: Evidence) -> Given:
         places = [*order[: len(rig)], *range(len(order), len(rig))]
-        cameras = tuple(
-            replace(rig.cameras[place], name=name) for name, place in zip(rig.names, places, strict=True)
-        )
+        cameras = tuple(replace(rig.cameras[place], name=name) for name, place in zip(rig.names, places, strict=True))
         return CameraRig(cameras), _inner(evidence)
 
     return plant
