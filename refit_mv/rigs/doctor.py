@@ -26,6 +26,7 @@ from refit_mv.rigs.sayings import (
     about_duplicates,
     about_faint,
     about_gross,
+    about_parallax,
     about_rays,
     about_units,
 )
@@ -37,6 +38,8 @@ SAME_PIXELS, SAME_SHARE = 2.0, 0.8
 # How near optical axes pass the point that they look at, as a share of its distance: of rigs around somebody, and of
 # poses read the wrong way.
 CONVERGING, SCATTERED = 0.25, 0.5
+# Rays that miss by so much (radians) when all small faults are taken out, too.
+STILL_MISSING = 0.01
 LEVELS = {"note": "good", "check": "check", "bad": "bad"}
 POSES = frozenset({"inverse_extrinsics", "points_behind"})
 
@@ -131,7 +134,7 @@ def diagnose(
         rig, evidence = _less_copied(rig, evidence, rows, copies)
         rows = telling_rows(evidence, FRAMES)
     found = explained(rig, evidence, rows)
-    fixed = found is not None
+    fixed = found is not None and found.in_calibration
     if found is not None:
         findings += about_gross(found, commands)
         rig, evidence = found.rig, found.evidence
@@ -141,13 +144,14 @@ def diagnose(
         findings.append(about_units(height, unit, commands))
         rig, fixed = rig.scaled(scale), fixed or scale != 1.0
     angle, worst = unexplained(rig, evidence, rows)
-    if angle > GOOD_ENOUGH:
+    solved = faint_faults(rig, evidence, telling_rows(evidence))
+    if angle > GOOD_ENOUGH and solved.angle > STILL_MISSING:
         findings.append(about_rays(angle, tuple(rig.names[view] for view in worst), commands))
     else:
-        solved = faint_faults(rig, evidence, telling_rows(evidence))
         findings += about_faint(solved, rig, frame_numbers, fps, commands)
         mended = mended_rig(solved)
         rig, fixed = (rig, fixed) if mended is None else (mended, True)
+    findings += about_parallax(solved.sample)
     # Of the rig as it should be: what is wrong was said already.
     findings += _remarks(rig, up)
     return Diagnosis(tuple(_once(findings)), _beside(whole[0], rig, scale) if fixed else None)

@@ -1,5 +1,5 @@
-"""Faults that rays survive: a clock, a focal length, a lens, a camera that was moved. One at a time the one that explains
-most is taken out, as long as what it explains pays for its unknowns.
+"""Faults that rays survive: a clock, a focal length, a lens, a camera that was moved. One at a time the one that
+explains most is taken out, as long as what it explains pays for its unknowns.
 
 What the bundle adjustment leaves open of every unknown is a small linear system; the unknown that would gain most
 there is freed, solved for, and everything is asked again.
@@ -32,11 +32,15 @@ MOVED = 40.0
 PRICE, SURE = 0.3, 1.0
 # Looked into where the small system promises so much beyond its price.
 HOPE = 0.5
+LEAST_OFF = 1e-3
 MOST_FAULTS, ROUNDS = 3, 5
 # Solved for one by one: candidates that gain this share of the best's.
 NEARLY, MOST_TRIED = 0.5, 3
-# Numbers that fit as those of another lens, about as well as any numbers do, are those.
-LENS_MARGIN = 1.0
+# Numbers that fit as those of another lens, about as well as any numbers do, are those: within so much, or within this
+# share of what any numbers gain.
+LENS_MARGIN, LENS_SHARE = 1.0, 0.05
+# The share of a delay's gain that a drift has to gain beyond it.
+DRIFT_SHARE = 0.1
 # The share of what the first fault gained that a further one has to gain.
 LEFT_OVER = 0.1
 EVERYBODY = -1
@@ -44,8 +48,8 @@ EVERYBODY = -1
 
 @dataclass(frozen=True)
 class Fault:
-    """``kind`` and whose: a view's place, or EVERYBODY's. ``unknowns`` are those that it frees, ``mend`` what was done to
-    the camera instead.
+    """``kind`` and whose: a view's place, or EVERYBODY's. ``unknowns`` are those that it frees, ``mend`` what was done
+    to the camera instead.
     """
 
     kind: str
@@ -105,7 +109,15 @@ class Solved:
     @property
     def usual(self) -> float:
         """How far points usually are off, metres at the person."""
-        return max(float(self.bundle.off[self.shared > 0].median()), 1e-3)
+        return max(float(self.bundle.off[self.shared > 0].median()), LEAST_OFF)
+
+    @property
+    def angle(self) -> float:
+        """The same as cameras see it, radians."""
+        world = self.sample.direction @ self.sample.rig.cam_from_world.rotation
+        found = triangulate(self.sample.rig.center, world, self.sample.weight)
+        apart = (found.points[:, None] - self.sample.rig.center[:, None]).norm(dim=-1)
+        return self.usual / max(float(apart[self.shared > 0].median()), LEAST_OFF)
 
 
 def sample_at(state: State, evidence: Evidence, rows: Int[Tensor, " frame"]) -> Sample:
@@ -149,17 +161,14 @@ def _believed(state: State) -> Float[Tensor, "view unknown"]:
 def solve(state: State, evidence: Evidence, rows: Int[Tensor, " frame"]) -> Solved:
     """Everything that the state leaves open; clocks are read again at the times found, until these stay."""
     timed = any({LATE, DRIFT} & set(fault.unknowns) for fault in state.faults)
-    while True:
+    for _ in range(ROUNDS):
         sample = sample_at(state, evidence, rows)
         solved = Solved(state, sample, adjust(sample, _believed(state)))
-        for _ in range(ROUNDS if timed else 0):
-            lag = solved.late().round().long()
-            if bool((lag == solved.state.lag).all()):
-                break
-            state = replace(state, lag=lag)
-            sample = sample_at(state, evidence, rows)
-            solved = Solved(state, sample, adjust(sample, _believed(state)))
-        return solved
+        lag = solved.late().round().long()
+        if not timed or bool((lag == state.lag).all()):
+            break
+        state = replace(state, lag=lag)
+    return solved
 
 
 def _candidates(views: int) -> Iterator[Fault]:
@@ -177,7 +186,7 @@ def _candidates(views: int) -> Iterator[Fault]:
 
 def _gain(solved: Solved, fault: Fault) -> float:
     """Log-likelihood that a fault's unknowns would gain, all others answering."""
-    bundle, views = solved.bundle, len(solved.state.rig)
+    bundle = solved.bundle
     believed = _believed(solved.state)
     freed = _believed(replace(solved.state, faults=(*solved.state.faults, fault)))
     if bool((freed == believed).all()):
@@ -214,7 +223,7 @@ def _one_more(solved: Solved, evidence: Evidence, rows: Int[Tensor, " frame"], l
     if step is not None:
         fault = Fault("camera_bumped", step.view)
         gains.append((step.gain - _price(fault, views), fault))
-    gains.sort(key=lambda pair: -pair[0])
+    gains = sorted(_without_idle_drifts(gains), key=lambda pair: -pair[0])
     tried: list[Solved] = []
     for gain, fault in gains:
         if gain < max(HOPE, NEARLY * gains[0][0]) or len(tried) >= MOST_TRIED:
@@ -226,10 +235,20 @@ def _one_more(solved: Solved, evidence: Evidence, rows: Int[Tensor, " frame"], l
     best = tried[min(range(len(tried)), key=lambda place: costs[place])]
     lenses = _other_lenses(solved, best.state.faults[-1], evidence, rows)
     costs = _costs(solved, [best, *lenses])
-    if len(lenses) and min(costs[1:]) < costs[0] + LENS_MARGIN:
+    if len(lenses) and min(costs[1:]) < costs[0] + max(LENS_MARGIN, -LENS_SHARE * costs[0]):
         best = lenses[min(range(len(lenses)), key=lambda place: costs[1 + place])]
     gain = -min(costs)
     return replace(best, gain=gain) if gain > least else None
+
+
+def _without_idle_drifts(gains: Sequence[tuple[float, Fault]]) -> list[tuple[float, Fault]]:
+    """Drifts that explain no more than a delay does wait until the delay is known."""
+    late = {fault.view: gain for gain, fault in gains if fault.kind == "view_late"}
+    return [
+        (gain, fault)
+        for gain, fault in gains
+        if fault.kind != "clock_drift" or gain > late[fault.view] + max(HOPE, DRIFT_SHARE * late[fault.view])
+    ]
 
 
 def _costs(before: Solved, tried: Sequence[Solved]) -> list[float]:

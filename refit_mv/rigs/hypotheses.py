@@ -1,5 +1,5 @@
-"""What would explain that rays do not meet: names exchanged, poses read the wrong way, pictures of another size, turned or
-mirrored. Each is undone, and rays say whether they meet then.
+"""What would explain that rays do not meet: names exchanged, poses read the wrong way, pictures of another size, turned
+or mirrored. Each is undone, and rays say whether they meet then.
 
 All of them are so wrong that no small error can be taken for them: rays miss each other ten times as far as with the
 right one.
@@ -59,6 +59,14 @@ class Explained:
         """Views whose keypoints are another camera's, and whose."""
         names = self.rig.names
         return {names[view]: names[reading.camera] for view, reading in enumerate(self.guess) if reading.camera != view}
+
+    @property
+    def in_calibration(self) -> bool:
+        """Whether any of it can be mended in the calibration file, as mirrored pictures cannot."""
+        return any(
+            reading.camera != view or (reading.mend != ASKED and not reading.mend.flip)
+            for view, reading in enumerate(self.guess)
+        )
 
     def of(self, mend: Mend) -> tuple[int, ...]:
         """The views with which this is wrong."""

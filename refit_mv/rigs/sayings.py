@@ -9,10 +9,12 @@ from jaxtyping import Int
 
 from refit_mv.finding import Finding, Level
 from refit_mv.geometry.camera import CameraRig
+from refit_mv.geometry.triangulation import triangulate
 from refit_mv.rigs.bundle import FOCAL, RADIAL, SHIFT, TURN
 from refit_mv.rigs.faint import EVERYBODY, Fault, Solved
 from refit_mv.rigs.hypotheses import Explained
 from refit_mv.rigs.mends import ASKED, Mend
+from refit_mv.rigs.sample import Sample
 
 # Delays from so many frames on, drifts of so many over the take, logarithms of focal lengths and degrees of turns are
 # worth a word.
@@ -20,6 +22,8 @@ LEAST_LATE, LEAST_DRIFT, LEAST_FOCAL, LEAST_DEGREES = 0.5, 0.6, 0.02, 0.4
 # How far a lens correction moves points at the edge of where people were seen, as a share of their distance from the
 # middle of the picture.
 LEAST_LENS = 0.004
+# The largest angle between two rays to the person under which depth is little more than a guess.
+WEAK_PARALLAX_DEGREES = 8.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else "all cameras"
 
 
+def _who(names: Sequence[str]) -> str:
+    """At the beginning of a sentence."""
+    return listed(names) if names else "All cameras"
+
+
 def about_gross(found: Explained, commands: Commands) -> list[Finding]:
     """Names exchanged, poses, sizes, turns and mirrors."""
     names, findings = found.rig.names, []
@@ -71,15 +80,15 @@ def about_gross(found: Explained, commands: Commands) -> list[Finding]:
             continue
         views = found.of(mend)
         whom = () if len(views) == len(names) else tuple(names[view] for view in views)
-        text = f"{listed(whom)}: {mend.what}. {better}"
-        findings.append(Finding(mend.key, "bad", text[0].upper() + text[1:], _mending(mend, whom, commands), whom))
+        text = f"{_who(whom)}: {mend.what}. {better}"
+        findings.append(Finding(mend.key, "bad", text, _mending(mend, whom, commands), whom))
     return findings
 
 
 def _mending(mend: Mend, whom: tuple[str, ...], commands: Commands) -> str:
     if mend.key == "mirrored_videos":
         videos = f"the videos of {listed(whom)}" if whom else "all videos"
-        return f"Turn {videos} back (ffmpeg -i IN.mp4 -vf hflip OUT.mp4), and detect anew: refit-mv detect {commands.session}."
+        return f"Turn {videos} back (ffmpeg -vf hflip), and detect anew: refit-mv detect {commands.session}."
     if mend.key == "picture_size" and not whom and mend.factor is not None:
         return (
             f"Scale the calibration: refit-mv calib scale {commands.calib} --factor {mend.factor:.6g} -o SCALED.toml."
@@ -89,7 +98,8 @@ def _mending(mend: Mend, whom: tuple[str, ...], commands: Commands) -> str:
 
 def about_units(height: float, unit: str | None, commands: Commands) -> Finding:
     """A person whom no unit in the file makes a person."""
-    text = f"With these lengths the person would be {height:.3g} m tall"
+    tall = f"{height:.0f}" if height >= 10 else f"{height:.2g}"
+    text = f"With these lengths the person would be {tall} m tall"
     if unit is None:
         return Finding(
             "units",
@@ -127,9 +137,24 @@ def about_rays(angle: float, whom: tuple[str, ...], commands: Commands) -> Findi
         "rays_miss",
         "bad",
         f"{text}; no exchanged names, unit, size, turn or mirror explains it.",
-        f"Is this the calibration of this recording? Calibrate again, or start from the lenses alone: {commands.refine}.",
+        f"Is this the calibration of this recording? Calibrate again, or let the people do it: {commands.refine}.",
         whom,
     )
+
+
+def about_parallax(sample: Sample) -> list[Finding]:
+    """Views that all see the person from one side, or from opposite ones."""
+    world = sample.direction @ sample.rig.cam_from_world.rotation
+    found = triangulate(sample.rig.center, world, sample.weight)
+    sines = found.parallax[found.support >= 2]
+    widest = float(sines.median()) if len(sines) else 0.0
+    if widest >= math.sin(math.radians(WEAK_PARALLAX_DEGREES)):
+        return []
+    text = (
+        f"No two cameras see the person from directions that differ by more than {math.degrees(math.asin(widest)):.1f}° "
+        "(or are opposite): depth is poor."
+    )
+    return [Finding("weak_geometry", "check", text, "Move one camera aside.")]
 
 
 def about_faint(
@@ -183,8 +208,8 @@ def _late(
             rows = float(solved.sample.rows[-1] - solved.sample.rows[0])
             share = (last - first) / max(rows, 1)
             text = (
-                f"{names[fault.view]}'s clock runs {'slow' if share > 0 else 'fast'} by {100 * abs(share):.2f} %: it is "
-                f"{abs(first):.1f} frames {_word(first)} at the beginning and {abs(last):.1f} {_word(last)} at the end."
+                f"{names[fault.view]}'s clock runs {'slow' if share > 0 else 'fast'} by some {100 * abs(share):.1f} %: it "
+                f"is {abs(first):.1f} frames {_word(first)} at the beginning and {abs(last):.1f} {_word(last)} at the end."
             )
             found.append(Finding("clock_drift", "check", text, f"{commands.sync}.", (names[fault.view],)))
             continue
@@ -217,7 +242,8 @@ def _focal(
             f"The focal length of {listed(_pair(solved, whom))} does not fit the other views: it should be {changes}."
         )
         if len(solved.state.rig) == 2:
-            text = f"The focal lengths of {listed(_pair(solved, whom))} do not fit each other: {whom[0]}'s should be {changes}."
+            pair = listed(_pair(solved, whom))
+            text = f"The focal lengths of {pair} do not fit each other: {whom[0]}'s should be {changes}."
     else:
         text = f"Perspective says that all focal lengths should change ({changes})."
     advice = (
@@ -233,10 +259,10 @@ def _lens(
     whom = _whom(solved, faults)
     views = [fault.view for fault in faults] if whom else list(range(len(solved.state.rig)))
     mends = [fault.mend for fault in faults if fault.mend != ASKED]
-    rig, who = solved.state.rig, listed(_pair(solved, whom))
+    rig, who = solved.state.rig, _who(_pair(solved, whom))
     key: str = faults[0].kind
     if mends:
-        return [Finding(mends[0].key, "bad", f"{_upper(who)}: {mends[0].what}.", f"{commands.fix}.", whom)]
+        return [Finding(mends[0].key, "bad", f"{who}: {mends[0].what}.", f"{commands.fix}.", whom)]
     strength = max(_strength(solved, view) for view in views)
     if strength < LEAST_LENS:
         return []
@@ -247,7 +273,7 @@ def _lens(
     else:
         key = "lens_distortion"
         what = "lens distortion is ignored" if without else "lens coefficients do not fit"
-    text = f"{_upper(who)}: {what}; {by}."
+    text = f"{who}: {what}; {by}."
     advice = f"Read all coefficients from the tool that calibrated, or take what the person says: {commands.fix}."
     return [Finding(key, "check", text, advice, _pair(solved, whom))]
 
@@ -259,10 +285,6 @@ def _strength(solved: Solved, view: int) -> float:
     edge = float(square.quantile(0.98)) if len(square) else 0.0
     powers = np.array([edge, edge**2, edge**3])
     return abs(float(powers @ solved.bundle.unknowns[view, RADIAL].numpy()))
-
-
-def _upper(text: str) -> str:
-    return text if text != "all cameras" else "All cameras"
 
 
 def _bumped(
@@ -293,9 +315,10 @@ def _moved(
         own = solved.bundle.unknowns[fault.view]
         level: Level = "bad" if len(names) == 2 else "check"
         whom = _pair(solved, (names[fault.view],))
+        degrees, shift = float(own[TURN].norm().rad2deg()), 100 * float(own[SHIFT].norm())
         text = (
-            f"{' or '.join(whom)} does not stand as it was calibrated: turned by {float(own[TURN].norm().rad2deg()):.1f} "
-            f"degrees and shifted by {100 * float(own[SHIFT].norm()):.0f} cm."
+            f"{' or '.join(whom)} does not stand as it was calibrated: turned by {degrees:.1f} degrees and shifted by "
+            f"{shift:.0f} cm."
         )
         found.append(Finding("camera_moved", level, text, f"{commands.refine}.", whom))
     return found

@@ -199,7 +199,9 @@ NO_LENS = (0.0, 0.0, 0.0, 0.0, 0.0)
 
 RIG_FAULTS = (
     RigFault("none", None, lambda rig, seen: (rig, _inner(seen))),
-    RigFault("none, wide lenses", None, lambda rig, seen: (rig, _inner(seen)), (), changed(with_lens(LAST_COUNTS)), ROOM),
+    RigFault(
+        "none, wide lenses", None, lambda rig, seen: (rig, _inner(seen)), (), changed(with_lens(LAST_COUNTS)), ROOM
+    ),
     RigFault("millimetres read as metres", "units", lambda rig, seen: (rig.scaled(1000.0), _inner(seen))),
     RigFault("feet read as metres", "units", lambda rig, seen: (rig.scaled(1 / 0.3048), _inner(seen))),
     RigFault("all extrinsics inverse", "inverse_extrinsics", written(inverted)),
