@@ -47,11 +47,12 @@ POSES = frozenset({"inverse_extrinsics", "points_behind"})
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
     """``findings`` in the order in which they should be mended. ``fixed``: the calibration with all that it can mend of
-    them, None where it is right or cannot mend anything.
+    them, None where it is right or cannot mend anything; ``metres``: how long one unit of the file is.
     """
 
     findings: tuple[Finding, ...]
     fixed: CameraRig | None
+    metres: float = 1.0
 
     @property
     def wrong(self) -> bool:
@@ -129,7 +130,7 @@ def diagnose(
             findings.append(Finding("too_little", "good", text))
         still = examined(rig, up, commands)
         return Diagnosis((*findings, *still.findings), still.fixed)
-    whole = (rig, evidence)
+    whole = rig
     if copies:
         rig, evidence = _less_copied(rig, evidence, rows, copies)
         rows = telling_rows(evidence, FRAMES)
@@ -154,7 +155,7 @@ def diagnose(
     findings += about_parallax(solved.sample)
     # Of the rig as it should be: what is wrong was said already.
     findings += _remarks(rig, up)
-    return Diagnosis(tuple(_once(findings)), _beside(whole[0], rig, scale) if fixed else None)
+    return Diagnosis(tuple(_once(findings)), _beside(whole, rig, scale) if fixed else None, scale)
 
 
 def _beside(given: CameraRig, rig: CameraRig, scale: float) -> CameraRig:

@@ -35,7 +35,7 @@ class Commands:
 
     @property
     def fix(self) -> str:
-        return f"refit-mv calib doctor {self.calib} {self.session} --fix"
+        return f"refit-mv calib doctor {self.calib} {f'{self.session} '.lstrip()}--fix"
 
     @property
     def refine(self) -> str:
@@ -150,9 +150,10 @@ def about_parallax(sample: Sample) -> list[Finding]:
     widest = float(sines.median()) if len(sines) else 0.0
     if widest >= math.sin(math.radians(WEAK_PARALLAX_DEGREES)):
         return []
+    degrees = math.degrees(math.asin(widest))
     text = (
-        f"No two cameras see the person from directions that differ by more than {math.degrees(math.asin(widest)):.1f}° "
-        "(or are opposite): depth is poor."
+        f"No two cameras see the person from directions that differ by more than {degrees:.1f}° (or are opposite): "
+        "depth is poor."
     )
     return [Finding("weak_geometry", "check", text, "Move one camera aside.")]
 
@@ -208,10 +209,13 @@ def _late(
             rows = float(solved.sample.rows[-1] - solved.sample.rows[0])
             share = (last - first) / max(rows, 1)
             text = (
-                f"{names[fault.view]}'s clock runs {'slow' if share > 0 else 'fast'} by some {100 * abs(share):.1f} %: it "
-                f"is {abs(first):.1f} frames {_word(first)} at the beginning and {abs(last):.1f} {_word(last)} at the end."
+                f"{names[fault.view]}'s clock runs {'slow' if share > 0 else 'fast'} by some {100 * abs(share):.1f} %: "
+                f"it is {abs(first):.1f} frames {_word(first)} at the beginning and {abs(last):.1f} {_word(last)} at "
+                "the end."
             )
-            found.append(Finding("clock_drift", "check", text, f"{commands.sync}.", (names[fault.view],)))
+            found.append(
+                Finding("clock_drift", "check", text, f"{commands.sync}.", _pair(solved, (names[fault.view],)))
+            )
             continue
         middle = (first + last) / 2
         if abs(middle) < LEAST_LATE:
@@ -220,7 +224,7 @@ def _late(
             f"{names[fault.view]} runs {abs(middle):.1f} frames {_word(middle)} against "
             f"{names[others[0]] if len(others) == 1 else 'the others'} ({1000 * abs(middle) / fps:.0f} ms)."
         )
-        found.append(Finding("view_late", "check", text, f"{commands.sync}.", (names[fault.view],)))
+        found.append(Finding("view_late", "check", text, f"{commands.sync}.", _pair(solved, (names[fault.view],))))
     return found
 
 

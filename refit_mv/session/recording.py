@@ -72,14 +72,18 @@ def _rate(view: View) -> float | None:
 
 
 def read_recording(
-    session: Session, keypoints: str | None = None, frames: slice | None = None, fps: float | int | None = None
+    session: Session,
+    keypoints: str | None = None,
+    frames: slice | None = None,
+    fps: float | int | None = None,
+    anywhere: bool = False,
 ) -> Recording:
     """Read the keypoint files of all views that have some, float32.
 
     ``keypoints`` names the keypoint set; without it the number of points decides. ``frames`` selects by frame number
     (start, stop exclusive, step; with time stamps by position on the common time line); other files are not opened.
     ``fps`` is the rate at which frames are numbered; without it the videos' or the time stamps' rate, else 30 with a
-    warning.
+    warning. ``anywhere``: points may lie outside of their pictures.
 
     A file without people and a missing file both mean "not detected", as do points of confidence 0 or below and points
     at exactly (0, 0), which is how OpenPose and rtmlib mark missing points. Confidences above 1 are cut to 1.
@@ -95,7 +99,7 @@ def read_recording(
         warnings.append(
             f"{session.timestamps.path} tells the frame rate ({pairing.fps:.4g}); the given {fps:.4g} is ignored"
         )
-    reading = _Reading((pairing.source_numbers.shape[0], len(sources)), keypoints)
+    reading = _Reading((pairing.source_numbers.shape[0], len(sources)), keypoints, anywhere)
     for index, (_, source) in enumerate(sources):
         reading.read_view(index, source, pairing.source_numbers[:, index])
     if reading.keypoints is None:
@@ -130,8 +134,9 @@ class _Reading:
     """The arrays while they fill: sized for all frames once the first person tells the number of points, widened when
     more people appear."""
 
-    def __init__(self, shape: tuple[int, int], wanted: str | None) -> None:
+    def __init__(self, shape: tuple[int, int], wanted: str | None, anywhere: bool) -> None:
         self.wanted = wanted
+        self.anywhere = anywhere
         self.keypoints: KeypointSet | None = None
         self.first_file = ""
         self.crowded = 0
@@ -212,5 +217,6 @@ class _Reading:
                 "cut to 1"
             )
             np.minimum(confidence, 1, out=confidence)
-        check_pixels(view, session.rig[view], pixels, confidence)
+        if not self.anywhere:
+            check_pixels(view, session.rig[view], pixels, confidence)
         return warnings

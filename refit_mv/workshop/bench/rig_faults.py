@@ -1,6 +1,7 @@
 """What the doctor of rigs says of calibrations, clocks and views with a planted fault, and of sound ones."""
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,13 +12,14 @@ from refit_mv.body.open_body import open_body
 from refit_mv.body.priors import load_pose_prior
 from refit_mv.checks.mirrors import mirrored
 from refit_mv.checks.sides import with_other_sides
+from refit_mv.finding import Finding
 from refit_mv.geometry.camera import Camera, CameraRig
-from refit_mv.geometry.picture_size import resized_by
 from refit_mv.geometry.projection import camera_bearings, project_camera
 from refit_mv.geometry.rotations import exp
 from refit_mv.geometry.transforms import RigidTransform
 from refit_mv.people.evidence import Evidence, evidence_on
 from refit_mv.progress import Progress, quiet
+from refit_mv.rigs.doctor import diagnose
 from refit_mv.workshop.bench.faults import NOISE, VIEW
 from refit_mv.workshop.synthetic.motions import sampled_motion
 from refit_mv.workshop.synthetic.rigs import look_at, random_rig
@@ -96,7 +98,8 @@ def renamed(order: Sequence[int]) -> Callable[[CameraRig, Evidence], Given]:
     """Every view gets the camera of another one's name; views beyond the order stay."""
 
     def plant(rig: CameraRig, evidence: Evidence) -> Given:
-        places = [*order[: len(rig)], *range(len(order), len(rig))]
+        # Of two cameras there is one other order.
+        places = [1, 0] if len(rig) == 2 else [*order, *range(len(order), len(rig))]
         cameras = tuple(replace(rig.cameras[place], name=name) for name, place in zip(rig.names, places, strict=True))
         return CameraRig(cameras), _inner(evidence)
 
@@ -249,3 +252,77 @@ def made_up_given(body: BodyModel, seed: int, views: int, fault: RigFault) -> Gi
     rig = random_rig([seed, views], views, distance=fault.distance, capture_radius=CAPTURE_RADIUS, distortion=True)
     session = synthesise(body, "halpe26", motion, fault.filmed(rig), NOISE, seed)
     return fault.given(session.rig, evidence_on(body, session.observations.person(session.subject)))
+
+
+@dataclass(frozen=True)
+class RigRow:
+    """What the doctor said of one fault: in how many ``sessions`` it was ``named`` with the right cameras, and in how
+    many something ``other`` was said. ``seconds``: the usual time of one.
+    """
+
+    fault: str
+    views: int
+    sessions: int
+    named: int
+    other: int
+    seconds: float
+
+
+def named_and_other(findings: Sequence[Finding], fault: RigFault, names: Sequence[str]) -> tuple[bool, bool]:
+    """Whether a fault is named with its cameras, and whether anything else is. Of two views which stand against each
+    other both may be named.
+    """
+    said = [finding for finding in findings if finding.level != "good"]
+    whose = {tuple(names[view] for view in fault.views if view < len(names))}
+    if len(names) == 2:
+        whose |= {tuple(names), ()} if fault.views else {tuple(names)}
+    if len(next(iter(whose))) == len(names):
+        whose.add(())
+    right = [finding for finding in said if finding.key == fault.key and finding.views in whose]
+    return bool(right), len(right) < len(said)
+
+
+def measure_rig_faults(
+    views: Sequence[int],
+    sessions: int,
+    seed: int,
+    sound: int,
+    faults: Sequence[RigFault] = RIG_FAULTS,
+    progress: Progress = quiet,
+) -> list[RigRow]:
+    """For every fault and number of views: what the doctor says of so many sessions, and of ``sound`` ones."""
+    body, rows = open_body(), []
+    for count in views:
+        for fault in faults:
+            said, seconds = [], []
+            total = sound if fault.key is None else sessions
+            for each in range(total):
+                rig, evidence = made_up_given(body, seed + each, count, fault)
+                began = time.perf_counter()
+                found = diagnose(body, rig, evidence, np.arange(len(evidence)), FPS).findings
+                seconds.append(time.perf_counter() - began)
+                said.append(named_and_other(found, fault, rig.names))
+                progress(f"{fault.name}, {count} views", each + 1, total)
+            named, other = (sum(column) for column in zip(*said, strict=True))
+            rows.append(RigRow(fault.name, count, total, named, other, float(np.median(seconds))))
+    return rows
+
+
+def rig_faults_table(rows: Sequence[RigRow]) -> str:
+    """The rows as lines of a Markdown table, and all of them together."""
+    lines = ["| planted | views | named with its cameras | something else said | seconds |", "|---|---|---|---|---|"]
+    sound = {fault.name for fault in RIG_FAULTS if fault.key is None}
+    for row in rows:
+        named = "" if row.fault in sound else f"{row.named} of {row.sessions}"
+        lines.append(f"| {row.fault} | {row.views} | {named} | {row.other} of {row.sessions} | {row.seconds:.1f} |")
+    for views in dict.fromkeys(row.views for row in rows):
+        planted = [row for row in rows if row.views == views and row.fault not in sound]
+        healthy = [row for row in rows if row.views == views and row.fault in sound]
+        named, total = sum(row.named for row in planted), sum(row.sessions for row in planted)
+        lines.append("")
+        lines.append(
+            f"{views} views: {named} of {total} planted faults named ({named / max(total, 1):.1%}), something else "
+            f"said in {sum(row.other for row in planted)}; {sum(row.other for row in healthy)} false alarms in "
+            f"{sum(row.sessions for row in healthy)} sound sessions"
+        )
+    return "\n".join(lines)
