@@ -31,8 +31,8 @@ from refit_mv.rigs.sayings import (
     about_units,
 )
 
-# Fewer frames tell nothing of cameras.
-FEWEST_FRAMES = 20
+# Fewer frames tell nothing of names and poses, and nothing of lenses and clocks.
+FEWEST_FRAMES, FEWEST_OF_SMALL = 4, 20
 # Two views show the same when their points lie within so many pixels of each other, in most of the frames.
 SAME_PIXELS, SAME_SHARE = 2.0, 0.8
 # How near optical axes pass the point that they look at, as a share of its distance: of rigs around somebody, and of
@@ -145,14 +145,15 @@ def diagnose(
         findings.append(about_units(height, unit, commands))
         rig, fixed = rig.scaled(scale), fixed or scale != 1.0
     angle, worst = unexplained(rig, evidence, rows)
-    solved = faint_faults(rig, evidence, telling_rows(evidence))
-    if angle > GOOD_ENOUGH and solved.angle > STILL_MISSING:
+    many = telling_rows(evidence)
+    solved = faint_faults(rig, evidence, many) if len(many) >= FEWEST_OF_SMALL else None
+    if angle > GOOD_ENOUGH and (solved is None or solved.angle > STILL_MISSING):
         findings.append(about_rays(angle, tuple(rig.names[view] for view in worst), commands))
-    else:
+    elif solved is not None:
         findings += about_faint(solved, rig, frame_numbers, fps, commands)
         mended = mended_rig(solved)
         rig, fixed = (rig, fixed) if mended is None else (mended, True)
-    findings += about_parallax(solved.sample)
+    findings += about_parallax(rig, evidence.frames(rows))
     # Of the rig as it should be: what is wrong was said already.
     findings += _remarks(rig, up)
     return Diagnosis(tuple(_once(findings)), _beside(whole, rig, scale) if fixed else None, scale)
@@ -195,7 +196,7 @@ def _copies(rig: CameraRig, evidence: Evidence) -> list[tuple[int, int, float]]:
         apart = (evidence.pixels[:, a] - evidence.pixels[:, b]).norm(dim=-1)
         apart = torch.where(both, apart, torch.full_like(apart, torch.nan)).nanmedian(-1).values
         apart = apart[~apart.isnan()]
-        share = float((apart < SAME_PIXELS).double().mean()) if len(apart) >= FEWEST_FRAMES else 0.0
+        share = float((apart < SAME_PIXELS).double().mean()) if len(apart) >= FEWEST_OF_SMALL else 0.0
         if share > SAME_SHARE:
             found.append((a, b, share))
     return found

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.evidence import Evidence
+from refit_mv.people.mismatch import points_in_upper_left
 from refit_mv.rigs.meeting import View, as_mended, mean, miss, view_through
 from refit_mv.rigs.mends import ASKED, LENSES, MENDS, Mend
 
@@ -23,6 +24,9 @@ FRAMES = 40
 # An explanation is believed when rays of the views that it is about miss each other by less than this share of what
 # they do as given ...
 FAR_BETTER = 0.5
+# ... or than this share where all points lie in the upper left, as if pictures had been made smaller: two views leave
+# much of a wrong size unseen ...
+BETTER = 0.75
 # ... and by an angle that detectors and calibrations explain (about 25 pixels at a focal length of 1250).
 GOOD_ENOUGH = 0.02
 # All orders of this many cameras are tried (120); of more, those that come from exchanging two at a time.
@@ -116,11 +120,23 @@ def explained(rig: CameraRig, evidence: Evidence, rows: Int[Tensor, " frame"]) -
         if not table.cost(better, about) < FAR_BETTER * table.cost(best, about):
             break
         best = better
+    enough = FAR_BETTER
+    if best == given and points_in_upper_left(evidence.pixels.numpy(), evidence.confidence.numpy(), rig):
+        best, enough = min(_smaller(given), key=lambda guess: _finite(table.cost(guess))), BETTER
     about = frozenset(view for view, reading in enumerate(best) if reading != given[view])
     missed, misses = table.cost(given, about), table.cost(best, about)
-    if not about or not np.isfinite(first) or not misses < min(FAR_BETTER * missed, GOOD_ENOUGH):
+    if not about or not np.isfinite(first) or not misses < min(enough * missed, GOOD_ENOUGH):
         return None
     return Explained(*_read(rig, evidence, best), best, missed, misses)
+
+
+def _smaller(guess: Guess) -> list[Guess]:
+    """All pictures made smaller."""
+    return [
+        tuple(replace(reading, mend=mend) for reading in guess)
+        for mend in MENDS
+        if mend.factor is not None and mend.factor < 1
+    ]
 
 
 def _finite(value: float) -> float:

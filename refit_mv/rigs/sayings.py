@@ -5,16 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Int
 
 from refit_mv.finding import Finding, Level
 from refit_mv.geometry.camera import CameraRig
+from refit_mv.geometry.projection import bearings
 from refit_mv.geometry.triangulation import triangulate
+from refit_mv.people.evidence import Evidence
 from refit_mv.rigs.bundle import FOCAL, RADIAL, SHIFT, TURN
 from refit_mv.rigs.faint import EVERYBODY, Fault, Solved
 from refit_mv.rigs.hypotheses import Explained
 from refit_mv.rigs.mends import ASKED, Mend
-from refit_mv.rigs.sample import Sample
 
 # Delays from so many frames on, drifts of so many over the take, logarithms of focal lengths and degrees of turns are
 # worth a word.
@@ -71,7 +73,7 @@ def about_gross(found: Explained, commands: Commands) -> list[Finding]:
                 "exchanged_cameras",
                 "bad",
                 f"Cameras have each other's names: {pairs}. {better}",
-                f"Rename the files, or say so: refit-mv fit {commands.session} --calib {commands.calib} {mapping}.",
+                f"Rename the files, say so with {mapping}, or exchange the cameras' names: {commands.fix}.",
                 tuple(exchanged),
             )
         )
@@ -142,10 +144,11 @@ def about_rays(angle: float, whom: tuple[str, ...], commands: Commands) -> Findi
     )
 
 
-def about_parallax(sample: Sample) -> list[Finding]:
+def about_parallax(rig: CameraRig, evidence: Evidence) -> list[Finding]:
     """Views that all see the person from one side, or from opposite ones."""
-    world = sample.direction @ sample.rig.cam_from_world.rotation
-    found = triangulate(sample.rig.center, world, sample.weight)
+    stacked = rig.stacked()
+    direction, valid = bearings(stacked, evidence.pixels)
+    found = triangulate(stacked.center, direction, evidence.confidence * valid)
     sines = found.parallax[found.support >= 2]
     widest = float(sines.median()) if len(sines) else 0.0
     if widest >= math.sin(math.radians(WEAK_PARALLAX_DEGREES)):
@@ -297,7 +300,7 @@ def _bumped(
     found, names = [], solved.state.rig.names
     for view in dict.fromkeys(fault.view for fault in faults):
         turns = [turned for turned in solved.state.turned if turned.view == view]
-        degrees = float(sum(turned.turn for turned in turns).norm().rad2deg())
+        degrees = float(torch.stack([turned.turn for turned in turns]).sum(0).norm().rad2deg())
         if degrees < LEAST_DEGREES:
             continue
         frame = int(numbers[int(solved.sample.rows[turns[0].first])])

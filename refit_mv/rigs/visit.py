@@ -9,15 +9,16 @@ from refit_mv.body.open_body import open_body
 from refit_mv.errors import InputError
 from refit_mv.files import complete_or_absent
 from refit_mv.finding import Finding
-from refit_mv.geometry.camera import CameraRig
+from refit_mv.geometry.camera import Camera, CameraRig
 from refit_mv.people.evidence import evidence_on
+from refit_mv.people.lost_views import lost_views
 from refit_mv.people.tracks import follow
 from refit_mv.rigs.doctor import Diagnosis, diagnose, examined
 from refit_mv.rigs.sayings import Commands
 from refit_mv.session.image_size import check_pixels, compare_sizes
 from refit_mv.session.observations import Observations, PersonObservations
 from refit_mv.session.recording import Recording, read_recording
-from refit_mv.session.session import Session, frame_source, open_session
+from refit_mv.session.session import Session, View, frame_source, open_session
 
 # Who was followed is one person where two views and more agree in so many of the frames.
 AGREED = 0.5
@@ -68,25 +69,18 @@ def main_person(observations: Observations, rig: CameraRig) -> PersonObservation
     """Whom the views show: whom they agree on where they do, else each view's most confident detection, for with a
     wrong calibration nobody can be followed.
     """
-    confident = observations.confidence.sum(-1).argmax(-1)
     if observations.confidence.shape[2] == 1:
         return observations.person(0)
     track = follow(observations, rig, "main")[0]
-    agreed = float((track.agreeing_views >= 2).mean()) >= AGREED
-    return track.of(observations) if agreed else observations.person(confident)
+    agreed = float((track.agreeing_views >= 2).mean()) >= AGREED and not lost_views(observations, rig, track)
+    return track.of(observations) if agreed else observations.person(observations.confidence.sum(-1).argmax(-1))
 
 
 def _pictures(session: Session, recording: Recording, said: set[str]) -> list[Finding]:
     """Pictures whose size is not their camera's, and points that lie in none."""
     found: list[Finding] = []
     for view in session.views:
-        try:
-            source = frame_source(view)
-            size = None if source is None else source.size
-        except InputError:
-            continue
-        if size is not None and source is not None and session.rig[view.name].size is not None:
-            found += _refused(view.name, lambda: compare_sizes(session.rig[view.name], size, shown(source.path)))  # noqa: B023
+        found += _refused(view.name, lambda: _compare(session.rig[view.name], view))  # noqa: B023
     seen = recording.observations
     for place, name in enumerate(seen.view_names):
         if "picture_size" in said or "picture_turned" in said:
@@ -94,6 +88,17 @@ def _pictures(session: Session, recording: Recording, said: set[str]) -> list[Fi
         points, confidence = seen.pixels[:, place], seen.confidence[:, place]
         found += _refused(name, lambda: check_pixels(name, recording.rig[name], points, confidence))  # noqa: B023
     return found
+
+
+def _compare(camera: Camera, view: View) -> None:
+    """A view's pictures with what its camera was calibrated for; those that cannot be opened say nothing."""
+    try:
+        source = frame_source(view)
+        size = None if source is None else source.size
+    except InputError:
+        return
+    if source is not None and size is not None:
+        compare_sizes(camera, size, shown(source.path))
 
 
 def _refused(view: str, check: Callable[[], object]) -> list[Finding]:
