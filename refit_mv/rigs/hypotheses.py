@@ -29,6 +29,8 @@ FAR_BETTER = 0.5
 BETTER = 0.75
 # ... and by an angle that detectors and calibrations explain (about 25 pixels at a focal length of 1250).
 GOOD_ENOUGH = 0.02
+# Rays of every view miss the others' by less than this (radians): nothing has to be explained.
+MEETING = 0.009
 # All orders of this many cameras are tried (120); of more, those that come from exchanging two at a time.
 ALL_ORDERS = 5
 # Views that are wrong in ways of their own.
@@ -113,6 +115,8 @@ def explained(rig: CameraRig, evidence: Evidence, rows: Int[Tensor, " frame"]) -
     table = _Table(rig, evidence, rows)
     given = tuple(Reading(ASKED, view) for view in range(len(rig)))
     best, first = given, table.cost(given)
+    if max(_known(table.cost(given, frozenset({view}))) for view in range(len(rig))) < MEETING:
+        return None
     for _ in range(MOST_ROUNDS):
         better = min(_neighbours(best, table), key=lambda guess: _finite(table.cost(guess)))
         # Of many views those that were right all along say nothing.
@@ -128,6 +132,11 @@ def explained(rig: CameraRig, evidence: Evidence, rows: Int[Tensor, " frame"]) -
     if not about or not np.isfinite(first) or not misses < min(enough * missed, GOOD_ENOUGH):
         return None
     return Explained(*_read(rig, evidence, best), best, missed, misses)
+
+
+def _known(value: float) -> float:
+    """Views that share nothing with others miss nobody."""
+    return value if np.isfinite(value) else 0.0
 
 
 def _smaller(guess: Guess) -> list[Guess]:

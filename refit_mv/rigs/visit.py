@@ -11,17 +11,12 @@ from refit_mv.files import complete_or_absent
 from refit_mv.finding import Finding
 from refit_mv.geometry.camera import Camera, CameraRig
 from refit_mv.people.evidence import evidence_on
-from refit_mv.people.lost_views import lost_views
-from refit_mv.people.tracks import follow
 from refit_mv.rigs.doctor import Diagnosis, diagnose, examined
 from refit_mv.rigs.sayings import Commands
+from refit_mv.rigs.witness import main_person
 from refit_mv.session.image_size import check_pixels, compare_sizes
-from refit_mv.session.observations import Observations, PersonObservations
 from refit_mv.session.recording import Recording, read_recording
 from refit_mv.session.session import Session, View, frame_source, open_session
-
-# Who was followed is one person where two views and more agree in so many of the frames.
-AGREED = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,17 +58,6 @@ def visit(
     # What is said of the cameras as given is said better above.
     before = examine(opened.rig, loaded.up)
     return Visit(loaded, diagnosis, tuple(note for note in recording.warnings if note not in before))
-
-
-def main_person(observations: Observations, rig: CameraRig) -> PersonObservations:
-    """Whom the views show: whom they agree on where they do, else each view's most confident detection, for with a
-    wrong calibration nobody can be followed.
-    """
-    if observations.confidence.shape[2] == 1:
-        return observations.person(0)
-    track = follow(observations, rig, "main")[0]
-    agreed = float((track.agreeing_views >= 2).mean()) >= AGREED and not lost_views(observations, rig, track)
-    return track.of(observations) if agreed else observations.person(observations.confidence.sum(-1).argmax(-1))
 
 
 def _pictures(session: Session, recording: Recording, said: set[str]) -> list[Finding]:
