@@ -38,7 +38,9 @@ SAME_PIXELS, SAME_SHARE = 2.0, 0.8
 # How near optical axes pass the point that they look at, as a share of its distance: of rigs around somebody, and of
 # poses read the wrong way.
 CONVERGING, SCATTERED = 0.25, 0.5
-# Rays that miss by so much (radians) when all small faults are taken out, too.
+# Rays that miss by so much (radians) are no small fault's.
+HOPELESS = 0.05
+# Rays that miss by so much when all small faults are taken out, too.
 STILL_MISSING = 0.01
 LEVELS = {"note": "good", "check": "check", "bad": "bad"}
 POSES = frozenset({"inverse_extrinsics", "points_behind"})
@@ -146,7 +148,8 @@ def diagnose(
         rig, fixed = rig.scaled(scale), fixed or scale != 1.0
     angle, worst = unexplained(rig, evidence, rows)
     many = telling_rows(evidence)
-    solved = faint_faults(rig, evidence, many) if len(many) >= FEWEST_OF_SMALL else None
+    small = len(many) >= FEWEST_OF_SMALL and not angle > HOPELESS
+    solved = faint_faults(rig, evidence, many) if small else None
     if angle > GOOD_ENOUGH and (solved is None or solved.angle > STILL_MISSING):
         findings.append(about_rays(angle, tuple(rig.names[view] for view in worst), commands))
     elif solved is not None:
