@@ -42,6 +42,8 @@ NEARLY, MOST_TRIED = 0.5, 3
 # Numbers that fit as those of another lens, about as well as any numbers do, are those: within so much, or within this
 # share of what any numbers gain.
 LENS_MARGIN, LENS_SHARE = 1.0, 0.05
+# All views are at fault where that gains more than one view's fault does by the inverse of this.
+CLEARLY = 0.9
 # The share of a delay's gain that a drift has to gain beyond it.
 DRIFT_SHARE = 0.1
 # The share of what the first fault gained that a further one has to gain.
@@ -235,7 +237,7 @@ def _one_more(solved: Solved, evidence: Evidence, rows: Int[Tensor, " frame"], l
     if not tried:
         return None
     costs = _costs(solved, tried)
-    best = tried[min(range(len(tried)), key=lambda place: costs[place])]
+    best = tried[min(range(len(tried)), key=lambda place: costs[place] * _simplicity(tried[place]))]
     lenses = _other_lenses(solved, best.state.faults[-1], evidence, rows)
     costs = _costs(solved, [best, *lenses])
     if len(lenses) and min(costs[1:]) < costs[0] + max(LENS_MARGIN, -LENS_SHARE * costs[0]):
@@ -243,6 +245,11 @@ def _one_more(solved: Solved, evidence: Evidence, rows: Int[Tensor, " frame"], l
     gain = -min(costs)
     sure = SURE_MOVED if best.state.faults[-1].kind == "camera_moved" else SURE
     return replace(best, gain=gain) if gain > max(least, sure) else None
+
+
+def _simplicity(solved: Solved) -> float:
+    """What everybody's fault explains has to be clearly more than what one view's does."""
+    return CLEARLY if solved.state.faults[-1].view == EVERYBODY else 1.0
 
 
 def _without_idle_drifts(gains: Sequence[tuple[float, Fault]]) -> list[tuple[float, Fault]]:
