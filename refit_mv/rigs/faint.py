@@ -41,7 +41,7 @@ MOST_FAULTS, ROUNDS = 3, 5
 NEARLY, MOST_TRIED = 0.5, 3
 # Numbers that fit as those of another lens, about as well as any numbers do, are those: within so much, or within this
 # share of what any numbers gain.
-LENS_MARGIN, LENS_SHARE = 1.0, 0.05
+LENS_MARGIN, LENS_SHARE = 2.5, 0.05
 # All views are at fault where that gains more than one view's fault does by the inverse of this.
 CLEARLY = 0.9
 # The share of a delay's gain that a drift has to gain beyond it.
@@ -240,9 +240,18 @@ def _one_more(solved: Solved, evidence: Evidence, rows: Int[Tensor, " frame"], l
     best = tried[min(range(len(tried)), key=lambda place: costs[place] * _simplicity(tried[place]))]
     lenses = _other_lenses(solved, best.state.faults[-1], evidence, rows)
     costs = _costs(solved, [best, *lenses])
-    if len(lenses) and min(costs[1:]) < costs[0] + max(LENS_MARGIN, -LENS_SHARE * costs[0]):
-        best = lenses[min(range(len(lenses)), key=lambda place: costs[1 + place])]
-    gain = -min(costs)
+    # Numbers that were misread fit nearly as well as free ones do; keypoints without distortion have to fit better, for
+    # there the numbers say nothing.
+    margin = max(LENS_MARGIN, -LENS_SHARE * costs[0])
+    fitting = [
+        (cost, each)
+        for cost, each in zip(costs[1:], lenses, strict=True)
+        if cost < costs[0] + (margin if each.state.faults[-1].kind == "lens_model" else -LENS_MARGIN)
+    ]
+    gain = -costs[0]
+    if fitting:
+        cost, best = min(fitting, key=lambda pair: pair[0])
+        gain = -cost
     sure = SURE_MOVED if best.state.faults[-1].kind == "camera_moved" else SURE
     return replace(best, gain=gain) if gain > max(least, sure) else None
 
