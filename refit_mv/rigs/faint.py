@@ -41,7 +41,7 @@ MOST_FAULTS, ROUNDS = 3, 5
 NEARLY, MOST_TRIED = 0.5, 3
 # Numbers that fit as those of another lens, about as well as any numbers do, are those: within so much, or within this
 # share of what any numbers gain.
-LENS_MARGIN, LENS_SHARE = 2.5, 0.05
+LENS_MARGIN, LENS_SHARE = 2.5, 0.1
 # All views are at fault where that gains more than one view's fault does by the inverse of this.
 CLEARLY = 0.9
 # The share of a delay's gain that a drift has to gain beyond it.

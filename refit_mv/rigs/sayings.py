@@ -175,8 +175,9 @@ def about_faint(
 
 def _kind(fault: Fault, solved: Solved, given: CameraRig) -> str:
     """A lens without coefficients has none dropped, and one whose last is there neither."""
-    if fault.kind != "lens_k3":
-        return fault.kind
+    twice = any(other.kind == "lens_distortion" and other.view == fault.view for other in solved.state.faults)
+    if fault.kind != "lens_k3" or twice:
+        return "lens_distortion" if fault.kind == "lens_k3" else fault.kind
     views = range(len(given)) if fault.view == EVERYBODY else (fault.view,)
     lenses = [given.cameras[view] for view in views]
     dropped = any(
@@ -189,9 +190,16 @@ def _kind(fault: Fault, solved: Solved, given: CameraRig) -> str:
 def _whom(solved: Solved, faults: Sequence[Fault]) -> tuple[str, ...]:
     """Names of views, none where all are meant."""
     names = solved.state.rig.names
-    if any(fault.view == EVERYBODY for fault in faults) or len(faults) == len(names):
+    views = dict.fromkeys(fault.view for fault in faults)
+    if EVERYBODY in views or len(views) == len(names):
         return ()
-    return tuple(names[fault.view] for fault in faults)
+    return tuple(names[view] for view in views)
+
+
+def _places(solved: Solved, faults: Sequence[Fault]) -> list[int]:
+    """The views themselves, each once."""
+    names = solved.state.rig.names
+    return [names.index(name) for name in _whom(solved, faults) or names]
 
 
 def _pair(solved: Solved, whom: tuple[str, ...]) -> tuple[str, ...]:
@@ -239,7 +247,7 @@ def _focal(
     solved: Solved, faults: Sequence[Fault], _numbers: np.ndarray, _fps: float, commands: Commands
 ) -> list[Finding]:
     whom = _whom(solved, faults)
-    views = [fault.view for fault in faults] if whom else list(range(len(solved.state.rig)))
+    views = _places(solved, faults)
     logs = [float(solved.bundle.unknowns[view, FOCAL]) for view in views]
     if max(abs(log) for log in logs) < LEAST_FOCAL:
         return []
@@ -264,7 +272,7 @@ def _lens(
     solved: Solved, faults: Sequence[Fault], _numbers: np.ndarray, _fps: float, commands: Commands
 ) -> list[Finding]:
     whom = _whom(solved, faults)
-    views = [fault.view for fault in faults] if whom else list(range(len(solved.state.rig)))
+    views = _places(solved, faults)
     mends = [fault.mend for fault in faults if fault.mend != ASKED]
     rig, who = solved.state.rig, _who(_pair(solved, whom))
     key: str = faults[0].kind
