@@ -43,6 +43,7 @@ HOPELESS = 0.05
 # Rays that miss by so much when all small faults are taken out, too.
 STILL_MISSING = 0.01
 LEVELS = {"note": "good", "check": "check", "bad": "bad"}
+IN_CALIBRATION = frozenset({"focal_length", "lens_k3", "lens_distortion", "lens_model"})
 POSES = frozenset({"inverse_extrinsics", "points_behind"})
 
 
@@ -153,8 +154,10 @@ def diagnose(
     if angle > GOOD_ENOUGH and (solved is None or solved.angle > STILL_MISSING):
         findings.append(about_rays(angle, tuple(rig.names[view] for view in worst), commands))
     elif solved is not None:
-        findings += about_faint(solved, rig, frame_numbers, fps, commands)
-        mended = mended_rig(solved)
+        small_ones = about_faint(solved, rig, frame_numbers, fps, commands)
+        findings += small_ones
+        # What is too small for a word is too small to be written.
+        mended = mended_rig(solved) if {finding.key for finding in small_ones} & IN_CALIBRATION else None
         rig, fixed = (rig, fixed) if mended is None else (mended, True)
     findings += about_parallax(rig, evidence.frames(rows))
     # Of the rig as it should be: what is wrong was said already.

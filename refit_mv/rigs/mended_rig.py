@@ -7,6 +7,7 @@ import numpy as np
 from refit_mv.geometry.camera import Camera, CameraRig
 from refit_mv.rigs.bundle import FOCAL, RADIAL
 from refit_mv.rigs.faint import EVERYBODY, Solved
+from refit_mv.rigs.mends import ASKED
 
 # Where a lens is sampled: slopes from the optical axis, up to those seen.
 SAMPLES, NARROWEST = 400, 0.3
@@ -16,20 +17,20 @@ def mended_rig(solved: Solved) -> CameraRig | None:
     """The rig with focal lengths and lenses as found; None where they are as given. Clocks and poses are not a
     calibration file's to mend.
     """
-    changed = any(fault.mend.key != "none" for fault in solved.state.faults)
+    changed = any(fault.mend != ASKED for fault in solved.state.faults)
     cameras = list(solved.state.rig.cameras)
-    for fault in solved.state.faults:
-        if not {FOCAL, RADIAL.start, RADIAL.stop - 1} & set(fault.unknowns):
-            continue
-        changed = True
-        for view in range(len(cameras)) if fault.view == EVERYBODY else (fault.view,):
-            unknowns = solved.bundle.unknowns[view].numpy()
-            if FOCAL in fault.unknowns:
-                factor = float(np.exp(unknowns[FOCAL]))
-                matrix = cameras[view].matrix * np.array([[factor, 1, 1], [1, factor, 1], [1, 1, 1]])
-                cameras[view] = replace(cameras[view], matrix=matrix)
-            else:
-                cameras[view] = _with_lens(cameras[view], unknowns[RADIAL], _widest(solved, view))
+    for view, camera in enumerate(cameras):
+        own = {
+            unknown for fault in solved.state.faults if fault.view in {view, EVERYBODY} for unknown in fault.unknowns
+        }
+        unknowns = solved.bundle.unknowns[view].numpy()
+        if FOCAL in own:
+            factor = float(np.exp(unknowns[FOCAL]))
+            camera = replace(camera, matrix=camera.matrix * np.array([[factor, 1, 1], [1, factor, 1], [1, 1, 1]]))
+        if own & set(range(RADIAL.start, RADIAL.stop)):
+            camera = _with_lens(camera, unknowns[RADIAL], _widest(solved, view))
+        changed = changed or camera is not cameras[view]
+        cameras[view] = camera
     return CameraRig(tuple(cameras)) if changed else None
 
 
