@@ -15,6 +15,7 @@ from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.checks.cameras import check_cameras
 from refit_mv.checks.doubts import borne_out, doubts
+from refit_mv.checks.places import misplaced_cameras
 from refit_mv.delivery import Delivery, deliver
 from refit_mv.detect.detector import DETECTORS, CropDetector, Detector, detector
 from refit_mv.detect.run_detection import pictures_to_detect, run_detection
@@ -35,12 +36,15 @@ from refit_mv.people.subject import Start, meet
 from refit_mv.people.tracks import Track, about_tracks
 from refit_mv.progress import Progress, quiet
 from refit_mv.recipe import FitRecipe
+from refit_mv.rigs.mending import MendOptions, mend, with_mended
+from refit_mv.rigs.refinement import Refined
 from refit_mv.rigs.sayings import Commands
 from refit_mv.session.pictures import pictures_of
 from refit_mv.session.recording import Recording, read_recording
 from refit_mv.session.session import Session, open_session, with_keypoints
 from refit_mv.solve.gaps import bridged_frames, landmark_age, seen_frames
 from refit_mv.solve.initialise import initialise
+from refit_mv.take.contact import apart, left_alone
 from refit_mv.take.fingerprint import as_plain, fingerprint
 from refit_mv.take.fitted_person import FittedPerson
 from refit_mv.take.leftovers import clear_others
@@ -49,6 +53,8 @@ from refit_mv.take.take import Take, package_versions, write_take
 
 # Where the answers are kept when a detector is asked for people whom it missed.
 ASKED = "asked"
+# The cameras as the people have them.
+MENDED = "calib.toml"
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,8 @@ class FitRequest:
     ``<session>/refit``. ``mapping`` gives views to cameras where names do not tell. ``people``: "auto", "main", or how
     many at most; ``person``: of these only who is named so, by number or by ``VIEW:X,Y@FRAME``. ``people_edits`` None
     takes corrections of who is who from the session's ``people.yaml``, if it has one. ``height`` is how tall the main
-    person is, in metres, where somebody knows: it is compared with how tall they come out.
+    person is, in metres, where somebody knows: it is compared with how tall they come out. ``refine_rig``: mend the
+    cameras by the people first, and fit before the mended ones.
     """
 
     session: Path
@@ -78,6 +85,7 @@ class FitRequest:
     person: tuple[str, ...] = ()
     people_edits: Path | None = None
     height: float | None = None
+    refine_rig: bool = False
 
     @property
     def out_folder(self) -> Path:
@@ -94,14 +102,12 @@ def fit(request: FitRequest, progress: Progress = quiet) -> Delivery:
     # Before anything is read: what cannot be obeyed.
     request.recipe.build_optimizer()
     wish = wanted(request.people, request.person, people_edits(request.session, request.people_edits))
-    if request.detector not in DETECTORS:
-        detector(request.detector)
-    session = open_session(request.session, request.calib, request.units, request.mapping)
+    session = _opened(request)
     with alone_in(made_folder(request.out_folder)):
-        session, chosen = _with_detections(session, request, request.out_folder, progress)
-        recording = read_recording(session, request.keypoints, request.frames, request.fps)
-        body = load_body(request.body)
-        doubted = check_cameras(body, recording.observations, recording.rig, _commands(request, session))
+        recording, body, chosen, doubted = _read(session, request, progress)
+        if request.refine_rig:
+            told = mend(recording, body, request.recipe.people, MendOptions(), progress)
+            recording = with_mended(recording, told, request.out_folder / MENDED)
         if isinstance(chosen, CropDetector) and request.recipe.people.look_again:
             recording = _looked_again(recording, body, chosen, request, progress)
         whom = cast(recording.observations, recording.rig, wish, request.recipe.people)
@@ -151,6 +157,7 @@ def _fit_cast(
     clear_others(job.out, fitted)
     judged = [job.judged(*each, main=each[0] is people[0]) for each in zip(people, fitted, strict=True)]
     believed = borne_out([person.findings for person in judged], people)
+    told = [replace(person, findings=said) for person, said in zip(judged, believed, strict=True)]
     take = Take(
         folder=job.out,
         session=replace(recording.session, warnings=warnings),
@@ -164,8 +171,12 @@ def _fit_cast(
         recipe=as_plain(request.recipe),
         versions=package_versions(),
         seconds=seconds,
-        people=tuple(replace(person, findings=said) for person, said in zip(judged, believed, strict=True)),
-        findings=(*session_findings(body, recording.observations, recording.rig, whom.everybody), *doubted),
+        people=job.apart(told),
+        findings=(
+            *session_findings(body, recording.observations, recording.rig, whom.everybody),
+            *misplaced_cameras(recording.rig, people),
+            *doubted,
+        ),
         edits=whom.edits,
     )
     write_take(take)
@@ -175,6 +186,35 @@ def _fit_cast(
 def _of(progress: Progress, place: int, count: int) -> Progress:
     """What one of several people tells."""
     return lambda what, done, total: progress(what, place * total + done, count * total)
+
+
+def refine_rig(request: FitRequest, options: MendOptions, progress: Progress = quiet) -> Refined:
+    """The rig of a session as the people in it have it; of ``request`` what says how to read the session.
+
+    Raises:
+        InputError: the session or the calibration cannot be used, or too little is seen by two views.
+    """
+    session = _opened(request)
+    with alone_in(made_folder(request.out_folder)):
+        recording, body, _, _ = _read(session, request, progress)
+        return mend(recording, body, request.recipe.people, options, progress)
+
+
+def _opened(request: FitRequest) -> Session:
+    if request.detector not in DETECTORS:
+        detector(request.detector)
+    return open_session(request.session, request.calib, request.units, request.mapping)
+
+
+def _read(
+    session: Session, request: FitRequest, progress: Progress
+) -> tuple[Recording, BodyModel, Detector | None, tuple[Finding, ...]]:
+    """What was seen, whose body it is compared with, the detector, where one was run, and what its cameras suffer."""
+    session, chosen = _with_detections(session, request, request.out_folder, progress)
+    recording = read_recording(session, request.keypoints, request.frames, request.fps)
+    body = load_body(request.body)
+    doubted = check_cameras(body, recording.observations, recording.rig, _commands(request, session))
+    return recording, body, chosen, doubted
 
 
 def _device(name: str) -> str:
@@ -330,6 +370,12 @@ class _Job:
         )
         name, hard = person.track.name, person.track.hard
         return replace(fitted, name=name, left_out_px=left_out, findings=found, known_height_m=known, hard=hard)
+
+    def apart(self, fitted: Sequence[FittedPerson]) -> tuple[FittedPerson, ...]:
+        """All people, out of one another's way where the recipe wants that."""
+        if self.recipe.people.contact:
+            return apart(self.out, self.body, self.recording.rig, self.recipe.cost, fitted)
+        return left_alone(self.out, fitted)
 
 
 def _preceding(fitted: FittedPerson, first: int, present: Bool[Tensor, " frame"]) -> BodyParams | None:

@@ -166,6 +166,7 @@ def _on_scenes(asked: _Asked, recipe: "FitRecipe", scenes: str, seeds: int) -> N
         keypoints=asked.keypoints,
         motion=asked.motion,
         cost=recipe.problem_cost,
+        contact=recipe.people.contact,
     )
     with progress_bars() as progress:
         rows = made.rows(optimizers=asked.named(recipe) if typed["optimizers"] else {}, progress=progress)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @shared.device
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same fit stopped.")
 @click.option("--smooth", help="Overrides the recipe's smoothing over time: off, default or strong.")
+@click.option("--refine-rig", is_flag=True, help="Mend the cameras by the people in front of them first.")
 @click.option("--no-overlay", is_flag=True, help="Do not draw overlay videos.")
 @shared.detector
 def fit(recipe: str, optimizer: str | None, smooth: str | None, no_overlay: bool, **options) -> None:

@@ -21,6 +21,7 @@ from refit_mv.geometry.projection import bearings
 from refit_mv.geometry.triangulation import triangulate
 from refit_mv.people.following import ASSUMED_DISTANCE, LEAST_PARALLAX, middle_of, seconds_of
 from refit_mv.people.sightings import FEWEST_KEYPOINTS
+from refit_mv.session.frame_runs import frame_runs
 from refit_mv.session.observations import Observations, PersonObservations
 
 # Two people whose middles are nearer than this, metres, are hard to tell apart where fewer than two views show both of
@@ -125,8 +126,8 @@ def _alone(
 ) -> Bool[np.ndarray, " frame"]:
     """Frames in which one of several views alone shows them, and not just for a moment."""
     alone = ((detection >= 0).sum(-1) == 1) & (detection.shape[1] > 1)
-    for first, last in _runs(alone):
-        alone[first : last + 1] = seconds[last] - seconds[first] >= ALONE
+    for first, stop in frame_runs(alone):
+        alone[first:stop] = seconds[stop - 1] - seconds[first] >= ALONE
     return alone
 
 
@@ -159,13 +160,7 @@ def _close(
 def _moments(chosen: Bool[np.ndarray, " frame"], seconds: Float[np.ndarray, " frame"], why: Why) -> list[HardMoment]:
     """Chosen frames, short breaks between them included."""
     found: list[HardMoment] = []
-    for first, last in _runs(chosen):
+    for first, stop in frame_runs(chosen).tolist():
         begin = found.pop().first if found and seconds[first] - seconds[found[-1].last] <= ONE_MOMENT else first
-        found.append(HardMoment(begin, last, why))
+        found.append(HardMoment(begin, stop - 1, why))
     return found
-
-
-def _runs(chosen: Bool[np.ndarray, " frame"]) -> list[tuple[int, int]]:
-    """First and last row of each run."""
-    ends = np.flatnonzero(np.diff(np.concatenate([[False], chosen, [False]]).astype(np.int8))).reshape(-1, 2)
-    return [(first, stop - 1) for first, stop in ends.tolist()]

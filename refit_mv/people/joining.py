@@ -15,6 +15,7 @@ from refit_mv.people.following import DRIFT, FASTEST, NEAR, Piece, assigned, mid
 from refit_mv.people.options import PeopleOptions
 from refit_mv.people.sightings import AGREEMENT, sights
 from refit_mv.people.unconnected import same_people
+from refit_mv.session.frame_runs import longest_run
 from refit_mv.session.observations import Observations
 
 # Two pieces are one person's if what parts them costs less than LINK: a cost of 1 each for a difference in the lengths
@@ -46,7 +47,7 @@ def whole_people(
     _fill(people, observations, rig, options)
     fewest = _fewest_frames(observations, options)
     people.sort(key=lambda person: -float(person.support.sum()))
-    sure = [each for each in people if _longest(each.agreed) >= fewest and _agreement(each) >= options.agreement]
+    sure = [each for each in people if longest_run(each.agreed) >= fewest and _agreement(each) >= options.agreement]
     return sure or people[:1]
 
 
@@ -79,12 +80,6 @@ def _step(observations: Observations) -> float:
 def _agreement(person: Followed) -> float:
     """Share of somebody's frames in which views agree on them."""
     return float(person.agreed.sum() / max((person.detection >= 0).any(-1).sum(), 1))
-
-
-def _longest(agreed: Bool[np.ndarray, " frame"]) -> int:
-    """Most frames in a row."""
-    ends = np.flatnonzero(np.diff(np.concatenate([[False], agreed, [False]])))
-    return int((ends[1::2] - ends[::2]).max(initial=0))
 
 
 def _fewest_frames(observations: Observations, options: PeopleOptions) -> float:

@@ -19,7 +19,7 @@ class PeopleOptions:
     trembling is a statue, and left out, unless they are supported at least ``still_share`` as well as the best (0:
     nobody is left out). ``separate``: every frame is a moment of its own, as are frames farther than ``lost`` from both
     neighbours in any case. ``look_again``: with pictures at hand, a detector that takes crops is asked for whom it
-    missed.
+    missed. ``contact``: people whose bodies overlap give way to one another.
     """
 
     confirm_frames: int = 4
@@ -36,6 +36,7 @@ class PeopleOptions:
     still_share: float = 0.45
     separate: bool = False
     look_again: bool = True
+    contact: bool = True
 
     def __post_init__(self) -> None:
         require_positive(self, "confirm_frames", "lost", "scatter", "still_after")

@@ -108,7 +108,7 @@ class QualityReport:
             view_names=take.rig.names,
             status=status,
             landmark_names=person.landmark_names,
-            pixel_error=store.read("pixel_error").astype(np.float64),
+            pixel_error=person.pixel_error(),
             confidence=store.read("confidence").astype(np.float64),
             rig=take.rig,
             optimizer=take.optimizer,

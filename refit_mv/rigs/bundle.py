@@ -21,16 +21,11 @@ TURN, SHIFT, FOCAL, LATE = slice(0, 3), slice(3, 6), 6, 7
 # undistorted slopes).
 DRIFT, RADIAL = 8, slice(9, 12)
 UNKNOWNS = 12
-# What calibrations and clocks are usually good for: radians, metres, logarithm, frames. Of 0: known, not asked for.
-BELIEF = (0.005, 0.005, 0.005, 0.02, 0.02, 0.02, 0.3, 1.0, 0.0, 0.0, 0.0, 0.0)
 # What stands for a belief of 0.
 KNOWN = 1e-6
 # Points of a frame err alike, and so do neighbouring frames and all frames of a joint that a detector draws beside the
 # body: so small a share of them counts. With it no true camera of a real recording was further off than two sigma.
 INDEPENDENT = 0.02
-ITERATIONS, ANNEALING = 10, 3
-# Geman–McClure scale in usual misses, and the first one in metres, which may be wide of the mark.
-KERNEL, WIDEST = 4.0, 0.3
 # However well rays meet, detectors draw joints beside the body: no better than this counts, metres.
 LEAST_MISS = 0.004
 MOST_BLOCKS = 40
@@ -38,6 +33,33 @@ MOST_BLOCKS = 40
 NEAREST = 0.1
 # Beyond this squared slope (63 degrees) lens polynomials run away.
 STEEPEST = 4.0
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """How far cameras and clocks may be from what is said of them, one standard deviation: radians, metres, logarithm
+    of the focal length, frames. What calibrations are usually good for, unless told otherwise. ``widest`` is the first
+    robust scale (Geman–McClure), in metres, which may be wide of the mark; in ``annealing`` of the ``iterations`` it
+    narrows to ``kernel`` usual misses.
+    """
+
+    turn: float = 0.005
+    shift: float = 0.02
+    focal: float = 0.3
+    late: float = 1.0
+    widest: float = 0.3
+    iterations: int = 10
+    annealing: int = 3
+    kernel: float = 4.0
+
+    @property
+    def precision(self) -> Float[Tensor, " unknown"]:
+        """Of one view's unknowns."""
+        sigma = (*(self.turn,) * 3, *(self.shift,) * 3, self.focal, self.late, *(KNOWN,) * 4)
+        return torch.tensor(sigma, dtype=torch.float64).pow(-2)
+
+
+USUAL = Beliefs()
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,15 +116,13 @@ class _Look:
     in_front: Float[Tensor, "frame view landmark"]
 
 
-def adjust(sample: Sample, believed: Float[Tensor, "view unknown"] | None = None) -> Bundle:
+def adjust(sample: Sample, beliefs: Beliefs = USUAL, believed: Float[Tensor, "view unknown"] | None = None) -> Bundle:
     """Solve for all unknowns at once, by Gauss–Newton steps under a narrowing kernel. ``believed``: sigmas of every
-    view's unknowns, 0 where they are known; None: the usual.
+    view's unknowns instead of the ``beliefs``', 0 where they are known.
     """
     frames, views = sample.weight.shape[:2]
     unknowns = torch.zeros(views, UNKNOWNS, dtype=torch.float64)
-    if believed is None:
-        believed = torch.tensor(BELIEF, dtype=torch.float64).expand(views, -1)
-    belief = believed.clamp_min(KNOWN).pow(-2).flatten()
+    belief = beliefs.precision.repeat(views) if believed is None else believed.clamp_min(KNOWN).pow(-2).flatten()
     blocks = max(1, min(MOST_BLOCKS, frames // 2))
     block = torch.arange(frames) * blocks // frames
     world = sample.direction @ sample.rig.cam_from_world.rotation
@@ -110,15 +130,16 @@ def adjust(sample: Sample, believed: Float[Tensor, "view unknown"] | None = None
     apart = (points.flatten(0, 1) - sample.rig.center[:, None]).norm(dim=-1)
     reach = apart.median(1).values
     shared = (sample.weight > 0) & ((sample.weight > 0).sum(1, keepdim=True) > 1)
-    kernel = WIDEST
-    for step in range(ITERATIONS):
+    kernel = beliefs.widest
+    for step in range(beliefs.iterations):
         look = _look(sample, points, unknowns, reach)
         off = look.residual.norm(dim=-1)
         usual = max(float(off[shared].median()), LEAST_MISS)
-        kernel = max(kernel / 2, KERNEL * usual) if step < ANNEALING else KERNEL * usual
+        narrow = beliefs.kernel * usual
+        kernel = max(kernel / 2, narrow) if step < beliefs.annealing else narrow
         weight = INDEPENDENT / usual**2 * sample.weight * look.in_front / (1 + (off / kernel) ** 2) ** 2
         hessian, gradient, points_by = _reduced(look, weight)
-        if step + 1 < ITERATIONS:
+        if step + 1 < beliefs.iterations:
             pull = gradient.sum(0) + belief * unknowns.flatten()
             change = -torch.linalg.solve(hessian.sum(0) + torch.diag(belief), pull)
             points = points - points_by[..., -1] - points_by[..., :-1] @ change

@@ -17,7 +17,7 @@ from refit_mv.geometry.projection import camera_bearings
 from refit_mv.geometry.rotations import exp
 from refit_mv.geometry.triangulation import triangulate
 from refit_mv.people.evidence import Evidence
-from refit_mv.rigs.bundle import DRIFT, FOCAL, INDEPENDENT, KERNEL, LATE, RADIAL, UNKNOWNS, Bundle, adjust
+from refit_mv.rigs.bundle import DRIFT, FOCAL, INDEPENDENT, LATE, RADIAL, UNKNOWNS, Beliefs, Bundle, adjust
 from refit_mv.rigs.mends import ASKED, LENSES, MENDS, Mend
 from refit_mv.rigs.sample import Sample
 from refit_mv.rigs.steps import largest_step
@@ -107,7 +107,7 @@ class Solved:
         read at other times has other points.
         """
         square, shared = (self.bundle.off / usual).square(), self.shared
-        off = 0.5 * INDEPENDENT * shared * square / (1 + square / KERNEL**2)
+        off = 0.5 * INDEPENDENT * shared * square / (1 + square / Beliefs().kernel ** 2)
         belief = 0.5 * self.bundle.belief @ self.bundle.unknowns.flatten().square()
         return float(off.sum() / shared.sum() * count + belief)
 
@@ -168,7 +168,7 @@ def solve(state: State, evidence: Evidence, rows: Int[Tensor, " frame"]) -> Solv
     timed = any({LATE, DRIFT} & set(fault.unknowns) for fault in state.faults)
     for _ in range(ROUNDS):
         sample = sample_at(state, evidence, rows)
-        solved = Solved(state, sample, adjust(sample, _believed(state)))
+        solved = Solved(state, sample, adjust(sample, believed=_believed(state)))
         lag = solved.late().round().long()
         if not timed or bool((lag == state.lag).all()):
             break

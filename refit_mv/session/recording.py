@@ -11,6 +11,7 @@ from refit_mv.geometry.camera import CameraRig
 from refit_mv.session.image_size import check_pixels
 from refit_mv.session.keypoint_files import settle_keypoint_set
 from refit_mv.session.keypoints.series import KeypointSource
+from refit_mv.session.mounts import parted
 from refit_mv.session.observations import Observations
 from refit_mv.session.pairing import FramePairing, pair_by_number, pair_by_time
 from refit_mv.session.session import Session, View, frame_source
@@ -119,7 +120,8 @@ def read_recording(
         reading.pixels, reading.confidence, reading.keypoints, names, pairing.fps, pairing.frame_numbers
     )
     pictures = _picture_numbers(pairing, [view for view, _ in sources])
-    return Recording(session.of_views(names), observations, pictures, (*session.warnings, *warnings))
+    shown = Recording(session.of_views(names), observations, pictures, (*session.warnings, *warnings))
+    return parted(shown, session.mounts)
 
 
 def _picture_numbers(pairing: FramePairing, views: list[View]) -> Int[np.ndarray, "frame view"]:

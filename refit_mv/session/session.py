@@ -16,6 +16,7 @@ from refit_mv.session.keypoint_files import open_keypoints
 from refit_mv.session.keypoint_places import keypoint_places
 from refit_mv.session.keypoints.series import KeypointSource
 from refit_mv.session.layouts import FoundFiles, find_files
+from refit_mv.session.mounts import Mount, mounts_of
 from refit_mv.session.name_matching import match_names
 from refit_mv.session.orientation import Orientations
 from refit_mv.session.picture_shift import picture_shift
@@ -47,7 +48,7 @@ class Session:
     """A recording whose views all have a camera: ``rig`` holds exactly the cameras of ``views``, in the same order.
 
     ``up`` is the world's up direction as the calibration's format defines it or the cameras' horizons have it, None
-    where they disagree.
+    where they disagree. ``mounts``: how cameras stand that were moved during the take.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class Session:
     timestamps: Timestamps | None
     up: tuple[float, float, float] | None
     warnings: tuple[str, ...]
+    mounts: tuple[Mount, ...] = ()
 
     @property
     def view_names(self) -> tuple[str, ...]:
@@ -126,6 +128,8 @@ def open_session(
 def _open(path: Path, calib: Path | None, units: str | None, mapping: Mapping[str, str], any_size: bool) -> Session:
     found = find_files(path)
     calibration, loaded = _cameras(path, found, calib, units)
+    whole, mounts = mounts_of(loaded.rig)
+    loaded = replace(loaded, rig=whole)
     warnings: list[str] = []
     files = {"video": found.videos, "image folder": found.images, "keypoint folder": found.keypoints}
     unknown = [view for view in mapping if not any(view in folders for folders in files.values())]
@@ -187,6 +191,7 @@ def _open(path: Path, calib: Path | None, units: str | None, mapping: Mapping[st
         timestamps=_timestamps(table, names, warnings) if table is not None else None,
         up=loaded.up or _up(loaded.rig),
         warnings=tuple(map(_text, (*about_cameras, *warnings, *orientations.warnings, *_about_shifts(views)))),
+        mounts=tuple(mount for mount in mounts if mount.view in names),
     )
 
 

@@ -1,7 +1,7 @@
 """One person's results on disk: which quantities ``people/<id>/fit.h5`` holds and what they mean."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from refit_mv.people.person import Person
 from refit_mv.people.subject import Subject
 from refit_mv.solve.result import FitResult
 from refit_mv.status import PRESENCE_CODES, STATUS_CODES, FrameStatus
+from refit_mv.take.moved_frames import MovedFrames
 from refit_mv.take.store import Field, ResultStore
 
 STORE = "fit.h5"
@@ -62,7 +63,8 @@ class FittedPerson:
     """A store and what its quantities mean. ``left_out_px``: of each view the median error of what the others predict
     for it, None where too few views are left for that. ``findings``: what else is known of how far to trust them.
     ``known_height_m``: how tall the person is, where that was given. ``name``: what somebody calls them. ``hard``: when
-    it was hard to tell who they are, and why.
+    it was hard to tell who they are, and why. ``moved``: the frames in which they gave way to somebody else, which
+    come in place of the store's.
     """
 
     id: int
@@ -72,6 +74,7 @@ class FittedPerson:
     findings: tuple[Finding, ...] = ()
     known_height_m: float | None = None
     hard: tuple[HardMoment, ...] = ()
+    moved: MovedFrames | None = None
 
     def __len__(self) -> int:
         return self.store.frame_count
@@ -185,7 +188,31 @@ class FittedPerson:
         """The motion, shape included."""
         pelvis = torch.from_numpy(self.store.read("pelvis", rows))
         rotations = torch.from_numpy(self.store.read("rotations", rows))
-        return BodyParams(pelvis, rotations, self.subject.shape.expand(len(pelvis), -1))
+        params = BodyParams(pelvis, rotations, self.subject.shape.expand(len(pelvis), -1))
+        return params if self.moved is None else self.moved.into(params, rows.indices(len(self))[0])
+
+    def pixel_error(self) -> Float[np.ndarray, "frame view landmark"]:
+        """Distance of every projected landmark from its keypoint, pixels; NaN without evidence."""
+        error = self.store.read("pixel_error").astype(np.float64)
+        if self.moved is not None:
+            error[self.moved.frame] = self.moved.pixel_error
+        return error
+
+    def evidence(self, rows: slice = slice(None)) -> Evidence:
+        """The evidence as it was fitted."""
+        pixels, confidence = (
+            torch.from_numpy(self.store.read(name, rows).astype(np.float64)) for name in ("pixels", "confidence")
+        )
+        return Evidence(self.landmark_names, pixels, confidence)
+
+    def with_moved(self, take: Path) -> "FittedPerson":
+        """The results with the frames that lie beside them.
+
+        Raises:
+            InputError: there are none, damaged, or those of another fit.
+        """
+        points = len(self.joint_names), len(self._names("view_names")), len(self.landmark_names)
+        return replace(self, moved=MovedFrames.read(MovedFrames.place(take, self.id), len(self), points))
 
     @property
     def status(self) -> tuple[FrameStatus, ...]:

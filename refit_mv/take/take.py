@@ -114,6 +114,7 @@ def write_take(take: Take) -> None:
                 "findings": [asdict(finding) for finding in person.findings],
                 "known_height_m": person.known_height_m,
                 "hard": [asdict(moment) for moment in person.hard],
+                "moved_frames": 0 if person.moved is None else len(person.moved.frame),
             }
             for person in take.people
         ],
@@ -148,7 +149,7 @@ def open_take(folder: Path, body: str | Path | None = None) -> Take:
         source = text["body"]["source"] if body is None else str(body)
         people = tuple(
             replace(
-                FittedPerson.open(path.parent, _id(each)),
+                _opened(path.parent, _id(each), bool(each.get("moved_frames"))),
                 name=_of_kind({"name": each.get("name")}, "name", (str, NoneType)),
                 left_out_px=_of_kind(each, "left_out_px", (dict, NoneType)),
                 findings=tuple(Finding.read(finding) for finding in each["findings"]),
@@ -208,6 +209,11 @@ def _id(person: Mapping[str, Any]) -> int:
     if number < 0:
         raise ValueError(f"id is {number}")
     return number
+
+
+def _opened(folder: Path, id: int, moved: bool) -> FittedPerson:
+    person = FittedPerson.open(folder, id)
+    return person.with_moved(folder) if moved else person
 
 
 def _check(take: Take) -> None:

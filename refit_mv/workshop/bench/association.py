@@ -27,7 +27,7 @@ Follow = Callable[[Observations, CameraRig], Sequence[Track]]
 _MEASURES = (
     "idf1", "mota", "ghost_s", "switches", "transfers", "precision", "recall", "foreign", "ms_per_frame"
 )  # fmt: skip
-_JOINTS = ("optimizer", "mpjpe_mm", "known_mm", "pcp", "known_pcp", "found")
+_JOINTS = ("optimizer", "mpjpe_mm", "known_mm", "pcp", "known_pcp", "found", "overlap_mm")
 # A track of a person is asked for in frames in which so many views hold a detection of theirs: of one alone nothing
 # tells how far away they are.
 FEWEST_VIEWS = 2
@@ -54,12 +54,14 @@ def _summary(rows: Sequence[Row]) -> list[str]:
     for name in dict.fromkeys(row["optimizer"] for row in rows if row["optimizer"] is not None):
         mine = [row for row in rows if row["optimizer"] == name]
         found, known, pcp, known_pcp, share = (
-            float(np.nanmean([row[column] for row in mine])) for column in _JOINTS[1:]
+            float(np.nanmean([row[column] for row in mine])) for column in _JOINTS[1:-1]
         )
+        deep = [row["overlap_mm"] for row in mine]
         worst = max(row["mpjpe_mm"] / row["known_mm"] - 1 for row in mine)
         lines.append(
             f"{name}: joints {found:.1f} mm off, {known:.1f} mm with known people ({found / known - 1:+.1%}, at worst"
-            f" {worst:+.1%}); PCP {pcp:.2%}, {known_pcp:.2%} with known people; {share:.1%} of them within 100 mm"
+            f" {worst:+.1%}); PCP {pcp:.2%}, {known_pcp:.2%} with known people; {share:.1%} of them within 100 mm;"
+            f" bodies up to {np.mean(deep):.0f} mm deep in each other in the mean, {max(deep):.0f} mm at worst"
         )
     return [f"  {line}" for line in lines]
 
@@ -80,6 +82,7 @@ LAYOUT = Layout(
 class AssociationBench:
     """Scenes, so many seeds of each; held-out motions of the folder ``motion``, or without one drawn from the pose
     prior. ``frames``, ``fps`` and ``keypoints`` None: the scene's own, else 10 s at 30 Hz, and Halpe-26.
+    ``contact``: whether fitted people give way to one another.
 
     Raises:
         InputError: an unknown scene, or nothing to measure.
@@ -93,6 +96,7 @@ class AssociationBench:
     keypoints: str | None = None
     motion: Path | None = None
     cost: CostOptions = field(default_factory=CostOptions)
+    contact: bool = True
 
     layout = LAYOUT
 
@@ -123,17 +127,22 @@ class AssociationBench:
                 motions=motions,
                 seed=seed,
             )
-            found = measured(session, following, optimizers or {}, self.cost)
+            found = measured(session, following, optimizers or {}, self.cost, self.contact)
             rows += [{"scene": scene, "seed": seed, **row} for row in found]
         progress("measuring", len(runs), len(runs))
         return tuple(rows)
 
 
 def measured(
-    session: CrowdSession, following: Follow, optimizers: Mapping[str, Optimizer], cost: CostOptions
+    session: CrowdSession,
+    following: Follow,
+    optimizers: Mapping[str, Optimizer],
+    cost: CostOptions,
+    contact: bool = True,
 ) -> list[Row]:
     """How well a scene's people are followed, and fitted by each optimizer: ``known_mm`` is the joint error with the
     tracks of somebody who knows the truth, ``mpjpe_mm`` with those found, of the same people in the same frames.
+    ``overlap_mm`` is how deep two of those found are in each other at most.
     """
     # Once for what is compiled and loaded at the first call.
     following(session.observations.frames(slice(0, 4)), session.rig)
@@ -164,7 +173,7 @@ def measured(
     rows, right = [], known_tracks(session)
     for name, optimizer in optimizers.items():
         mine, best = (
-            crowd_errors(session, each, persons_of_tracks(_on(session, each)), optimizer, cost, open_body())
+            crowd_errors(session, each, persons_of_tracks(_on(session, each)), optimizer, cost, open_body(), contact)
             for each in (tracks, right)
         )
         both = there & np.isfinite(mine.joints) & np.isfinite(best.joints)
@@ -173,7 +182,8 @@ def measured(
             for each in (mine.joints, best.joints, mine.parts, best.parts)
         ]
         share = float((mine.joints[there] < FOUND).mean()) if there.any() else float("nan")
-        rows.append({**row, **dict(zip(_JOINTS, (name, *pairs, share), strict=True))})
+        deep = float(mine.overlap.max())
+        rows.append({**row, **dict(zip(_JOINTS, (name, *pairs, share, deep), strict=True))})
     return rows
 
 

@@ -38,7 +38,8 @@ def _percent(digits: int) -> Callable[[float], str]:
 
 # ``ghost_s``: the longest time that a track was on nobody. ``foreign``: share of the points given to people that are
 # on somebody else. ``pcp``: share of arms' and legs' parts both of whose ends are nearer than half the part's length;
-# ``found``: share of people within 100 mm. ``known_mm``, ``known_pcp``: the same if it were known who is who.
+# ``found``: share of people within 100 mm; ``overlap_mm``: the deepest that one is in another. ``known_mm``,
+# ``known_pcp``: the same if it were known who is who.
 # Errors in millimetres, degrees and pixels. ``accel_mm_s2``: mean error of the joints' accelerations; ``accel_m_s2``:
 # their own mean acceleration, jitter and motion together. ``peak_kept``: the median share of an impact's peak
 # acceleration that is left. ``gap_mm``: mean joint error where no view saw anything. ``wrong_side``: a share of joints.
@@ -72,6 +73,7 @@ COLUMNS = {
     "pcp": Column("PCP", _percent(2)),
     "known_pcp": Column("known", _percent(2)),
     "found": Column("found", _percent(1)),
+    "overlap_mm": Column("overlap mm", _decimals(1)),
     "mpjpe_rel_mm": Column("rel", _decimals(2)),
     "pa_mpjpe_mm": Column("pa", _decimals(2)),
     "pve_mm": Column("pve", _decimals(2)),

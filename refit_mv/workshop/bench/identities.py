@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 from scipy.optimize import linear_sum_assignment
 
+from refit_mv.session.frame_runs import longest_run
+
 # What a track is on in a frame, beside people's numbers: nobody, or there is no track.
 NOBODY, ABSENT = -1, -2
 
@@ -135,9 +137,4 @@ def identities(
     misses = int(there.sum()) - int(matched.sum())
     mota = 1 - (misses + int(false.sum()) + switches) / max(int(there.sum()), 1)
     transfers = sum(int((np.diff(row[row >= 0]) != 0).sum()) for row in person)
-    return Identities(idf1, mota, switches, transfers, max((_longest(row) for row in false), default=0) / fps)
-
-
-def _longest(run: Bool[np.ndarray, " frame"]) -> int:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], run, [False]]).astype(np.int8)))
-    return int((edges[1::2] - edges[::2]).max(initial=0))
+    return Identities(idf1, mota, switches, transfers, max((longest_run(row) for row in false), default=0) / fps)

@@ -16,11 +16,13 @@ from refit_mv.body.priors import load_pose_prior
 from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import exp, geodesic
 from refit_mv.motion.motion import Motion, resample
+from refit_mv.session.frame_runs import frame_runs
 from refit_mv.workshop.synthetic.crowd import OcclusionNoise
 from refit_mv.workshop.synthetic.furniture import Box
 from refit_mv.workshop.synthetic.motions import sampled_motion, smooth_noise
 from refit_mv.workshop.synthetic.plausibility import plausible_frames
 from refit_mv.workshop.synthetic.session import motion_params, random_shape
+from refit_mv.workshop.synthetic.solid import made_solid
 
 # Neighbours of a circle stand so far from each other, metres, and it turns once in so many seconds.
 CIRCLING_DISTANCE, CIRCLING_SECONDS = 0.6, 5.0
@@ -65,6 +67,8 @@ class _Act:
     hands: bool = False
 
 
+# What is straight of who touches somebody: whose knees are between those of the other has nowhere to go.
+STRAIGHT = ("spine1", "spine2", "spine3", "left_hip", "right_hip", "left_knee", "right_knee")
 ACTS = {
     "handshake": _Act(1.0, 0.0, (1.3, 0.6, 0.3), None, hands=True),
     "hug": _Act(0.34, 0.0, (1.1, 0.3, 0.9), (1.1, -0.2, 0.9)),
@@ -96,7 +100,7 @@ def scene_people(
     if scene.touching:
         for first in range(0, count - 1, 2):
             people[first : first + 2] = _touching(body, people[first], people[first + 1], frames)
-    return tuple(people)
+    return made_solid(body, people, 1 / fps) if scene.solid else tuple(people)
 
 
 def _movement(motions: Sequence[Motion], frames: int, fps: float, rng: np.random.Generator) -> Motion:
@@ -115,8 +119,7 @@ def _movement(motions: Sequence[Motion], frames: int, fps: float, rng: np.random
 
 
 def _longest_run(good: np.ndarray) -> tuple[int, int]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]]).astype(np.int8)))
-    runs = edges.reshape(-1, 2)
+    runs = frame_runs(good)
     return (0, 0) if not len(runs) else tuple(runs[(runs[:, 1] - runs[:, 0]).argmax()].tolist())
 
 
@@ -142,7 +145,7 @@ def _circling(count: int, frames: int, fps: float, rng: np.random.Generator) -> 
 
 
 def _crossing(count: int, frames: int, fps: float, rng: np.random.Generator) -> tuple[Place, Heading]:
-    """Everybody to and fro on narrow ellipses through the middle, from all sides."""
+    """Everybody to and fro on narrow ellipses through the middle, from all sides, out of one another's way."""
     direction = rng.uniform(0, 2 * np.pi) + 2 * np.pi * np.arange(count)[:, None] / max(count, 1)
     phase = rng.uniform(-CROSSING_SPREAD, CROSSING_SPREAD, (count, 1))
     phase = phase + 2 * np.pi * np.arange(frames) / fps / CROSSING_SECONDS
@@ -150,7 +153,7 @@ def _crossing(count: int, frames: int, fps: float, rng: np.random.Generator) -> 
     speed, drift = -CROSSING_REACH * np.sin(phase), CROSSING_GAP * np.cos(phase)
     sin, cos = np.sin(direction), np.cos(direction)
     place = np.stack([ahead * sin + aside * cos, ahead * cos - aside * sin], axis=-1)
-    return place, np.arctan2(speed * sin + drift * cos, speed * cos - drift * sin)
+    return _kept_apart(place, fps), np.arctan2(speed * sin + drift * cos, speed * cos - drift * sin)
 
 
 def _share(frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -249,15 +252,17 @@ def _table(count: int, frames: int, fps: float, rng: np.random.Generator) -> tup
 
 @dataclass(frozen=True)
 class Scene:
-    """The ways of some people, and how many views it is for; ``touching`` pairs act on them. Cameras show what is
-    within ``area`` metres of the middle. ``apart``: frames are so many seconds from one another. ``seconds``, ``fps``
-    and ``keypoints`` where nothing else is asked for (None: of no importance to the scene).
+    """The ways of some people, and how many views it is for; ``touching`` pairs act on them. ``solid``: people give
+    way to one another, so that no body passes through another. Cameras show what is within ``area`` metres of the
+    middle. ``apart``: frames are so many seconds from one another. ``seconds``, ``fps`` and ``keypoints`` where nothing
+    else is asked for (None: of no importance to the scene).
     """
 
     ways: Callable[[int, int, float, np.random.Generator], tuple[Place, Heading]]
     people: int
     views: int
     touching: bool = False
+    solid: bool = False
     occlusion: OcclusionNoise = field(default_factory=OcclusionNoise)
     area: float = np.inf
     apart: float | None = None
@@ -271,9 +276,9 @@ _CROWDED = OcclusionNoise(
     guessed_confidence=(0.1, 0.6), blind_views=2, overlooked=0.25, phantoms=1 / 3, mostly_hidden=(0.5, 0.9)
 )
 SCENES = {
-    "circling": Scene(_circling, 2, 4),
-    "crossing": Scene(_crossing, 4, 5),
-    "contact": Scene(_contact, 2, 6, touching=True),
+    "circling": Scene(_circling, 2, 4, solid=True),
+    "crossing": Scene(_crossing, 4, 5, solid=True),
+    "contact": Scene(_contact, 2, 6, touching=True, solid=True),
     "hall": Scene(_hall, 10, 8),
     "shelf": Scene(
         _shelf, 4, 5, occlusion=replace(_CROWDED, furniture=SHELF, door=DOOR), area=1.6, seconds=12.0, fps=25.0,
@@ -314,7 +319,7 @@ def _arm(side: str, held: tuple[float, float, float]) -> dict[str, Tensor]:
 
 
 def _touching(body: BodyModel, one: BodyParams, other: BodyParams, frames: int) -> tuple[BodyParams, BodyParams]:
-    """Two who face each other, their trunks upright and their arms as the acts hold them, as far as each has come."""
+    """Two who face each other, standing upright and their arms as the acts hold them, as far as each has come."""
     act, share = (torch.from_numpy(values) for values in _share(frames))
     for number, held in enumerate(ACTS.values()):
         now = torch.where(act == number, share, 0.0)
@@ -331,7 +336,7 @@ def _touching(body: BodyModel, one: BodyParams, other: BodyParams, frames: int) 
 
 def _posed(body: BodyModel, params: BodyParams, held: _Act, share: Float[Tensor, " frame"]) -> BodyParams:
     eye = torch.eye(3, dtype=torch.float64)
-    wanted = {**dict.fromkeys(("spine1", "spine2", "spine3"), eye), **_arm("right", held.right)}
+    wanted = {**dict.fromkeys(STRAIGHT, eye), **_arm("right", held.right)}
     if held.left is not None:
         wanted |= _arm("left", held.left)
     rotations = params.rotations.clone()
@@ -342,4 +347,8 @@ def _posed(body: BodyModel, params: BodyParams, held: _Act, share: Float[Tensor,
     heading = torch.atan2(forward[:, 0], forward[:, 2])
     upright = exp(torch.stack([torch.zeros_like(heading), heading, torch.zeros_like(heading)], -1))
     rotations[:, 0] = geodesic(rotations[:, 0], upright, share)
-    return BodyParams(params.pelvis, rotations, params.shape)
+    posed = BodyParams(params.pelvis, rotations, params.shape)
+    # On the same floor as before.
+    feet = [body.joint_names.index(f"{side}_ankle") for side in ("left", "right")]
+    sunk = (posed_joints(body, params).positions - posed_joints(body, posed).positions)[:, feet, 1].mean(1)
+    return replace(posed, pelvis=posed.pelvis + sunk[:, None] * torch.eye(3, dtype=torch.float64)[1])
