@@ -7,7 +7,7 @@ path as it can be printed.
 
 from calib.anipose_toml import write_rig
 from calib.description import describe
-from calib.doctor import examine
+from calib.doctor import Remark, examine, looked_at, remarks
 from calib.file_text import shown
 from calib.picture import draw_rig, save_picture
 from calib.reading import LoadedRig, read_rig
@@ -15,12 +15,15 @@ from calib.up import UpEstimate, estimate_up
 
 __all__ = [
     "LoadedRig",
+    "Remark",
     "UpEstimate",
     "describe",
     "draw_rig",
     "estimate_up",
     "examine",
+    "looked_at",
     "read_rig",
+    "remarks",
     "save_picture",
     "shown",
     "write_rig",

@@ -1,6 +1,8 @@
 """Whether a rig can be true: plain sentences about geometry that a low reprojection error can hide."""
 
+from dataclasses import dataclass
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,10 +24,27 @@ WEAK_PARALLAX_DEGREES = 8.0
 OFF_CENTER = 0.2
 
 
+@dataclass(frozen=True)
+class Remark:
+    """``key`` is its stable name; ``level``: "note" speaks of what may well be so, "check" of what should be looked at,
+    "bad" of what cannot be. ``views``: cameras that it is about, none: all.
+    """
+
+    key: str
+    level: Literal["note", "check", "bad"]
+    text: str
+    views: tuple[str, ...] = ()
+
+
 def examine(rig: CameraRig, up: tuple[float, float, float] | None = None) -> tuple[str, ...]:
     """What looks wrong with ``rig`` (lengths in metres): one plain sentence each, nothing where all is well. ``up`` is
     the world's where it is defined; None estimates it."""
-    found: list[str] = []
+    return tuple(remark.text for remark in remarks(rig, up))
+
+
+def remarks(rig: CameraRig, up: tuple[float, float, float] | None = None) -> tuple[Remark, ...]:
+    """:func:`examine`, with what each sentence is about."""
+    found: list[Remark] = []
     for camera in rig:
         found += _lens(camera)
     found += _places(rig)
@@ -34,42 +53,60 @@ def examine(rig: CameraRig, up: tuple[float, float, float] | None = None) -> tup
     return tuple(found)
 
 
-def _lens(camera: Camera) -> list[str]:
-    found: list[str] = []
+def _lens(camera: Camera) -> list[Remark]:
+    found: list[Remark] = []
+
+    def say(key: str, level: Literal["note", "check", "bad"], text: str) -> None:
+        found.append(Remark(key, level, text, (camera.name,)))
+
     name = f"camera '{camera.name}'"
     focal_x, focal_y, (center_x, center_y) = camera.matrix[0, 0], camera.matrix[1, 1], camera.matrix[:2, 2]
     if camera.size is None:
-        found.append(f"{name}: the calibration does not say the picture's size; it is checked against no video")
+        say(
+            "no_size",
+            "note",
+            f"{name}: the calibration does not say the picture's size; it is checked against no video",
+        )
     width, height = picture_size(camera)
     if not (0 <= center_x <= width and 0 <= center_y <= height):
-        found.append(
+        say(
+            "principal_point",
+            "bad",
             f"{name}: principal point ({center_x:.0f}, {center_y:.0f}) lies outside the picture of"
             f" {width:.0f}×{height:.0f} pixels"
-            f"{_turned(camera)}"
+            f"{_turned(camera)}",
         )
     elif max(abs(center_x / width - 0.5), abs(center_y / height - 0.5)) > OFF_CENTER:
-        found.append(
+        say(
+            "principal_point",
+            "check",
             f"{name}: principal point ({center_x:.0f}, {center_y:.0f}) is far from the middle of the picture of"
-            f" {width:.0f}×{height:.0f} pixels{_turned(camera)}"
+            f" {width:.0f}×{height:.0f} pixels{_turned(camera)}",
         )
     if abs(np.log(focal_x / focal_y)) > np.log(1.1):
-        found.append(
+        say(
+            "focal_length",
+            "check",
             f"{name}: focal lengths {focal_x:.0f} and {focal_y:.0f} px differ by more than 10 %:"
-            " pixels are hardly that oblong"
+            " pixels are hardly that oblong",
         )
     widest, narrowest = max(field_of_view(camera)), min(field_of_view(camera))
     low, high = FIELD_OF_VIEW_DEGREES
     if narrowest < low or (camera.lens == "brown_conrady" and widest > high):
-        found.append(
+        say(
+            "focal_length",
+            "check",
             f"{name}: focal length {camera.focal:.0f} px gives a field of view of {field_of_view(camera)[0]:.0f}°×"
-            f"{field_of_view(camera)[1]:.0f}°; is the calibration of another picture size?"
+            f"{field_of_view(camera)[1]:.0f}°; is the calibration of another picture size?",
         )
     _, valid = rays(camera, pixel_grid(camera, 33, 33))
     if not valid.all():
-        found.append(
+        say(
+            "lens_polynomial",
+            "note",
             f"{name}: lens distortion cannot be undone in {100 * (1 - valid.mean()):.0f} % of the picture"
             f" (coefficients {', '.join(f'{value:.3g}' for value in camera.distortion)});"
-            " observations there are ignored"
+            " observations there are ignored",
         )
     return found
 
@@ -83,11 +120,16 @@ def _turned(camera: Camera) -> str:
     return "; width and height look swapped" if width != height and swapped < 0.1 else ""
 
 
-def _places(rig: CameraRig) -> list[str]:
+def _places(rig: CameraRig) -> list[Remark]:
     centers = np.stack([camera.center.numpy() for camera in rig])
     found = [
-        f"cameras '{first.name}' and '{second.name}' stand in the same place"
-        f" ({1000 * np.linalg.norm(a - b):.0f} mm apart): together they see no depth; is one a copy?"
+        Remark(
+            "duplicate_views",
+            "bad",
+            f"cameras '{first.name}' and '{second.name}' stand in the same place"
+            f" ({1000 * np.linalg.norm(a - b):.0f} mm apart): together they see no depth; is one a copy?",
+            (first.name, second.name),
+        )
         for (first, a), (second, b) in combinations(zip(rig, centers, strict=True), 2)
         if np.linalg.norm(a - b) < SAME_PLACE_M
     ]
@@ -95,28 +137,42 @@ def _places(rig: CameraRig) -> list[str]:
         spread = np.linalg.svd(centers - centers.mean(0), compute_uv=False)
         if spread[0] > SAME_PLACE_M and spread[1] < COLLINEAR * spread[0]:
             found.append(
-                "all cameras stand in one line: positions along that line are poorly seen; move one camera aside"
+                Remark(
+                    "weak_geometry",
+                    "check",
+                    "all cameras stand in one line: positions along that line are poorly seen; move one camera aside",
+                )
             )
     return found
 
 
-def _directions(rig: CameraRig) -> list[str]:
+def _directions(rig: CameraRig) -> list[Remark]:
     if len(rig) == 1:
-        return ["the rig has one camera: depth comes from the person's size alone"]
+        return [Remark("one_camera", "note", "the rig has one camera: depth comes from the person's size alone")]
     sharing = _shares_view(rig)
     if not sharing.any():
-        return [
+        text = (
             "no two cameras see a common space: they look away from each other, or a rotation is inverted in the"
             " calibration"
-        ]
+        )
+        return [Remark("no_common_space", "bad", text)]
     alone = [camera.name for camera, shares in zip(rig, sharing, strict=True) if not shares]
-    found = [f"camera '{name}' sees no space that another camera sees; is its rotation right?" for name in alone]
+    found = [
+        Remark(
+            "no_common_space",
+            "check",
+            f"camera '{name}' sees no space that another camera sees; is its rotation right?",
+            (name,),
+        )
+        for name in alone
+    ]
     parallax = _widest_parallax(rig)
     if parallax is not None and parallax < WEAK_PARALLAX_DEGREES:
-        found.append(
+        text = (
             f"no two cameras see the scene from directions that differ by more than {parallax:.1f}° (or are opposite):"
             " depth will be poor"
         )
+        found.append(Remark("weak_geometry", "check", text))
     return found
 
 
@@ -196,7 +252,7 @@ def median_baseline(centers: Float[np.ndarray, "view 3"]) -> float:
     return max(float(np.median(apart)), SAME_PLACE_M) if apart.size else 1.0
 
 
-def _rolls(rig: CameraRig, up: Float[np.ndarray, " 3"]) -> list[str]:
+def _rolls(rig: CameraRig, up: Float[np.ndarray, " 3"]) -> list[Remark]:
     """A picture that stands on its head among upright ones: hung so, or calibrated on a board turned by half."""
     if len(rig) < 3:
         return []
@@ -205,8 +261,13 @@ def _rolls(rig: CameraRig, up: Float[np.ndarray, " 3"]) -> list[str]:
     if upright.mean() <= 0.5:
         return []
     return [
-        f"camera '{camera.name}' stands on its head among upright ones: hung so, or calibrated on a board"
-        " turned by 180°"
+        Remark(
+            "on_its_head",
+            "note",
+            f"camera '{camera.name}' stands on its head among upright ones: hung so, or calibrated on a board"
+            " turned by 180°",
+            (camera.name,),
+        )
         for camera, roll in zip(rig, rolls, strict=True)
         if abs(roll) > 180 - 3 * AGREEING_ROLL_DEGREES
     ]

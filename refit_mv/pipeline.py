@@ -13,6 +13,7 @@ from torch import Tensor
 from refit_mv.body.files import load_body
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
+from refit_mv.checks.cameras import check_cameras
 from refit_mv.checks.doubts import borne_out, doubts
 from refit_mv.checks.places import misplaced_cameras
 from refit_mv.delivery import Delivery, deliver
@@ -20,6 +21,7 @@ from refit_mv.detect.detector import DETECTORS, CropDetector, Detector, detector
 from refit_mv.detect.run_detection import pictures_to_detect, run_detection
 from refit_mv.errors import InputError
 from refit_mv.files import alone_in, made_folder, writing
+from refit_mv.finding import Finding
 from refit_mv.image.crop_reading import crop_reader
 from refit_mv.optimizers.image import picture_start
 from refit_mv.people.asking import look_again
@@ -30,13 +32,13 @@ from refit_mv.people.options import PeopleOptions
 from refit_mv.people.person import Person, people_of
 from refit_mv.people.plausibility import session_findings
 from refit_mv.people.reprojection import left_out_error, pixel_error
-from refit_mv.people.stature import check_stature
 from refit_mv.people.subject import Start, meet
 from refit_mv.people.tracks import Track, about_tracks
 from refit_mv.progress import Progress, quiet
 from refit_mv.recipe import FitRecipe
 from refit_mv.rigs.mending import MendOptions, mend, with_mended
 from refit_mv.rigs.refinement import Refined
+from refit_mv.rigs.sayings import Commands
 from refit_mv.session.pictures import pictures_of
 from refit_mv.session.recording import Recording, read_recording
 from refit_mv.session.session import Session, open_session, with_keypoints
@@ -102,14 +104,19 @@ def fit(request: FitRequest, progress: Progress = quiet) -> Delivery:
     wish = wanted(request.people, request.person, people_edits(request.session, request.people_edits))
     session = _opened(request)
     with alone_in(made_folder(request.out_folder)):
-        recording, body, chosen = _read(session, request, progress)
+        recording, body, chosen, doubted = _read(session, request, progress)
         if request.refine_rig:
             told = mend(recording, body, request.recipe.people, MendOptions(), progress)
             recording = with_mended(recording, told, request.out_folder / MENDED)
         if isinstance(chosen, CropDetector) and request.recipe.people.look_again:
             recording = _looked_again(recording, body, chosen, request, progress)
         whom = cast(recording.observations, recording.rig, wish, request.recipe.people)
-        return _fit_cast(request, recording, body, whom, progress, began)
+        return _fit_cast(request, recording, body, whom, progress, began, doubted)
+
+
+def _commands(request: FitRequest, session: Session) -> Commands:
+    """The files that advice is about."""
+    return Commands(str(session.calibration), str(request.session))
 
 
 def fit_tracks(
@@ -133,7 +140,13 @@ def fit_tracks(
 
 
 def _fit_cast(
-    request: FitRequest, recording: Recording, body: BodyModel, whom: Cast, progress: Progress, began: float
+    request: FitRequest,
+    recording: Recording,
+    body: BodyModel,
+    whom: Cast,
+    progress: Progress,
+    began: float,
+    doubted: tuple[Finding, ...] = (),
 ) -> Delivery:
     job = _Job(recording, body, request.recipe, _device(request.device), request.out_folder, request.height)
     people = people_of(recording.observations, whom.tracks, body)
@@ -162,6 +175,7 @@ def _fit_cast(
         findings=(
             *session_findings(body, recording.observations, recording.rig, whom.everybody),
             *misplaced_cameras(recording.rig, people),
+            *doubted,
         ),
         edits=whom.edits,
     )
@@ -182,7 +196,7 @@ def refine_rig(request: FitRequest, options: MendOptions, progress: Progress = q
     """
     session = _opened(request)
     with alone_in(made_folder(request.out_folder)):
-        recording, body, _ = _read(session, request, progress)
+        recording, body, _, _ = _read(session, request, progress)
         return mend(recording, body, request.recipe.people, options, progress)
 
 
@@ -192,13 +206,15 @@ def _opened(request: FitRequest) -> Session:
     return open_session(request.session, request.calib, request.units, request.mapping)
 
 
-def _read(session: Session, request: FitRequest, progress: Progress) -> tuple[Recording, BodyModel, Detector | None]:
-    """What was seen, whose body it is compared with, and the detector, where one was run."""
+def _read(
+    session: Session, request: FitRequest, progress: Progress
+) -> tuple[Recording, BodyModel, Detector | None, tuple[Finding, ...]]:
+    """What was seen, whose body it is compared with, the detector, where one was run, and what its cameras suffer."""
     session, chosen = _with_detections(session, request, request.out_folder, progress)
     recording = read_recording(session, request.keypoints, request.frames, request.fps)
     body = load_body(request.body)
-    check_stature(body, recording.observations, recording.rig)
-    return recording, body, chosen
+    doubted = check_cameras(body, recording.observations, recording.rig, _commands(request, session))
+    return recording, body, chosen, doubted
 
 
 def _device(name: str) -> str:

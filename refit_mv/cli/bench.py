@@ -45,6 +45,7 @@ class _Asked:
     page_file: Path | None
     faults: int | None
     clocks: int | None
+    rigs: int | None
 
     def named(self, recipe: "FitRecipe") -> "dict[str, Optimizer]":
         """Our own optimizers with the recipe's options, and peers."""
@@ -105,6 +106,11 @@ def _words(name: str, default: str, text: str, read: Callable = shared.words) ->
     type=click.IntRange(min=1),
     help="Measure the clocks of so many made-up takes whose cameras do not run in step.",
 )
+@click.option(
+    "--rigs",
+    type=click.IntRange(min=1),
+    help="Plant faults of calibrations in so many sessions each, and ask the doctor; five times as many sound ones.",
+)
 @shared.recipe_option("fit/default", "Recipe with the optimizers' options.")
 @click.option("--csv", "csv_file", type=shared.FILE, help="Write the rows here.")
 @click.option("--page", "page_file", type=shared.FILE, help="Write a page with plots here.")
@@ -121,6 +127,8 @@ def bench(recipe: str, scenes: str | None, seeds: int, **options) -> None:
         return _on_clocks(asked, asked.clocks)
     if asked.faults is not None:
         return _on_faults(asked, asked.faults, chosen)
+    if asked.rigs is not None:
+        return _on_rigs(asked, asked.rigs)
     if scenes is not None:
         return _on_scenes(asked, chosen, scenes, seeds)
     if asked.session is not None or asked.demo:
@@ -146,6 +154,14 @@ def _on_faults(asked: _Asked, sessions: int, recipe: "FitRecipe") -> None:
     with progress_bars() as progress:
         rows = measure_faults(asked.views, sessions, asked.seed, recipe.build_optimizer(), progress=progress)
     click.echo(faults_table(rows))
+
+
+def _on_rigs(asked: _Asked, sessions: int) -> None:
+    from refit_mv.workshop.bench.rig_faults import measure_rig_faults, rig_faults_table
+
+    with progress_bars() as progress:
+        rows = measure_rig_faults(asked.views, sessions, asked.seed, 5 * sessions, progress=progress)
+    click.echo(rig_faults_table(rows))
 
 
 def _on_scenes(asked: _Asked, recipe: "FitRecipe", scenes: str, seeds: int) -> None:

@@ -112,9 +112,16 @@ def scale_told(observations: Observations, rig: CameraRig) -> str | None:
 
 def in_upper_left(observations: Observations, rig: CameraRig) -> bool:
     """Whether all points of all views lie in the upper left of their pictures, as if those had been made smaller."""
+    return points_in_upper_left(observations.pixels, observations.confidence, rig)
+
+
+def points_in_upper_left(
+    pixels: Float[np.ndarray, "frame view *joint 2"], confidence: Float[np.ndarray, "frame view *joint"], rig: CameraRig
+) -> bool:
+    """The same of any points, of one person or several."""
     ends, middles = [], []
     for view, camera in enumerate(rig):
-        points = observations.pixels[:, view][observations.confidence[:, view] > CONFIDENT]
+        points = pixels[:, view][confidence[:, view] > CONFIDENT]
         if camera.size is not None and len(points):
             ends.append(np.percentile(points / camera.size, 99, axis=0))
             middles.append(np.median(points / camera.size, axis=0))

@@ -17,7 +17,7 @@ from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.projection import bearings
 from refit_mv.geometry.triangulation import triangulate
-from refit_mv.people.evidence import evidence_on
+from refit_mv.people.evidence import Evidence, evidence_on
 from refit_mv.people.grouping import group
 from refit_mv.people.mismatch import exchange_told, exchanged_cameras, scale_told
 from refit_mv.people.sightings import sights
@@ -100,7 +100,12 @@ def apparent_stature(body: BodyModel, observations: Observations, rig: CameraRig
 
 def _told(body: BodyModel, person: PersonObservations, rig: CameraRig) -> float | None:
     """What a person's limbs tell of their height, None where they tell too little."""
-    ratio = _limb_ratios(body, person, rig)
+    return told_height(body, evidence_on(body, person), rig)
+
+
+def told_height(body: BodyModel, evidence: Evidence, rig: CameraRig) -> float | None:
+    """What a person's limbs tell of their height in metres, None where they tell too little."""
+    ratio = _limb_ratios(body, evidence, rig)
     if len(ratio) < FEWEST_LIMBS:
         return None
     template = float(body.template[:, 1].max() - body.template[:, 1].min())
@@ -111,7 +116,7 @@ def better_order(body: BodyModel, observations: PersonObservations, rig: CameraR
     """Another keypoint set of as many points, in whose order the person has far more a body's proportions."""
 
     def scatter(keypoints: KeypointSet) -> float:
-        ratio = _limb_ratios(body, replace(observations, keypoints=keypoints), rig).log()
+        ratio = _limb_ratios(body, evidence_on(body, replace(observations, keypoints=keypoints)), rig).log()
         return float((ratio - ratio.median()).abs().median()) if len(ratio) >= FEWEST_LIMBS else np.inf
 
     own = observations.keypoints
@@ -128,9 +133,8 @@ def _some(observations: Seen) -> Seen:
     return observations.frames(spread_rows(len(observations), STATURE_FRAMES))
 
 
-def _limb_ratios(body: BodyModel, observations: PersonObservations, rig: CameraRig) -> Float[Tensor, " limb"]:
+def _limb_ratios(body: BodyModel, evidence: Evidence, rig: CameraRig) -> Float[Tensor, " limb"]:
     """Lengths of limbs in all frames, relative to the mean body's."""
-    evidence = evidence_on(body, observations)
     stacked = rig.stacked()
     direction, valid = bearings(stacked, evidence.pixels)
     points = triangulate(

@@ -17,7 +17,12 @@ from refit_mv.geometry.triangulation import triangulate
 from refit_mv.rigs.sample import Sample
 
 TURN, SHIFT, FOCAL, LATE = slice(0, 3), slice(3, 6), 6, 7
-UNKNOWNS = 8
+# Frames that a view falls behind from the first looked at to the last, and what is missing of its lens (k1, k2, k3 on
+# undistorted slopes).
+DRIFT, RADIAL = 8, slice(9, 12)
+UNKNOWNS = 12
+# What stands for a belief of 0.
+KNOWN = 1e-6
 # Points of a frame err alike, and so do neighbouring frames and all frames of a joint that a detector draws beside the
 # body: so small a share of them counts. With it no true camera of a real recording was further off than two sigma.
 INDEPENDENT = 0.02
@@ -26,6 +31,8 @@ LEAST_MISS = 0.004
 MOST_BLOCKS = 40
 # Nearer to the camera's plane than this (metres, or sine of the angle) nothing is projected.
 NEAREST = 0.1
+# Beyond this squared slope (63 degrees) lens polynomials run away.
+STEEPEST = 4.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Beliefs:
     @property
     def precision(self) -> Float[Tensor, " unknown"]:
         """Of one view's unknowns."""
-        sigma = (*(self.turn,) * 3, *(self.shift,) * 3, self.focal, self.late)
+        sigma = (*(self.turn,) * 3, *(self.shift,) * 3, self.focal, self.late, *(KNOWN,) * 4)
         return torch.tensor(sigma, dtype=torch.float64).pow(-2)
 
 
@@ -58,7 +65,8 @@ USUAL = Beliefs()
 @dataclass(frozen=True, eq=False)
 class Bundle:
     """``unknowns`` as found, ``hessian`` and ``gradient`` of half the cost there, in blocks of time, beliefs not among
-    them. ``block`` says which frames are in which.
+    them. ``block`` says which frames are in which. ``off``: how far every point is off its ray then, metres at the
+    person.
     """
 
     unknowns: Float[Tensor, "view unknown"]
@@ -66,6 +74,7 @@ class Bundle:
     gradient: Float[Tensor, "block all"]
     belief: Float[Tensor, " all"]
     block: Int[Tensor, " frame"]
+    off: Float[Tensor, "frame view landmark"]
 
     @property
     def total(self) -> Float[Tensor, "all all"]:
@@ -107,11 +116,13 @@ class _Look:
     in_front: Float[Tensor, "frame view landmark"]
 
 
-def adjust(sample: Sample, beliefs: Beliefs = USUAL) -> Bundle:
-    """Solve for all unknowns at once, by Gauss–Newton steps under a narrowing kernel."""
+def adjust(sample: Sample, beliefs: Beliefs = USUAL, believed: Float[Tensor, "view unknown"] | None = None) -> Bundle:
+    """Solve for all unknowns at once, by Gauss–Newton steps under a narrowing kernel. ``believed``: sigmas of every
+    view's unknowns instead of the ``beliefs``', 0 where they are known.
+    """
     frames, views = sample.weight.shape[:2]
     unknowns = torch.zeros(views, UNKNOWNS, dtype=torch.float64)
-    belief = beliefs.precision.repeat(views)
+    belief = beliefs.precision.repeat(views) if believed is None else believed.clamp_min(KNOWN).pow(-2).flatten()
     blocks = max(1, min(MOST_BLOCKS, frames // 2))
     block = torch.arange(frames) * blocks // frames
     world = sample.direction @ sample.rig.cam_from_world.rotation
@@ -140,6 +151,7 @@ def adjust(sample: Sample, beliefs: Beliefs = USUAL) -> Bundle:
         gradient.new_zeros(blocks, size).index_add_(0, block, gradient),
         belief,
         block,
+        off,
     )
 
 
@@ -149,15 +161,23 @@ def _look(sample: Sample, points: Tensor, unknowns: Tensor, reach: Float[Tensor,
     rotation = turn @ sample.rig.cam_from_world.rotation
     moved = (turn @ sample.rig.cam_from_world.translation[..., None])[..., 0]
     velocity = sample.velocity[:, None] @ rotation.mT
-    turned = points[:, None] @ rotation.mT + moved[:, None] - unknowns[:, LATE, None, None] * velocity
+    late = unknowns[:, LATE] + unknowns[:, DRIFT] * sample.moment[:, None]
+    turned = points[:, None] @ rotation.mT + moved[:, None] - late[..., None, None] * velocity
     place = turned + unknowns[:, None, SHIFT]
     depth = place[..., 2].clamp_min(NEAREST)
-    gain = (reach * unknowns[:, FOCAL].exp())[:, None] / depth
+    square = (place[..., :2] / depth[..., None]).square().sum(-1, keepdim=True).clamp_max(STEEPEST)
+    powers = torch.cat([square, square**2, square**3], -1)
+    lens = 1 + (powers * unknowns[:, None, RADIAL]).sum(-1)
+    gain = (reach * unknowns[:, FOCAL].exp())[:, None] / depth * lens
     picture = gain[..., None] * place[..., :2]
     seen = reach[:, None, None] * sample.direction[..., :2] / sample.direction[..., 2:].clamp_min(NEAREST)
     flat = (gain[..., None, None] * torch.eye(2, dtype=torch.float64)).expand(*gain.shape, 2, 2)
     across = torch.cat([flat, -(picture / depth[..., None])[..., None]], -1)
-    by_view = torch.cat([-(across @ hat(turned)), across, picture[..., None], -(across @ velocity[..., None])], -1)
+    delay = -(across @ velocity[..., None])
+    drift, radial = delay * sample.moment[:, None, None, None, None], (picture / lens[..., None])[..., None]
+    by_view = torch.cat(
+        [-(across @ hat(turned)), across, picture[..., None], delay, drift, radial * powers[..., None, :]], -1
+    )
     in_front = (place[..., 2] > NEAREST) & (sample.direction[..., 2] > NEAREST)
     return _Look(picture - seen, across @ rotation[:, None], by_view, in_front.double())
 

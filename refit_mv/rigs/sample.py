@@ -30,6 +30,12 @@ class Sample:
     weight: Float[Tensor, "frame view landmark"]
     velocity: Float[Tensor, "frame landmark 3"]
 
+    @property
+    def moment(self) -> Float[Tensor, " frame"]:
+        """Where in the take the rows are, −0.5 the first and 0.5 the last."""
+        rows = self.rows.double()
+        return (rows - rows[0]) / (rows[-1] - rows[0]).clamp_min(1) - 0.5
+
 
 def telling_rows(evidence: Evidence, most: int = MOST_FRAMES) -> Int[Tensor, " frame"]:
     """Frames, spread over the take, in which two views share points and whose neighbours saw the person too."""

@@ -19,11 +19,13 @@ LARGEST_CONFIDENCE = 10.0
 
 class Reading:
     """A recording's arrays while they fill: sized for all frames once the first person tells the number of points,
-    widened when more people appear. Rows are instants, or each view's own frames.
+    widened when more people appear. Rows are instants, or each view's own frames. ``anywhere``: points may lie outside
+    of the picture that the camera has.
     """
 
-    def __init__(self, shape: tuple[int, int], wanted: str | None) -> None:
+    def __init__(self, shape: tuple[int, int], wanted: str | None, anywhere: bool = False) -> None:
         self.wanted = wanted
+        self.anywhere = anywhere
         self.keypoints: KeypointSet | None = None
         self.first_file = ""
         self.crowded = 0
@@ -104,5 +106,6 @@ class Reading:
                 "cut to 1"
             )
             np.minimum(confidence, 1, out=confidence)
-        check_pixels(view, session.rig[view], pixels, confidence)
+        if not self.anywhere:
+            check_pixels(view, session.rig[view], pixels, confidence)
         return warnings

@@ -110,14 +110,18 @@ def picture_rate(view: View) -> float | None:
 
 
 def read_recording(
-    session: Session, keypoints: str | None = None, frames: slice | None = None, fps: float | int | None = None
+    session: Session,
+    keypoints: str | None = None,
+    frames: slice | None = None,
+    fps: float | int | None = None,
+    anywhere: bool = False,
 ) -> Recording:
     """Read the keypoint files of all views that have some, float32.
 
     ``keypoints`` names the keypoint set; without it the number of points decides. ``frames`` selects by frame number
     (start, stop exclusive, step; with time stamps by position on the common time line); other files are not opened.
     ``fps`` is the rate at which frames are numbered; without it the videos' or the time stamps' rate, else 30 with a
-    warning.
+    warning. ``anywhere``: points may lie outside of their pictures.
 
     A file without people and a missing file both mean "not detected", as do points of confidence 0 or below and points
     at exactly (0, 0), which is how OpenPose and rtmlib mark missing points. Confidences above 1 are cut to 1.
@@ -136,7 +140,7 @@ def read_recording(
     elif session.clocks is not None and fps is not None and abs(fps / pairing.fps - 1) > RATE_TOLERANCE:
         warnings.append(f"{FILE} tells the frame rate ({pairing.fps:.4g}); the given {fps:.4g} is ignored")
     read = pairing.source_numbers if pairing.between is None else pairing.between.numbers
-    reading = Reading((read.shape[0], len(sources)), keypoints)
+    reading = Reading((read.shape[0], len(sources)), keypoints, anywhere)
     for index, (_, source) in enumerate(sources):
         reading.read_view(index, source, read[:, index])
     if reading.keypoints is None:

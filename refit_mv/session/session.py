@@ -111,25 +111,27 @@ def open_session(
     units: str | None = None,
     mapping: Mapping[str, str] | None = None,
     synced: bool = True,
+    any_size: bool = False,
 ) -> Session:
     """Open a recording folder: recognise its layout, read its calibration, pair views with cameras by name.
 
     ``calib`` None looks for the calibration inside the folder and up to two levels above. ``units`` is the unit of the
     calibration's lengths where its file does not say. ``mapping`` gives views, by the names that their files have, to
-    cameras where names do not tell. Cameras without a view are left out with a warning. A single view with pictures and
-    no calibration anywhere gets an approximate camera, with a warning. ``synced`` False does not look at ``sync.yaml``.
+    cameras where names do not tell. ``synced`` False does not look at ``sync.yaml``; ``any_size``: pictures may have
+    another size than their cameras. Cameras without a view are left out with a warning. A single view with pictures and
+    no calibration anywhere gets an approximate camera, with a warning.
 
     Raises:
         InputError: anything missing, unreadable or contradictory.
     """
     try:
-        session = _open(path, calib, units, mapping or {})
+        session = _open(path, calib, units, mapping or {}, any_size)
         return replace(session, clocks=_clocks(path, session.view_names)) if synced else session
     except OSError as error:
         raise InputError(f"cannot read {error.filename or path}: {error.strerror}") from None
 
 
-def _open(path: Path, calib: Path | None, units: str | None, mapping: Mapping[str, str]) -> Session:
+def _open(path: Path, calib: Path | None, units: str | None, mapping: Mapping[str, str], any_size: bool) -> Session:
     found = find_files(path)
     calibration, loaded = _cameras(path, found, calib, units)
     whole, mounts = mounts_of(loaded.rig)
@@ -172,10 +174,10 @@ def _open(path: Path, calib: Path | None, units: str | None, mapping: Mapping[st
         if pictures is not None:
             view = replace(view, upright=orientations.upright(camera, pictures))
             pictures = replace(pictures, upright=view.upright)
-            camera = _of_size(camera, pictures.size, str(pictures.path), warnings)
+            camera = _of_size(camera, pictures.size, str(pictures.path), warnings, any_size)
         if source is not None:
             if source.size is not None:
-                camera = _of_size(camera, source.size, f"what keypoint files of {name} state", warnings)
+                camera = _of_size(camera, source.size, f"what keypoint files of {name} state", warnings, any_size)
             warnings += source.warnings
             if found.renumbered and pictures is not None:
                 original = found.originals.get(own_names[keypoints[name]])
@@ -199,9 +201,9 @@ def _open(path: Path, calib: Path | None, units: str | None, mapping: Mapping[st
     )
 
 
-def _of_size(camera: Camera, size: tuple[int, int], source: str, warnings: list[str]) -> Camera:
+def _of_size(camera: Camera, size: tuple[int, int], source: str, warnings: list[str], any_size: bool = False) -> Camera:
     """The camera on pictures of the size that ``source`` has; the calibration's own size is kept."""
-    warning = compare_sizes(camera, size, source)
+    warning = None if any_size else compare_sizes(camera, size, source)
     warnings += [warning] if warning else []
     return replace(camera, size=size) if camera.size is None else camera
 
