@@ -9,7 +9,7 @@ from refit_mv.people.stature import SHORTEST_PERSON, TALLEST_PERSON, apparent_st
 from refit_mv.rigs.hypotheses import FRAMES, explained
 from refit_mv.rigs.sample import telling_rows
 from refit_mv.rigs.sayings import Commands, about_gross
-from refit_mv.rigs.witness import main_person
+from refit_mv.rigs.witnesses import main_person
 from refit_mv.session.observations import Observations, spread_rows
 
 # Of long takes so many frames in a row stand for all, from so many places.

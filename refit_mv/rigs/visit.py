@@ -13,7 +13,7 @@ from refit_mv.geometry.camera import Camera, CameraRig
 from refit_mv.people.evidence import evidence_on
 from refit_mv.rigs.doctor import Diagnosis, diagnose, examined
 from refit_mv.rigs.sayings import Commands
-from refit_mv.rigs.witness import main_person
+from refit_mv.rigs.witnesses import main_person
 from refit_mv.session.image_size import check_pixels, compare_sizes
 from refit_mv.session.recording import Recording, read_recording
 from refit_mv.session.session import Session, View, frame_source, open_session

@@ -13,16 +13,19 @@ from refit_mv.body.model import BodyModel
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.evidence import Evidence
+from refit_mv.people.lost_views import lost_views
 from refit_mv.people.options import PeopleOptions
 from refit_mv.people.person import Person, people_of
 from refit_mv.people.tracks import Track, follow
 from refit_mv.rigs.sample import FEWEST_SHARED
-from refit_mv.session.observations import CONFIDENT, Observations
+from refit_mv.session.observations import CONFIDENT, Observations, PersonObservations
 
 # As many frames of each person are read, spread over the take: neighbours err alike.
 MOST_FRAMES = 240
 # Below this share of the frames in which two views show somebody, the given rig does not tell who is who.
 ENOUGH_AGREEMENT = 0.5
+# Who was followed is one person where two views and more agree in so many of the frames.
+AGREED = 0.5
 # Fewer frames with shared points say nothing of a rig.
 FEWEST_FRAMES = 20
 # What a detection that jumps by its own size must have over one that goes on.
@@ -62,6 +65,17 @@ def _whole(
 
 def _share(chosen: Bool[np.ndarray, " frame"]) -> float:
     return float(chosen.mean()) if len(chosen) else 1.0
+
+
+def main_person(observations: Observations, rig: CameraRig) -> PersonObservations:
+    """Whom the views show: whom all that see somebody agree on where they do, else each view's most confident
+    detection, for with a wrong calibration nobody can be followed.
+    """
+    if observations.confidence.shape[2] == 1:
+        return observations.person(0)
+    track = follow(observations, rig, "main")[0]
+    agreed = float((track.agreeing_views >= 2).mean()) >= AGREED and not lost_views(observations, rig, track)
+    return track.of(observations) if agreed else observations.person(observations.confidence.sum(-1).argmax(-1))
 
 
 def foremost(observations: Observations) -> Int[np.ndarray, "frame view"]:
