@@ -6,12 +6,16 @@ from pathlib import Path
 import click
 
 from refit_mv.cli import options as shared
+from refit_mv.cli.boards import calib_run
 from refit_mv.errors import InputError
 
 
 @click.group()
 def calib() -> None:
-    """Look at camera calibrations, convert and scale them."""
+    """Make camera calibrations, look at them, convert and scale them."""
+
+
+calib.add_command(calib_run)
 
 
 @calib.command("show")
