@@ -29,13 +29,13 @@ DICTIONARIES: dict[str, int] = {
 class Board:
     """A printed board.
 
-    ``squares`` is (columns, rows): squares of a ChArUco board or checkerboard (one more than its inner corners), markers
-    of an ArUco grid; (1, 1) for a single marker. ``square_length`` is a square's side, in a grid of markers the distance
-    from one marker's left edge to the next one's. ``marker_length`` is the side of a marker's black border.
+    ``squares`` is (columns, rows): squares of a ChArUco board or checkerboard (one more than its inner corners),
+    markers of an ArUco grid; (1, 1) for a single marker. ``square_length`` is a square's side, in a grid of markers the
+    distance from one marker's left edge to the next one's. ``marker_length`` is the side of a marker's black border.
 
-    ``inverted``: white where others are black. ``legacy``: a ChArUco board as OpenCV before 4.6 printed it (with an even
-    number of rows, its first square holds a marker). ``first_id`` is the first marker's number (a single marker's own).
-    ``mirrored``: printed mirror-inverted, or seen through a mirror by every camera.
+    ``inverted``: white where others are black. ``legacy``: a ChArUco board as OpenCV before 4.6 printed it (with an
+    even number of rows, its first square holds a marker). ``first_id`` is the first marker's number (a single
+    marker's own). ``mirrored``: printed mirror-inverted, or seen through a mirror by every camera.
 
     Raises:
         InputError: lengths that are not metres, markers larger than squares, a dictionary that does not exist or is too

@@ -75,7 +75,8 @@ def _from_toml(path: Path) -> Board:
         raise InputError(f"{path}: not valid TOML: {' '.join(str(problem).split())[:200]}") from None
     calibration = content.get("calibration")
     # Caliscope's older config.toml has the board in a table of its own.
-    charuco = content.get("charuco") if isinstance(content.get("charuco"), dict) else content
+    inner = content.get("charuco")
+    charuco = inner if isinstance(inner, dict) else content
     try:
         if "columns" in charuco and "rows" in charuco:
             return _caliscope(charuco)

@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float, Int
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.spatial.transform import Rotation
 
-from calib.board.lens import NUMBERS, Lens, LensBelief, linearised
+from calib.board.belief import LensBelief
+from calib.board.lens import NUMBERS, Lens, linearised
 from refit_mv.geometry.camera import LensModel
 
 # Unknowns of a camera: its lens, then rotation and translation of cam_from_world.
@@ -24,6 +25,8 @@ HUBER = 2.5
 MOST_STEPS = 100
 # Relative decrease of the cost at which it is over.
 CONVERGED = 1e-10
+# How often the noise is measured anew, at most.
+_ROUNDS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +102,8 @@ class Freedom:
 
 @dataclass(frozen=True, eq=False)
 class Adjusted:
-    """The optimum. ``residuals`` are seen − projected in pixels (NaN where nothing was seen), ``sigma`` the noise of one
-    coordinate in pixels, ``covariance`` that of the free camera numbers (rows as ``Freedom.cameras`` lists them).
+    """The optimum. ``residuals`` are seen − projected in pixels (NaN where nothing was seen), ``sigma`` the noise of
+    one coordinate in pixels, ``covariance`` that of the free camera numbers (rows as ``Freedom.cameras`` lists them).
     """
 
     scene: Scene
@@ -111,13 +114,47 @@ class Adjusted:
 
 
 @dataclass(frozen=True, eq=False)
+class Smear:
+    """How far cameras are out of step (see :mod:`calib.board.smear`). ``motion`` is how fast each corner moves through
+    the picture (pixels a second, zero where nobody knows), ``late`` how much later than its frame each view was taken
+    (seconds), ``spread`` one standard deviation of what is left of each view's time.
+    """
+
+    motion: Float[np.ndarray, "view point 2"]
+    late: Float[np.ndarray, " view"]
+    spread: float
+
+    def of(self, chosen: Bool[np.ndarray, " view"] | Int[np.ndarray, " chosen"]) -> "Smear":
+        """Only the chosen views'."""
+        return Smear(self.motion[chosen], self.late[chosen], self.spread)
+
+    def whitened(self, values: Float[np.ndarray, "view point 2 column"], sigma: float) -> np.ndarray:
+        """Residuals, or derivatives of them, with what an unknown time of each view explains shrunk to what it is
+        worth: the square root of the inverse of I + (spread / sigma)² m mᵀ, m being the view's motion.
+        """
+        flat = self.motion.reshape(len(self.motion), -1, 1)
+        length2 = (flat**2).sum(1, keepdims=True)
+        shrunk = 1 - 1 / np.sqrt(1 + length2 * (self.spread / sigma) ** 2)
+        columns = values.reshape(len(values), flat.shape[1], -1)
+        along = flat.transpose(0, 2, 1) @ columns / np.maximum(length2, 1e-12)
+        return (columns - shrunk * flat * along).reshape(values.shape)
+
+
+@dataclass(frozen=True, eq=False)
 class Problem:
-    """Sightings, what may change, beliefs about the lenses (None: none), and the noise in pixels."""
+    """Sightings, what may change, beliefs about the lenses (None: none), the noise in pixels, and how far cameras are
+    out of step (None: not at all)."""
 
     seen: Sightings
     free: Freedom
     beliefs: tuple[LensBelief, ...] | None
     sigma: float = 0.5
+    smear: Smear | None = None
+
+    def of(self, chosen: Bool[np.ndarray, " view"]) -> "Problem":
+        """With the chosen views alone."""
+        smear = None if self.smear is None else self.smear.of(chosen)
+        return replace(self, seen=self.seen.of(chosen), smear=smear)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,12 +180,13 @@ def residuals(scene: Scene, seen: Sightings) -> Float[np.ndarray, "view point 2"
 
 def adjust(scene: Scene, problem: Problem, most_steps: int = MOST_STEPS) -> Adjusted:
     """The scene that explains the sightings best, from a start near enough. The noise is measured on the way."""
-    sigma, steps = problem.sigma, 0
-    for _ in range(4):
+    # Far from the optimum everything is an outlier: the noise starts at what the start leaves.
+    sigma, steps = max(problem.sigma, _noise(counted(problem, residuals(scene, problem.seen)), problem.free)), 0
+    for _ in range(_ROUNDS):
         problem = replace(problem, sigma=sigma)
         scene, used = _descended(scene, problem, most_steps)
         steps += used
-        sigma = max(_noise(residuals(scene, problem.seen), problem.free), 1e-3)
+        sigma = max(_noise(counted(problem, residuals(scene, problem.seen)), problem.free), 1e-3)
         if abs(sigma / problem.sigma - 1) < 0.02:
             break
     problem = replace(problem, sigma=sigma)
@@ -192,10 +230,22 @@ def _weights(left: np.ndarray, sigma: float) -> tuple[np.ndarray, float]:
 _LOST = 1e3
 
 
+def counted(
+    problem: Problem, left: Float[np.ndarray, "view point 2"], rows: Int[np.ndarray, " view"] | slice = slice(None)
+) -> Float[np.ndarray, "view point 2"]:
+    """Residuals (of some rows) as they count: what the views' times explain taken out."""
+    if problem.smear is None:
+        return left
+    smear = problem.smear.of(rows)  # type: ignore[arg-type]
+    known = np.isfinite(left)
+    ahead = np.where(known, left - smear.motion * smear.late[:, None, None], 0)
+    return np.where(known, smear.whitened(ahead[..., None], problem.sigma)[..., 0], np.nan)
+
+
 def total_cost(scene: Scene, problem: Problem) -> float:
     """Half the sum of squares, over the noise's variance and robust, and what the beliefs cost: a negative logarithm of
     probability."""
-    left = residuals(scene, problem.seen)
+    left = counted(problem, residuals(scene, problem.seen))
     lost = int((~np.isfinite(left[..., 0]) & problem.seen.seen).sum())
     return _weights(left, problem.sigma)[1] + _LOST * lost + _belief_cost(scene, problem)
 
@@ -203,11 +253,10 @@ def total_cost(scene: Scene, problem: Problem) -> float:
 def _belief_cost(scene: Scene, problem: Problem) -> float:
     if problem.beliefs is None:
         return 0.0
-    cost = 0.0
-    for lens, held in zip(scene.lenses, problem.beliefs, strict=True):
-        cost += 0.5 * float((((lens - held.mean) / held.sigma) ** 2).sum())
-        cost += 0.5 * ((lens[0] - lens[1]) / (held.aspect_sigma * held.mean[0])) ** 2
-    return cost
+    return sum(
+        0.5 * float((held.linearised(lens)[0] ** 2).sum())
+        for lens, held in zip(scene.lenses, problem.beliefs, strict=True)
+    )
 
 
 def _linear(scene: Scene, problem: Problem) -> tuple[_System, float]:
@@ -231,6 +280,7 @@ def _linear(scene: Scene, problem: Problem) -> tuple[_System, float]:
         numbers = np.broadcast_to(scene.lenses[camera], (len(rows), NUMBERS))
         pixels, by_point, by_number = linearised(model, numbers, p_cam)
         left = np.where(seen.seen[rows][..., None], seen.pixels[rows] - pixels, np.nan)
+        left = counted(problem, left, rows)
         weight, own_cost = _weights(left, problem.sigma)
         cost += own_cost + _LOST * float((~np.isfinite(left[..., 0]) & seen.seen[rows]).sum())
         by_world = by_point @ rotation
@@ -246,7 +296,10 @@ def _linear(scene: Scene, problem: Problem) -> tuple[_System, float]:
             -1,
         )
         root = np.sqrt(weight)[..., None]
-        jacobian = np.where(weight[..., None, None] > 0, jacobian, 0) * root[..., None]
+        jacobian = np.where(weight[..., None, None] > 0, jacobian, 0)
+        if problem.smear is not None:
+            jacobian = problem.smear.of(rows).whitened(jacobian, problem.sigma)
+        jacobian = jacobian * root[..., None]
         flat = jacobian.reshape(len(rows), -1, CAMERA + 6)
         target = (np.where(weight[..., None] > 0, left, 0) * root).reshape(len(rows), -1, 1)
         transposed = flat.transpose(0, 2, 1)
@@ -263,12 +316,9 @@ def _believe(scene: Scene, problem: Problem, own: np.ndarray, own_right: np.ndar
     if problem.beliefs is None:
         return
     for camera, held in enumerate(problem.beliefs):
-        weight = 1 / held.sigma**2
-        own[camera, range(NUMBERS), range(NUMBERS)] += weight
-        own_right[camera, :NUMBERS] += weight * (held.mean - scene.lenses[camera])
-        unequal = np.array([1.0, -1.0]) / (held.aspect_sigma * held.mean[0])
-        own[camera, :2, :2] += np.outer(unequal, unequal)
-        own_right[camera, :2] -= unequal * (unequal @ scene.lenses[camera, :2])
+        off, by_number = held.linearised(scene.lenses[camera])
+        own[camera, :NUMBERS, :NUMBERS] += by_number.T @ by_number
+        own_right[camera, :NUMBERS] -= by_number.T @ off
 
 
 def _reduced(system: _System, problem: Problem, damping: float) -> tuple[np.ndarray, np.ndarray, tuple]:

@@ -83,7 +83,7 @@ def _markers(board: Board, grey: np.ndarray) -> BoardView | None:
     once = np.isin(
         own, [number for number, count in zip(*np.unique(own, return_counts=True), strict=True) if count == 1]
     )
-    chosen = np.flatnonzero(ours & once)
+    chosen = np.flatnonzero(ours & once).tolist()
     if not len(chosen):
         return None
     pixels = np.concatenate([corners[index].reshape(4, 2) for index in chosen]).astype(np.float64)
@@ -122,13 +122,13 @@ def _checkerboard(board: Board, grey: np.ndarray) -> BoardView | None:
     small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else grey
     # The sector-based detector stands blur and strong lenses; where the board is small, or glare covers its margin, the
     # older one finds it in the whole picture.
-    found, corners = cv2.findChessboardCornersSB(small, (columns, rows), cv2.CALIB_CB_NORMALIZE_IMAGE)
+    found, corners = cv2.findChessboardCornersSB(small, (columns, rows), flags=cv2.CALIB_CB_NORMALIZE_IMAGE)
     if found and corners is not None:
         # Pixel centres are at integers, so that the picture's corner is at -0.5.
         corners = (corners.astype(np.float64) + 0.5) / scale - 0.5
     else:
         flags = cv2.CALIB_CB_ADAPTIVE_THRESH + cv2.CALIB_CB_NORMALIZE_IMAGE + cv2.CALIB_CB_FAST_CHECK
-        found, corners = cv2.findChessboardCorners(grey, (columns, rows), flags)
+        found, corners = cv2.findChessboardCorners(grey, (columns, rows), flags=flags)
     if not found or corners is None:
         return None
     pixels = corners.reshape(rows, columns, 2).astype(np.float64)
@@ -147,9 +147,10 @@ def _oriented(pixels: Float[np.ndarray, "row column 2"], grey: np.ndarray) -> Fl
         return pixels  # turned by 180° it looks the same; other views decide
     # Inner squares whose place in the grid is even, against the others: (0, 0) is diagonal to the board's first square.
     middles = (pixels[:-1, :-1] + pixels[1:, :-1] + pixels[:-1, 1:] + pixels[1:, 1:]) / 4
-    columns = middles.round().astype(int).reshape(-1, 2).clip(0, [grey.shape[1] - 1, grey.shape[0] - 1])
+    height, width = grey.shape[:2]
+    columns = middles.round().astype(int).reshape(-1, 2).clip(0, np.array([width - 1, height - 1]))
     light = grey[columns[:, 1], columns[:, 0]].astype(float).reshape(middles.shape[:2])
-    even = (np.add.outer(np.arange(light.shape[0]), np.arange(light.shape[1])) % 2) == 0
+    even = np.indices((len(pixels) - 1, len(pixels[0]) - 1)).sum(0) % 2 == 0
     return pixels if light[even].mean() < light[~even].mean() else pixels[::-1, ::-1]
 
 

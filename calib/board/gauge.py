@@ -41,8 +41,8 @@ def _hat(vectors: Float[np.ndarray, "camera 3"]) -> Float[np.ndarray, "camera 3 
 
 
 def camera_covariance(poses: Poses, of_steps: Float[np.ndarray, "number number"], relative_to: str) -> CameraCovariance:
-    """From the covariance of all poses' steps (rotation, translation of cam_from_world, six numbers a camera, zeros where
-    one was held). ``relative_to`` "rig" removes what moving the whole rig explains.
+    """From the covariance of all poses' steps (rotation, translation of cam_from_world, six numbers a camera, zeros
+    where one was held). ``relative_to`` "rig" removes what moving the whole rig explains.
     """
     count = len(poses.rotation)
     back = poses.rotation.transpose(0, 2, 1)

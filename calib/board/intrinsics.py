@@ -12,10 +12,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
+from calib.board.belief import belief, plain_lens
 from calib.board.bundle import CAMERA, Adjusted, Freedom, Poses, Problem, Scene, Sightings, adjust, total_cost
 from calib.board.choice import spread_frames
-from calib.board.lens import NUMBERS, Lens, belief
-from calib.board.placing import tilt_bins, placed
+from calib.board.lens import NUMBERS, Lens
+from calib.board.placing import placed, tilt_bins
 from refit_mv.geometry.camera import LensModel
 
 Wanted = Literal["auto", "pinhole", "fisheye"]
@@ -73,7 +74,7 @@ def solve_lens(seen: Sightings, size: tuple[int, int], wanted: Wanted = "auto") 
         total_cost(adjusted.scene, replace(problem, sigma=sigma)) - _UNPLACED * len(problem.seen) + _CLEARLY * place
         for place, (adjusted, problem) in enumerate(solved)
     ]
-    best, problem = solved[int(np.argmin(cost))]
+    best, _ = solved[int(np.argmin(cost))]
     model = best.scene.models[0]
     deviation = np.zeros(NUMBERS)
     deviation[free_numbers(model)] = np.sqrt(np.maximum(np.diag(best.covariance), 0))
@@ -84,7 +85,7 @@ def _solve(seen: Sightings, size: tuple[int, int], model: LensModel) -> tuple[Ad
     few = seen.of(_most_spread(seen, size, _TRIED))
     guesses = []
     for focal in _FOCALS[model] * max(size):
-        numbers = belief(model, float(focal), size).mean
+        numbers = plain_lens(float(focal), size)
         errors = [_miss(Lens(model, numbers, size), few, view) for view in range(len(few))]
         guesses.append((float(np.mean(errors)), numbers))
     guesses.sort(key=lambda guess: guess[0])
@@ -144,7 +145,7 @@ def _most_spread(seen: Sightings, size: tuple[int, int], most: int) -> np.ndarra
     """Views for solving a lens: spread over the picture and over tilts as a lens of medium focal length shows them."""
     if len(seen) <= most:
         return np.arange(len(seen))
-    lens = Lens("brown_conrady", belief("brown_conrady", float(max(size)), size).mean, size)
+    lens = Lens("brown_conrady", plain_lens(float(max(size)), size), size)
     tilts = np.full(len(seen), 4)
     for view in range(len(seen)):
         there = seen.seen[view]

@@ -1,7 +1,7 @@
-"""Lens models with their derivatives, and what is believed of a lens before anything is measured.
+"""Lens models with their derivatives.
 
-The models are OpenCV's: Brown–Conrady (k1 k2 p1 p2 k3) and ``cv2.fisheye`` (Kannala & Brandt, PAMI 2006). A lens is nine
-numbers: fx fy cx cy and five coefficients (a fisheye's fifth is unused and stays zero).
+The models are OpenCV's: Brown–Conrady (k1 k2 p1 p2 k3) and ``cv2.fisheye`` (Kannala & Brandt, PAMI 2006). A lens is
+nine numbers: fx fy cx cy and five coefficients (a fisheye's fifth is unused and stays zero).
 """
 
 from dataclasses import dataclass
@@ -146,37 +146,3 @@ def _fisheye(k: np.ndarray, p_cam: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     ).reshape(*x.shape, 2, 3)
     powers = np.stack([theta**3, theta**5, theta**7, theta**9, np.zeros_like(theta)], -1)
     return plane, by_point, np.stack([ux, uy], -1)[..., None] * powers[..., None, :]
-
-
-@dataclass(frozen=True, eq=False)
-class LensBelief:
-    """What lenses are like, as a normal distribution: ``mean`` and ``sigma`` of the nine numbers, and how far fx and fy
-    may differ (``aspect_sigma``, a share). Weak: a dozen good views leave nothing of it, but with boards that are all
-    frontal, or in one corner of the picture, it keeps a lens from becoming absurd.
-    """
-
-    mean: Float[np.ndarray, "9"]
-    sigma: Float[np.ndarray, "9"]
-    aspect_sigma: float = 0.003
-
-
-# By how much a coefficient may bend the picture's corner, as a share of its distance from the middle: k1 k2 p1 p2 k3.
-# Webcams bend by up to 0.4 in each of the radial ones, which cancel.
-_BEND = np.array([0.5, 0.5, 0.01, 0.01, 0.3])
-_FISHEYE_BEND = np.array([0.3, 0.2, 0.15, 0.1])
-# Of the logarithm of the focal length, and of the middle as a share of the longer side.
-_FOCAL_SIGMA, _MIDDLE_SIGMA = 0.7, 0.1
-
-
-def belief(model: LensModel, focal: float, size: tuple[int, int]) -> LensBelief:
-    """What to expect of a lens of about ``focal`` pixels before a picture of ``size``."""
-    width, height = size
-    longer = max(size)
-    corner = 0.5 * float(np.hypot(width, height)) / focal
-    mean = np.array([focal, focal, (width - 1) / 2, (height - 1) / 2, 0, 0, 0, 0, 0])
-    if model == "fisheye":
-        coefficients = np.append(_FISHEYE_BEND / corner ** np.array([2, 4, 6, 8]), 1e-9)
-    else:
-        coefficients = _BEND / corner ** np.array([2, 4, 1, 1, 6])
-    spread = np.array([_FOCAL_SIGMA * focal] * 2 + [_MIDDLE_SIGMA * longer] * 2)
-    return LensBelief(mean, np.concatenate([spread, coefficients]))

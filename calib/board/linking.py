@@ -2,23 +2,26 @@
 through others.
 
 Each view has several possible poses (the two of a flat board, and the turns of a checkerboard that looks the same
-turned). Between two cameras that stand still, the right ones give the same relative pose in every frame, the wrong ones
-another in each: the relative pose that most frames agree on is taken.
+turned). Every pair of them, and the way that the board's middle took through both cameras' space (which all of a view's
+poses agree on), is a guess at how the cameras stand; the guess under which most frames show the board where the other
+camera sees it is taken.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
-from scipy.spatial.transform import Rotation
+from jaxtyping import Float
 
 from calib.board.bundle import Poses
 from calib.board.placing import Placings
 
-# Difference of two relative poses beyond which a frame does not agree: radians, and as a share of the board's distance.
-AGREEING = 0.1
-_HYPOTHESES = 150
+# Of the picture's diagonal: a frame in which the board is further from where the other camera has it does not agree.
+AGREEING = 0.02
+# Guesses from single frames that are tried.
+_GUESSES = 60
+# Frames from which the board's way through space is worth a guess.
+_WAY = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,60 +74,75 @@ def pair(placings: Placed, first: int, second: int, shift: int = 0) -> Link | No
     frames = [frame for camera, frame in placings if camera == first and (second, frame + shift) in placings]
     if not frames:
         return None
-    turns, shifts, frame_of, errors, depths = [], [], [], [], []
-    for number, frame in enumerate(frames):
-        one, other = placings[first, frame], placings[second, frame + shift]
-        rows, columns = len(one.error), len(other.error)
-        a, b = np.repeat(np.arange(rows), columns), np.tile(np.arange(columns), rows)
+    views = [(placings[first, frame], placings[second, frame + shift]) for frame in frames]
+    guesses = _from_frames(views)
+    way = _from_way(views)
+    if way is not None:
+        guesses = Poses(
+            np.concatenate([guesses.rotation, way.rotation]), np.concatenate([guesses.translation, way.translation])
+        )
+    size = np.array(views[0][1].lens.size, float)
+    near = AGREEING * float(np.hypot(*size)) / 2
+    misses = np.stack([_misses(guesses, one, other, 20 * near) for one, other in views], -1)
+    score = (1 / (1 + (misses / near) ** 2)).sum(-1)
+    best = int(score.argmax())
+    agreeing = int((misses[best] < 2 * near).sum())
+    return Link(first, second, guesses[best : best + 1], agreeing, len(frames), float(score[best]))
+
+
+def _from_frames(views: list[tuple[Placings, Placings]]) -> Poses:
+    """first_from_second by each frame's pairs of poses, those of the best explained frames."""
+    turns, shifts, errors = [], [], []
+    for one, other in views:
+        a, b = (grid.ravel() for grid in np.mgrid[: len(one.error), : len(other.error)])
         relative = one.poses[a] @ other.poses[b].inverse()
         turns.append(relative.rotation)
         shifts.append(relative.translation)
-        frame_of.append(np.full(len(a), number))
-        errors.append(one.error[a] / one.error[0] + other.error[b] / other.error[0])
-        depths.append(np.full(len(a), (one.poses.translation[0, 2] + other.poses.translation[0, 2]) / 2))
-    poses = Poses(np.concatenate(turns), np.concatenate(shifts))
-    number, error, depth = np.concatenate(frame_of), np.concatenate(errors), np.concatenate(depths)
-    if len(frames) == 1:
-        return Link(first, second, poses[error.argmin()[None]], 1, 1, 0.1)
-    candidates = np.argsort(error, kind="stable")[:_HYPOTHESES]
-    gaps = np.stack([_gap(poses, poses[np.array([row])], depth, number, len(frames)) for row in candidates])
-    # One frame always agrees with itself: with few frames the better explained pose decides.
-    score = np.exp(-gaps / (AGREEING / 4)).sum(1) - 0.05 * error[candidates]
-    best = poses[candidates[[int(score.argmax())]]]
-    for _ in range(3):
-        best = _mean(poses, best, depth, number)
-    gap = _gap(poses, best, depth, number, len(frames))
-    return Link(
-        first, second, best, int((gap < AGREEING).sum()), len(frames), float(np.exp(-gap / (AGREEING / 4)).sum())
-    )
+        errors.append(one.error[a] + other.error[b])
+    chosen = np.argsort(np.concatenate(errors), kind="stable")[:_GUESSES]
+    return Poses(np.concatenate(turns)[chosen], np.concatenate(shifts)[chosen])
 
 
-def _distance(poses: Poses, other: Poses, depth: np.ndarray) -> Float[np.ndarray, " pose"]:
-    trace = (poses.rotation * other.rotation).sum((-2, -1))
-    angle = np.arccos(np.clip((trace - 1) / 2, -1, 1))
-    return angle + np.linalg.norm(poses.translation - other.translation, axis=-1) / depth
+def _from_way(views: list[tuple[Placings, Placings]]) -> Poses | None:
+    """first_from_second that lays the board's middles in one camera's space onto those in the other's (Kabsch 1976),
+    the worse fitting half left out at the end; None where they are few, or nearly on a line.
+    """
+    if len(views) < _WAY:
+        return None
+    middle = [view.poses.apply(view.points.mean(0)[None, None])[0, 0] for pair in views for view in pair]
+    target, source = np.array(middle[::2]), np.array(middle[1::2])
+    chosen = np.arange(len(views))
+    for _ in range(4):
+        rotation, translation, spread = _laid_onto(source[chosen], target[chosen])
+        if spread < 0.05:
+            return None
+        off = np.linalg.norm(source @ rotation.T + translation - target, axis=-1)
+        chosen = np.argsort(off)[: max(_WAY, round(0.6 * len(views)))]
+    return Poses(rotation[None], translation[None])
 
 
-def _gap(poses: Poses, other: Poses, depth: np.ndarray, number: Int[np.ndarray, " pose"], frames: int) -> np.ndarray:
-    """Each frame's smallest distance from a relative pose."""
-    gap = np.full(frames, np.inf)
-    np.minimum.at(gap, number, _distance(poses, other, depth))
-    return gap
+def _laid_onto(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Rotation and translation, and how wide the points are (second singular value over the first)."""
+    left, values, right = np.linalg.svd((target - target.mean(0)).T @ (source - source.mean(0)))
+    turned = np.diag([1, 1, np.sign(np.linalg.det(left @ right))])
+    rotation = left @ turned @ right
+    return rotation, target.mean(0) - rotation @ source.mean(0), float(values[1] / max(values[0], 1e-12))
 
 
-def _mean(poses: Poses, near: Poses, depth: np.ndarray, number: np.ndarray) -> Poses:
-    """The mean of the frames' best poses near one."""
-    distance = _distance(poses, near, depth)
-    chosen = []
-    for frame in np.unique(number):
-        rows = np.flatnonzero(number == frame)
-        best = rows[distance[rows].argmin()]
-        if distance[best] < AGREEING:
-            chosen.append(best)
-    if not chosen:
-        return near
-    rotation = Rotation.from_matrix(poses.rotation[chosen]).mean().as_matrix()
-    return Poses(rotation[None], np.median(poses.translation[chosen], axis=0)[None])
+def _misses(guesses: Poses, one: Placings, other: Placings, most: float) -> Float[np.ndarray, " guess"]:
+    """By how much one camera's board misses what the other sees (pixels), and the other way, for the best of the poses
+    of each: the larger of both."""
+    there = np.stack([other.misses(guesses.inverse() @ _all(pose, guesses), most).min(-1) for pose in _each(one)])
+    back = np.stack([one.misses(guesses @ _all(pose, guesses), most).min(-1) for pose in _each(other)])
+    return np.maximum(there.min(0), back.min(0))
+
+
+def _each(placings: Placings) -> list[Poses]:
+    return [placings.poses[row : row + 1] for row in range(len(placings.error))]
+
+
+def _all(pose: Poses, like: Poses) -> Poses:
+    return pose[np.zeros(len(like.rotation), int)]
 
 
 def _groups(links: list[Link], cameras: int) -> tuple[tuple[int, ...], ...]:

@@ -21,12 +21,25 @@ _SECOND = (4.0, 1.0)
 @dataclass(frozen=True, eq=False)
 class Placings:
     """Poses of the board in a camera (cam_from_board), the best first; ``error`` is each one's rms in pixels, ``order``
-    which of the board's symmetries it belongs to.
+    which of ``orders`` (in which the points may have been seen) it belongs to. With what they were found from.
     """
 
     poses: Poses
     error: Float[np.ndarray, " pose"]
     order: Int[np.ndarray, " pose"]
+    lens: Lens
+    points: Float[np.ndarray, "point 3"]
+    pixels: Float[np.ndarray, "point 2"]
+    orders: tuple[Int[np.ndarray, " point"], ...]
+
+    def misses(self, poses: Poses, most: float) -> Float[np.ndarray, "pose order"]:
+        """By how much (rms, pixels, at most ``most``) other poses miss this view, for each order of its points."""
+        found = []
+        for order in self.orders:
+            p_cam = poses.apply(self.points[order][None])
+            shown = project(self.lens.model, np.broadcast_to(self.lens.numbers, (len(p_cam), 9)), p_cam)
+            found.append(np.sqrt(((shown - self.pixels) ** 2).sum(-1).mean(-1)))
+        return np.nan_to_num(np.stack(found, -1), nan=most).clip(max=most)
 
 
 def placed(
@@ -35,15 +48,16 @@ def placed(
     pixels: Float[np.ndarray, "point 2"],
     orders: list[Int[np.ndarray, " point"]] | None = None,
 ) -> Placings | None:
-    """All poses of flat ``points`` that explain ``pixels``; None where there is none. ``orders`` are orders in which the
-    points may have been seen (only where all of them were).
+    """All poses of flat ``points`` that explain ``pixels``; None where there is none. ``orders`` are orders in which
+    the points may have been seen (only where all of them were).
     """
     plane = undistorted(lens, pixels)
     usable = np.isfinite(plane).all(-1)
     if usable.sum() < 4:
         return None
     rotations, translations, errors, belongs = [], [], [], []
-    for index, order in enumerate(orders or [np.arange(len(points))]):
+    tried = tuple(orders or [np.arange(len(points))])
+    for index, order in enumerate(tried):
         own = points[order]
         for rotation, translation in _both(own[usable], plane[usable]):
             p_cam = own @ rotation.T + translation
@@ -60,7 +74,7 @@ def placed(
     error = np.array(errors)[best]
     kept = best[error <= max(_SECOND[0] * error[0], error[0] + _SECOND[1])]
     poses = Poses(np.array(rotations)[kept], np.array(translations)[kept])
-    return Placings(poses, np.array(errors)[kept], np.array(belongs)[kept])
+    return Placings(poses, np.array(errors)[kept], np.array(belongs)[kept], lens, points, pixels, tried)
 
 
 def _both(points: np.ndarray, plane: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

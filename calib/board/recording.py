@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from calib.board.board import Board
 from calib.board.bundle import Sightings
@@ -19,8 +19,9 @@ WRONG_LAYOUT = 0.12
 
 @dataclass(frozen=True, eq=False)
 class BoardRecording:
-    """``views`` are keyed by (camera, frame), numbers into ``names`` and ``frames``; ``sizes`` are the pictures' (width,
-    height); ``looked`` in how many pictures of each camera the board was looked for. Frames that only one camera has
+    """``views`` are keyed by (camera, frame), numbers into ``names`` and ``frames``; ``sizes`` are the pictures'
+    (width, height); ``looked`` in how many pictures of each camera the board was looked for; ``times`` are the
+    frames' seconds (NaN where unknown). Frames that only one camera has
     (pictures for its lens alone) are frames like others.
     """
 
@@ -30,6 +31,7 @@ class BoardRecording:
     frames: tuple[str, ...]
     views: Mapping[tuple[int, int], BoardView]
     looked: tuple[int, ...]
+    times: Float[np.ndarray, " frame"]
 
     def count(self, camera: int) -> int:
         """Views of one camera."""
@@ -58,8 +60,8 @@ def check_layout(recording: BoardRecording) -> None:
     if errors and float(np.median(errors)) > WRONG_LAYOUT:
         raise InputError(
             f"the pictures do not show a {recording.board.described()}: its points lie elsewhere on the board (off by "
-            f"{100 * float(np.median(errors)):.0f} % of its size in perspective); count its squares as [columns, rows] and, "
-            "for a ChArUco board printed before OpenCV 4.6, try legacy: true"
+            f"{100 * float(np.median(errors)):.0f} % of its size in perspective); count its squares as [columns, "
+            "rows] and, for a ChArUco board printed before OpenCV 4.6, try legacy: true"
         )
 
 

@@ -4,36 +4,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from calib.board.bundle import (
     CAMERA,
-    Adjusted,
     Freedom,
     Poses,
-    Problem,
     Scene,
     Sightings,
-    adjust,
+    counted,
     covariance,
     residuals,
 )
 from calib.board.choice import spread_frames
-from calib.board.detection import symmetries
 from calib.board.gauge import CameraCovariance, camera_covariance
-from calib.board.intrinsics import SolvedLens, Wanted, free_numbers, solve_lens
-from calib.board.lens import NUMBERS, Lens, belief, project
+from calib.board.intrinsics import SolvedLens, Wanted, solve_lens
+from calib.board.lens import NUMBERS, Lens
 from calib.board.linking import Linked, Placed, link
 from calib.board.placing import Placings, tilt_bins
 from calib.board.recording import BoardRecording, check_layout, of_cameras, place_all, reordered
+from calib.board.refinement import Clocks, Held, Refined, refine
 from refit_mv.errors import InputError
 from refit_mv.progress import Progress, quiet
 
 # Frames in the final adjustment: more change nothing that is measured in tenths of a millimetre.
 MOST_FRAMES = 300
-# A view whose median residual is this many times the noise, and this many pixels, was not of the same instant, or of
-# something else.
-_WRONG_VIEW = (6.0, 1.5)
+# Pixels: a pose that misses a view by more is as bad as any other.
 _MISS = 50.0
 
 
@@ -41,13 +37,14 @@ _MISS = 50.0
 class Request:
     """What to solve. ``lenses`` are known ones by camera name: they are kept as they are. ``wanted`` is the lens model
     by camera name, others are told by their views. ``origin`` is the frame (its number in the recording) whose board
-    becomes the world; ``extrinsics`` False solves lenses alone.
+    becomes the world; ``extrinsics`` False solves lenses alone. ``own_clocks`` solves for each camera's time as well.
     """
 
     lenses: Mapping[str, Lens] = field(default_factory=dict)
     wanted: Mapping[str, Wanted] = field(default_factory=dict)
     origin: int | None = None
     extrinsics: bool = True
+    own_clocks: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +52,8 @@ class Solved:
     """The answer. ``cameras`` are numbers of the recording's cameras in the order of ``scene``; ``seen`` what was used,
     its cameras and frames numbered as in ``scene``; ``frames`` the recording's number of each of the scene's frames;
     ``lens_sigma`` one standard deviation of each lens's numbers (zeros where it was given), ``known`` how well the
-    cameras' places are known (None for lenses alone). ``dropped`` counts each camera's views that contradict all others,
-    ``linked`` is how the cameras hang together.
+    cameras' places are known (None for lenses alone). ``dropped`` counts each camera's views that contradict all
+    others, ``linked`` is how the cameras hang together, ``clocks`` how far they are out of step where that shows.
     """
 
     recording: BoardRecording
@@ -70,6 +67,7 @@ class Solved:
     known: CameraCovariance | None
     dropped: tuple[int, ...]
     linked: Linked | None
+    clocks: Clocks | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -98,10 +96,9 @@ def solve(recording: BoardRecording, request: Request, progress: Progress = quie
     chosen = seen.of(_chosen(recording, seen, placings, linked, request))
     start, seen, cameras, frames = _start(recording, chosen, placings, lenses, linked)
     given = np.array([recording.names[camera] in request.lenses for camera in cameras])
-    adjusted, problem, dropped = _adjusted(
-        tuple(recording.sizes[camera] for camera in cameras), start, seen, given, progress
-    )
-    return _in_world(recording, request, adjusted, problem, (cameras, frames, dropped, linked))
+    held = Held(tuple(recording.sizes[camera] for camera in cameras), given, recording.times[list(frames)])
+    refined = refine(start, seen, held, request.own_clocks, progress)
+    return _in_world(recording, request, refined, cameras, frames, linked)
 
 
 def _lenses(
@@ -191,8 +188,7 @@ def _start(
     for number, label in enumerate(frames):
         rows = np.flatnonzero(frame == number)
         views = [placings[cameras[camera[row]], label] for row in rows]
-        own = [lenses[cameras[each]] for each in camera[rows]]
-        best, picked = _board(views, linked.poses[camera[rows]], seen.of(rows), own, symmetries(recording.board))
+        best, picked = _board(views, linked.poses[camera[rows]])
         rotations.append(best.rotation[0])
         translations.append(best.translation[0])
         order[rows] = picked
@@ -205,96 +201,37 @@ def _start(
     return scene, reordered(seen, order, recording.board), cameras, frames
 
 
-def _board(
-    views: list[Placings], cameras: Poses, seen: Sightings, lenses: list[Lens], orders: list[Int[np.ndarray, " point"]]
-) -> tuple[Poses, list[int]]:
-    """The board's pose in one frame that all its views explain best, and each view's order of its points: the pose of
-    each view in turn is tried on all.
+def _board(views: list[Placings], cameras: Poses, known: Poses | None = None) -> tuple[Poses, list[int]]:
+    """The board's pose in one frame that all its views explain best, and each view's order of its points: the poses of
+    each view are tried on all, and a pose that is known already.
     """
-    best, lowest, picked = views[0].poses[:1], np.inf, [0] * len(views)
-    for own, view in enumerate(views):
-        in_world = cameras[np.full(len(view.error), own)].inverse() @ view.poses
-        for candidate in range(len(view.error)):
-            pose = in_world[candidate : candidate + 1]
-            errors = [
-                _errors((cameras[other : other + 1] @ pose), seen, other, lenses[other], orders)
-                for other in range(len(views))
-            ]
-            total = sum(min(each) for each in errors)
-            if total < lowest:
-                best, lowest, picked = pose, total, [int(np.argmin(each)) for each in errors]
-    return best, picked
-
-
-def _errors(
-    pose: Poses, seen: Sightings, view: int, lens: Lens, orders: list[Int[np.ndarray, " point"]]
-) -> list[float]:
-    """By how much (rms, pixels) a pose misses a view, for each order in which its points may have been seen."""
-    there = seen.seen[view]
-    found = []
-    for order in orders if there.all() else [np.arange(len(there))]:
-        shown = project(lens.model, lens.numbers, pose.apply(seen.points[view][order][there][None])[0])
-        miss = float(np.sqrt(((shown - seen.pixels[view][there]) ** 2).sum(-1).mean()))
-        found.append(min(miss, _MISS) if np.isfinite(miss) else _MISS)
-    return found
-
-
-def _adjusted(
-    sizes: tuple[tuple[int, int], ...],
-    start: Scene,
-    seen: Sightings,
-    given: Bool[np.ndarray, " camera"],
-    progress: Progress,
-) -> tuple[Adjusted, Problem, tuple[int, ...]]:
-    """Poses first, then everything, then everything without the views that contradict it."""
-    count = len(start.models)
-    free = np.ones((count, CAMERA), bool)
-    free[0, NUMBERS:] = False
-    poses_only = free.copy()
-    poses_only[:, :NUMBERS] = False
-    for camera, model in enumerate(start.models):
-        free[camera, :NUMBERS] = free_numbers(model) & ~given[camera]
-    beliefs = tuple(
-        belief(model, float(np.sqrt(lens[0] * lens[1])), size)
-        for model, lens, size in zip(start.models, start.lenses, sizes, strict=True)
-    )
-    boards = np.ones(len(start.boards.rotation), bool)
-    progress("adjustment", 0, 3)
-    first = adjust(start, Problem(seen, Freedom(poses_only, boards), None), 30)
-    progress("adjustment", 1, 3)
-    problem = Problem(seen, Freedom(free, boards), beliefs, first.sigma)
-    found = adjust(first.scene, problem)
-    progress("adjustment", 2, 3)
-    good = _good_views(found)
-    dropped = tuple(int((~good & (seen.camera == camera)).sum()) for camera in range(count))
-    if not good.all():
-        problem = replace(problem, seen=seen.of(good), sigma=found.sigma)
-        found = adjust(found.scene, problem)
-    progress("adjustment", 3, 3)
-    return found, replace(problem, sigma=found.sigma), dropped
-
-
-def _good_views(found: Adjusted) -> Bool[np.ndarray, " view"]:
-    median = np.sqrt(np.nanmedian((found.residuals**2).sum(-1), axis=1))
-    return ~(median > max(_WRONG_VIEW[0] * found.sigma, _WRONG_VIEW[1]))
+    tried = [cameras[np.full(len(view.error), own)].inverse() @ view.poses for own, view in enumerate(views)]
+    tried += [] if known is None else [known]
+    poses = Poses(np.concatenate([p.rotation for p in tried]), np.concatenate([p.translation for p in tried]))
+    same = np.zeros(len(poses.rotation), int)
+    misses = [view.misses(cameras[same + own] @ poses, _MISS) for own, view in enumerate(views)]
+    best = int(np.sum([miss.min(-1) for miss in misses], 0).argmin())
+    return poses[best : best + 1], [int(miss[best].argmin()) for miss in misses]
 
 
 def _in_world(
     recording: BoardRecording,
     request: Request,
-    adjusted: Adjusted,
-    problem: Problem,
-    parts: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], Linked],
+    refined: Refined,
+    cameras: tuple[int, ...],
+    frames: tuple[int, ...],
+    linked: Linked,
 ) -> Solved:
     """The optimum in the world that was asked for, with the covariances that belong to it."""
-    cameras, frames, dropped, linked = parts
-    scene, free = adjusted.scene, problem.free
+    problem, scene = refined.problem, refined.adjusted.scene
+    free = problem.free
     count = len(scene.models)
     relative_to = "rig"
     if request.origin is not None:
         if request.origin not in frames or not (problem.seen.frame == frames.index(request.origin)).any():
             raise InputError(
-                f"no camera that hangs together with the others sees the board in frame {recording.frames[request.origin]}"
+                "no camera that hangs together with the others sees the board in frame "
+                f"{recording.frames[request.origin]}"
             )
         relative_to = "board"
         place = frames.index(request.origin)
@@ -317,12 +254,13 @@ def _in_world(
         scene,
         problem.seen,
         frames,
-        residuals(scene, problem.seen),
-        adjusted.sigma,
+        counted(problem, residuals(scene, problem.seen)),
+        refined.adjusted.sigma,
         lens_sigma,
         known,
-        dropped,
+        refined.dropped,
         linked,
+        refined.clocks,
     )
 
 

@@ -1,12 +1,17 @@
 """``calib run``: cameras from pictures of a board."""
 
+import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from refit_mv.cli import options as shared
 from refit_mv.cli.progress import plural, progress_bars
 from refit_mv.errors import InputError
+
+if TYPE_CHECKING:
+    from refit_mv.rigs.board_calibration import BoardCalibration
 
 
 @click.command("run")
@@ -16,6 +21,7 @@ from refit_mv.errors import InputError
 @click.option("--calib", "given", type=shared.FILE, help="Calibration whose lenses are kept: solve places alone.")
 @click.option("--intrinsics-only", is_flag=True, help="Solve lenses alone.")
 @click.option("--origin", type=int, metavar="FRAME", help="The world is the board in this frame.")
+@click.option("--own-clocks", is_flag=True, help="Cameras are out of step: solve for each one's time as well.")
 @click.option("--floor", type=int, metavar="FRAME", help="The same, and the board lies on the floor there, print up.")
 @click.option(
     "--fisheye",
@@ -32,6 +38,7 @@ def calib_run(
     intrinsics_only: bool,
     origin: int | None,
     floor: int | None,
+    own_clocks: bool,
     **lenses: tuple[str, ...],
 ) -> None:
     """Calibrate the cameras whose videos or pictures of a board lie in FOLDER."""
@@ -49,7 +56,7 @@ def calib_run(
     if intrinsics_only and (given is not None or origin is not None or floor is not None):
         raise InputError("--intrinsics-only solves lenses and no places: leave --calib, --origin and --floor out")
     described = read_board(board)
-    wanted = {name: "fisheye" for name in lenses["fisheye"]} | {name: "pinhole" for name in lenses["pinhole"]}
+    wanted = dict.fromkeys(lenses["fisheye"], "fisheye") | dict.fromkeys(lenses["pinhole"], "pinhole")
     both = set(lenses["fisheye"]) & set(lenses["pinhole"])
     if both:
         raise InputError(f"--fisheye and --pinhole both name {', '.join(sorted(both))}; give each camera one lens")
@@ -61,6 +68,7 @@ def calib_run(
         floor if origin is None else origin,
         floor is not None,
         intrinsics_only,
+        own_clocks,
     )
     with progress_bars() as progress:
         found = calibrate(folder, described, options, progress)
@@ -79,21 +87,16 @@ def calib_run(
     )
 
 
-def _table(found: "BoardCalibration") -> list[str]:  # noqa: F821
-    lines = [
-        f"{'camera':<16} {'lens':<8} {'views':>5} {'corners':>7} {'rms px':>7} {'focal px':>18} {'one sigma of its place':>24}"
-    ]
+def _table(found: "BoardCalibration") -> list[str]:
+    """One line a camera."""
+    heads = ("lens", "views", "corners", "rms px", "focal px", "one sigma of its place")
+    lines = [f"{'camera':<16} {heads[0]:<8} {heads[1]:>5} {heads[2]:>7} {heads[3]:>7} {heads[4]:>18} {heads[5]:>24}"]
     for camera, each in zip(found.cameras, found.rig, strict=True):
         place = "-"
         if camera.position_sigma is not None and camera.rotation_sigma is not None:
-            place = f"{1000 * camera.position_sigma:.2f} mm, {57.29578 * camera.rotation_sigma:.3f}°"
-        focal = (
-            f"{camera.focal_px:.1f} ± {camera.focal_sigma:.1f}"
-            if camera.focal_sigma
-            else f"{camera.focal_px:.1f} given"
-        )
+            place = f"{1000 * camera.position_sigma:.2f} mm, {math.degrees(camera.rotation_sigma):.3f}°"
+        focal = f"{camera.focal_px:.1f} " + (f"± {camera.focal_sigma:.1f}" if camera.focal_sigma else "given")
         kind = "fisheye" if each.lens == "fisheye" else "pinhole"
-        lines.append(
-            f"{camera.name:<16} {kind:<8} {camera.views:>5} {camera.corners:>7} {camera.rms_px:>7.2f} {focal:>18} {place:>24}"
-        )
+        numbers = f"{camera.views:>5} {camera.corners:>7} {camera.rms_px:>7.2f}"
+        lines.append(f"{camera.name:<16} {kind:<8} {numbers} {focal:>18} {place:>24}")
     return lines

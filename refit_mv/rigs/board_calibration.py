@@ -43,6 +43,7 @@ _SHIFTS, _BETTER = range(-15, 16), 1.5
 class BoardOptions:
     """What ``calibrate`` is asked for. ``wanted`` is the lens model ("pinhole", "fisheye"; others are told by their
     views) by camera name. ``origin`` names the frame whose board becomes the world; ``floor``: it lies on the floor.
+    ``own_clocks``: cameras are out of step, solve for each one's time as well.
     """
 
     wanted: Mapping[str, Wanted] = field(default_factory=dict)
@@ -51,6 +52,7 @@ class BoardOptions:
     origin: int | None = None
     floor: bool = False
     lenses_only: bool = False
+    own_clocks: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +106,8 @@ def calibrate(folder: Path, board: Board, options: BoardOptions, progress: Progr
         raise InputError(f"no camera {', '.join(unknown)} in {folder}; it has {', '.join(recording.names)}")
     wanted = {name: options.wanted.get(name, options.every_lens) for name in recording.names}
     lenses = {name: _resized(lens, name, recording) for name, lens in given.items()}
-    request = Request(lenses, wanted, _frame(options.origin, recording), not options.lenses_only)
+    origin = _frame(options.origin, recording)
+    request = Request(lenses, wanted, origin, not options.lenses_only, options.own_clocks)  # type: ignore[arg-type]
     solved = solve(recording, request, progress)
     return summed_up(solved, options, (*notes, *_notes(pictures)))
 
@@ -124,8 +127,8 @@ def _lens(camera: Camera) -> Lens:
     coefficients = np.zeros(NUMBERS - 4)
     if camera.distortion.size > len(coefficients):
         raise InputError(
-            f"camera '{camera.name}' has {camera.distortion.size} distortion coefficients; boards are solved with lenses "
-            "of up to five (k1 k2 p1 p2 k3): solve its lens from the board as well, without --calib"
+            f"camera '{camera.name}' has {camera.distortion.size} distortion coefficients; boards are solved with "
+            "lenses of up to five (k1 k2 p1 p2 k3): solve its lens from the board as well, without --calib"
         )
     coefficients[: camera.distortion.size] = camera.distortion
     matrix = camera.matrix
@@ -137,8 +140,8 @@ def _resized(lens: Lens, name: str, recording: BoardRecording) -> Lens:
     size = recording.sizes[recording.names.index(name)]
     if min(lens.size) > 0 and min(size) > 0 and lens.size != size:
         raise InputError(
-            f"camera {name} was calibrated for pictures of {lens.size[0]}×{lens.size[1]}, these are {size[0]}×{size[1]}; "
-            "scale the calibration first: refit-mv calib scale"
+            f"camera {name} was calibrated for pictures of {lens.size[0]}×{lens.size[1]}, these are "
+            f"{size[0]}×{size[1]}; scale the calibration first: refit-mv calib scale"
         )
     return Lens(lens.model, lens.numbers, size)
 
@@ -247,8 +250,8 @@ def _findings(solved: Solved, cameras: tuple[CameraFigures, ...]) -> list[Findin
                 Finding(
                     "views_dropped",
                     "bad" if share > 0.4 else "check",
-                    f"{camera.name}: {camera.dropped} of {camera.dropped + camera.views} views contradict all others and "
-                    "were not used",
+                    f"{camera.name}: {camera.dropped} of {camera.dropped + camera.views} views contradict all others "
+                    "and were not used",
                     "is it in step with the others? Did it move?",
                     (camera.name,),
                 )
@@ -258,12 +261,13 @@ def _findings(solved: Solved, cameras: tuple[CameraFigures, ...]) -> list[Findin
                 Finding(
                     "residuals",
                     "bad" if camera.rms_px > _RMS_BAD else "check",
-                    f"{camera.name}: corners are {camera.rms_px:.1f} px off (rms), sharp and synchronized ones below 0.5",
+                    f"{camera.name}: corners are {camera.rms_px:.1f} px off (rms), sharp and synchronized ones below "
+                    "0.5",
                     "hold the board still for moments, or synchronize the cameras",
                     (camera.name,),
                 )
             )
-    return found + _out_of_step(solved)
+    return found + _clocks(solved) + _out_of_step(solved)
 
 
 def _of_lens(camera: CameraFigures) -> list[Finding]:
@@ -284,13 +288,36 @@ def _of_lens(camera: CameraFigures) -> list[Finding]:
             Finding(
                 "coverage",
                 "check",
-                f"{camera.name}: the board was seen in {100 * camera.covered:.0f} % of its picture; its lens is guessed "
-                "outside",
+                f"{camera.name}: the board was seen in {100 * camera.covered:.0f} % of its picture; its lens is "
+                "guessed outside",
                 "carry the board into the picture's corners",
                 (camera.name,),
             )
         )
     return found
+
+
+def _clocks(solved: Solved) -> list[Finding]:
+    """Cameras that are out of step by parts of frames."""
+    clocks = solved.clocks
+    if clocks is None:
+        return []
+    late = ", ".join(f"{name} {1000 * each:+.0f}" for name, each in zip(solved.names, clocks.late, strict=True))
+    told = (
+        f"the cameras are out of step: later than their mean by {late} ms, single frames by {1000 * clocks.spread:.0f}"
+    )
+    if clocks.solved:
+        return [
+            Finding("clocks_solved", "check", f"{told}; the answer allows for it", "the recordings need refit-mv sync")
+        ]
+    return [
+        Finding(
+            "own_clocks",
+            "bad",
+            f"{told}; the answer takes them as in step, its lenses are from each camera's own views",
+            "--own-clocks solves for it; better: synchronize the cameras, or hold the board still",
+        )
+    ]
 
 
 def _out_of_step(solved: Solved) -> list[Finding]:
@@ -316,8 +343,8 @@ def _out_of_step(solved: Solved) -> list[Finding]:
                 Finding(
                     "out_of_step",
                     "bad",
-                    f"{second} shows what {first} shows {abs(shift)} frames {'later' if shift > 0 else 'earlier'}: they are "
-                    "not synchronized",
+                    f"{second} shows what {first} shows {abs(shift)} frames {'later' if shift > 0 else 'earlier'}: "
+                    "they are not synchronized",
                     "cut the recordings to a common start, or give timestamps.csv (cam_id, frame_time)",
                     (first, second),
                 )

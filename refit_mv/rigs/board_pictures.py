@@ -168,7 +168,8 @@ def _folder(folder: Path) -> CameraPictures | None:
 
 
 def _numbered(name: str, pictures: list[Path]) -> CameraPictures:
-    """By the last number in each file's name, the camera's own name left out; by their order where that tells nothing."""
+    """By the last number in each file's name, the camera's own name left out; by their order where that tells
+    nothing."""
     numbers = []
     for path in pictures:
         digits = re.findall(r"\d+", path.stem.replace(name, "", 1))
@@ -219,8 +220,8 @@ def _paired(
     elif len(set(lengths.values())) > 1 and all(each.video is not None for each in shared):
         listed = ", ".join(f"{name} {count}" for name, count in lengths.items())
         notes = (
-            f"the videos have different numbers of frames ({listed}): frames are paired from the start of each; if they "
-            "did not start together, cut them, or give timestamps.csv (cam_id, frame_time)",
+            f"the videos have different numbers of frames ({listed}): frames are paired from the start of each; if "
+            "they did not start together, cut them, or give timestamps.csv (cam_id, frame_time)",
         )
     return frames, {}, notes
 
@@ -233,8 +234,8 @@ def _by_table(
     missing = [name for name, key in by_name.items() if key is None]
     if missing:
         raise InputError(
-            f"{path} has no times of {', '.join(missing)}; its cameras are {', '.join(stamps.times)}. Name the files alike, "
-            "or remove the table to pair frames by number"
+            f"{path} has no times of {', '.join(missing)}; its cameras are {', '.join(stamps.times)}. Name the files "
+            "alike, or remove the table to pair frames by number"
         )
     times = {name: stamps.times[str(key)] for name, key in by_name.items()}
     short = [each.name for each in shared if each.numbers[-1] >= len(times[each.name])]

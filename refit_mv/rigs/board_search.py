@@ -7,6 +7,7 @@ from itertools import islice
 
 import cv2
 import numpy as np
+from jaxtyping import Float
 
 from calib.board.board import DICTIONARIES, Board
 from calib.board.detection import BoardView, detect
@@ -74,7 +75,23 @@ def look_for_board(
     if not views:
         raise InputError(_why_not(board, pictures))
     known = tuple(sizes.get(name, (0, 0)) for name in names)
-    return BoardRecording(board, names, known, tuple(labels), views, tuple(looked[name] for name in names))
+    times = _times(pictures, frame_of, len(labels))
+    return BoardRecording(board, names, known, tuple(labels), views, tuple(looked[name] for name in names), times)
+
+
+def _times(pictures: BoardPictures, frame_of: dict[int, int], count: int) -> Float[np.ndarray, " frame"]:
+    """Seconds of every frame: the mean of its cameras' where a table tells them, else by the videos' rate."""
+    total, known = np.zeros(count), np.zeros(count)
+    for source in pictures.shared:
+        rate = source.video.fps if source.video is not None else None
+        own = pictures.times.get(source.name, source.numbers / rate if rate else None)
+        if own is None:
+            continue
+        for number, seconds in zip(pictures.frames[source.name].tolist(), own.tolist(), strict=True):
+            if number in frame_of:
+                total[frame_of[number]] += seconds
+                known[frame_of[number]] += 1
+    return np.where(known > 0, total / np.maximum(known, 1), np.nan)
 
 
 def _even(count: int, most: int) -> list[int]:
@@ -121,7 +138,7 @@ def _why_not(board: Board, pictures: BoardPictures) -> str:
     if board.kind == "checkerboard":
         found = _larger_checkerboard(sample)
         if found is not None:
-            return f"{told}, but one shows a checkerboard of {found[0]}×{found[1]} squares; correct squares in its description"
+            return f"{told}, but one shows a checkerboard of {found[0]}×{found[1]} squares; correct its description"
         return f"{told}; is all of the board in the picture? squares count [columns, rows], one more than inner corners"
     best, count, flipped, inverted = _other_markers(sample)
     if count == 0:
@@ -130,10 +147,11 @@ def _why_not(board: Board, pictures: BoardPictures) -> str:
     turned += (", " if turned and inverted else "") + ("inverted: true" if inverted else "")
     if best != board.dictionary or turned != _turned(board):
         change = ", ".join(part for part in (f"dictionary: {best}" if best != board.dictionary else "", turned) if part)
-        return f"{told}, but there are {count} markers of another kind; set {change or 'inverted: false'} in its description"
+        change = change or "inverted: false"
+        return f"{told}, but there are {count} markers of another kind; set {change} in its description"
     return (
-        f"{told}, though {count} of its dictionary's markers are there: wrong squares or first_id, or (a ChArUco board "
-        "printed before OpenCV 4.6) legacy: true"
+        f"{told}, though {count} of its dictionary's markers are there: wrong squares or first_id, or (a ChArUco "
+        "board printed before OpenCV 4.6) legacy: true"
     )
 
 

@@ -1,0 +1,126 @@
+"""From a start to the answer: poses first, then everything, then everything without the views that contradict it; and,
+where cameras are out of step, what can be done about that.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from calib.board.belief import belief
+from calib.board.bundle import CAMERA, Adjusted, Freedom, Problem, Scene, Sightings, adjust, counted
+from calib.board.intrinsics import free_numbers
+from calib.board.lens import NUMBERS
+from calib.board.smear import measured, motion_in_pictures
+from refit_mv.progress import Progress
+
+# A view whose median residual is this many times the noise, and this many pixels, was not of the same instant, or of
+# something else.
+_WRONG_VIEW = (6.0, 1.5)
+# Cameras are out of step where giving each its own time leaves less than this share of the noise.
+_OUT_OF_STEP = 0.8
+# Clocks and poses are solved in turns: until clocks stay within this share, at most so many times.
+_SETTLED, _TURNS = 0.03, 10
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """What is known of each camera, its picture's size and whether its lens was given, and the frames' seconds (NaN
+    where unknown).
+    """
+
+    sizes: tuple[tuple[int, int], ...]
+    given: Bool[np.ndarray, " camera"]
+    times: Float[np.ndarray, " frame"]
+
+
+@dataclass(frozen=True, eq=False)
+class Clocks:
+    """How much later than the mean of all each camera takes its frames, and one standard deviation of its single
+    frames about that (seconds). ``solved``: the answer allows for it.
+    """
+
+    late: Float[np.ndarray, " camera"]
+    spread: float
+    solved: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """The optimum, its problem, how many views of each camera were left out, and clocks where they are not in step."""
+
+    adjusted: Adjusted
+    problem: Problem
+    dropped: tuple[int, ...]
+    clocks: Clocks | None
+
+
+def refine(start: Scene, seen: Sightings, held: Held, own_clocks: bool, progress: Progress) -> Refined:
+    """The scene that explains the sightings best."""
+    count = len(start.models)
+    free = np.ones((count, CAMERA), bool)
+    free[0, NUMBERS:] = False
+    poses_only = free.copy()
+    poses_only[:, :NUMBERS] = False
+    for camera, model in enumerate(start.models):
+        free[camera, :NUMBERS] = free_numbers(model) & ~held.given[camera]
+    beliefs = tuple(
+        belief(model, float(np.sqrt(lens[0] * lens[1])), size)
+        for model, lens, size in zip(start.models, start.lenses, held.sizes, strict=True)
+    )
+    boards = np.ones(len(start.boards.rotation), bool)
+    progress("adjustment", 0, 3)
+    places = Problem(seen, Freedom(poses_only, boards), None)
+    first = adjust(start, places, 30)
+    progress("adjustment", 1, 3)
+    problem = Problem(seen, Freedom(free, boards), beliefs, first.sigma)
+    found = adjust(first.scene, problem)
+    progress("adjustment", 2, 3)
+    clocks, with_clocks, moving = _clocks(found, problem, held.times)
+    if clocks is not None and own_clocks:
+        clocks, found, problem = replace(clocks, solved=True), with_clocks, moving
+    elif clocks is not None:
+        # Lenses would bend to explain what is a matter of time; each one's own views know nothing of the others'
+        # clocks.
+        problem = replace(places, sigma=first.sigma)
+        found = first
+    good = _good_views(found, problem)
+    dropped = tuple(int((~good & (seen.camera == camera)).sum()) for camera in range(count))
+    if not good.all():
+        problem = replace(problem, sigma=found.sigma).of(good)
+        found = adjust(found.scene, problem)
+    progress("adjustment", 3, 3)
+    return Refined(found, replace(problem, sigma=found.sigma), dropped, clocks)
+
+
+def _clocks(
+    found: Adjusted, problem: Problem, times: Float[np.ndarray, " frame"]
+) -> tuple[Clocks | None, Adjusted, Problem]:
+    """How far cameras are out of step, and the answer that allows for it; None where that explains little."""
+    before, count = found.sigma, len(found.scene.models)
+    late, spread = np.zeros(count), 0.0
+    for turn in range(_TURNS):
+        motion = motion_in_pictures(found.scene, problem.seen, times)
+        smear = measured(motion, found.residuals, problem.seen.camera, found.sigma)
+        if smear.spread == 0 and not smear.late.any():
+            return None, found, problem
+        own = np.array([smear.late[problem.seen.camera == camera].mean() for camera in range(count)])
+        own -= own.mean()
+        smear = replace(smear, late=own[problem.seen.camera])
+        settled = np.abs(own - late).max() <= _SETTLED * max(np.abs(own).max(), smear.spread)
+        late, spread = own, smear.spread
+        problem = replace(problem, smear=smear, sigma=found.sigma)
+        found = adjust(found.scene, problem)
+        if turn == 0 and found.sigma > _OUT_OF_STEP * before:
+            return None, found, problem
+        if settled:
+            break
+    return Clocks(late, spread, False), found, problem
+
+
+def _good_views(found: Adjusted, problem: Problem) -> Bool[np.ndarray, " view"]:
+    """Views that do not contradict all others: not by more than noise and being out of step explain."""
+    left = counted(problem, found.residuals)
+    with np.errstate(all="ignore"):
+        median = np.sqrt(np.nanmedian((left**2).sum(-1), axis=1))
+    return ~(median > max(_WRONG_VIEW[0] * found.sigma, _WRONG_VIEW[1]))
