@@ -13,6 +13,11 @@ from jaxtyping import Float
 from calib.board.bundle import Poses
 
 
+# A rig is laid onto another one by its cameras' places; their directions decide only what places leave open (two
+# cameras, or all on one line).
+_DIRECTIONS = 1e-3
+
+
 @dataclass(frozen=True, eq=False)
 class CameraCovariance:
     """Covariances of every camera: ``position`` of its centre (square metres, world axes), ``rotation`` of its
@@ -63,7 +68,7 @@ def camera_covariance(poses: Poses, of_steps: Float[np.ndarray, "number number"]
         motion[:, :3, 3:] = np.eye(3)
         motion[:, 3:, :3] = -np.eye(3)
         motion = motion.reshape(6 * count, 6)
-        weight = np.tile([1, 1, 1, spread**2, spread**2, spread**2], count)
+        weight = np.tile([1, 1, 1, *[(_DIRECTIONS * spread) ** 2] * 3], count)
         keep = np.eye(6 * count) - motion @ np.linalg.solve(motion.T @ (weight[:, None] * motion), motion.T * weight)
         own = keep @ own @ keep.T
     blocks = own.reshape(count, 6, count, 6)

@@ -98,7 +98,11 @@ def solve(recording: BoardRecording, request: Request, progress: Progress = quie
     given = np.array([recording.names[camera] in request.lenses for camera in cameras])
     held = Held(tuple(recording.sizes[camera] for camera in cameras), given, recording.times[list(frames)])
     refined = refine(start, seen, held, request.own_clocks, progress)
-    return _in_world(recording, request, refined, cameras, frames, linked)
+    solved = _in_world(recording, request, refined, cameras, frames, linked)
+    # Lenses that were held are known as well as their own views tell.
+    own = np.array([solved_lenses[each].sigma if each in solved_lenses else np.zeros(NUMBERS) for each in cameras])
+    held_lens = (solved.lens_sigma == 0).all(1, keepdims=True)
+    return replace(solved, lens_sigma=np.where(held_lens, own, solved.lens_sigma))
 
 
 def _lenses(

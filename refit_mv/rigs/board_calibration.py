@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from calib import read_rig
+from calib import estimate_up, read_rig
 from calib.board.board import Board
 from calib.board.choice import coverage
 from calib.board.lens import NUMBERS, Lens
@@ -78,7 +78,10 @@ class CameraFigures:
 
 @dataclass(frozen=True, eq=False)
 class BoardCalibration:
-    """The answer: cameras in metres, ``up`` where the floor tells it, one record for each camera and what was found."""
+    """The answer: cameras in metres, ``up`` where the floor tells it, one record for each camera and what was found.
+    ``boards`` are the board's four outer corners in every frame (metres), ``view_up`` which way is up as far as that
+    can be told, for showing it.
+    """
 
     rig: CameraRig
     up: tuple[float, float, float] | None
@@ -90,6 +93,7 @@ class BoardCalibration:
     relative_to: Literal["rig", "board", "none"]
     findings: tuple[Finding, ...]
     boards: Float[np.ndarray, "frame corner 3"]
+    view_up: tuple[float, float, float]
 
 
 def calibrate(folder: Path, board: Board, options: BoardOptions, progress: Progress = quiet) -> BoardCalibration:
@@ -170,9 +174,10 @@ def summed_up(solved: Solved, options: BoardOptions, notes: tuple[Finding, ...] 
     length2 = (solved.residuals**2).sum(-1)
     findings = (*notes, *_findings(solved, cameras))
     relative_to = "none" if solved.known is None else solved.known.relative_to
-    boards = solved.scene.boards.apply(solved.recording.board.points[None])
-    if solved.known is None:
-        boards = boards[:0]
+    width, height = solved.recording.board.size
+    outline = np.array([[0, 0, 0], [width, 0, 0], [width, height, 0], [0, height, 0]])
+    boards = solved.scene.boards.apply(outline[None])
+    x, y, z = UP if options.floor or solved.known is None else estimate_up(rig).up.tolist()
     return BoardCalibration(
         rig,
         UP if options.floor else None,
@@ -184,6 +189,7 @@ def summed_up(solved: Solved, options: BoardOptions, notes: tuple[Finding, ...] 
         relative_to,  # type: ignore[arg-type]
         findings,
         boards,
+        (x, y, z),
     )
 
 
