@@ -12,7 +12,6 @@ from jaxtyping import Float
 
 from calib.board.bundle import Poses
 
-
 # A rig is laid onto another one by its cameras' places; their directions decide only what places leave open (two
 # cameras, or all on one line).
 _DIRECTIONS = 1e-3
