@@ -124,7 +124,7 @@ class Smear:
     late: Float[np.ndarray, " view"]
     spread: float
 
-    def of(self, chosen: Bool[np.ndarray, " view"] | Int[np.ndarray, " chosen"]) -> "Smear":
+    def of(self, chosen: Bool[np.ndarray, " view"] | Int[np.ndarray, " chosen"] | slice) -> "Smear":
         """Only the chosen views'."""
         return Smear(self.motion[chosen], self.late[chosen], self.spread)
 
@@ -187,7 +187,7 @@ def adjust(scene: Scene, problem: Problem, most_steps: int = MOST_STEPS) -> Adju
         scene, used = _descended(scene, problem, most_steps)
         steps += used
         sigma = max(_noise(counted(problem, residuals(scene, problem.seen)), problem.free), 1e-3)
-        if abs(sigma / problem.sigma - 1) < 0.02:
+        if abs(sigma / problem.sigma - 1) < 0.002:
             break
     problem = replace(problem, sigma=sigma)
     return Adjusted(scene, residuals(scene, problem.seen), sigma, covariance(scene, problem), steps)
@@ -236,7 +236,7 @@ def counted(
     """Residuals (of some rows) as they count: what the views' times explain taken out."""
     if problem.smear is None:
         return left
-    smear = problem.smear.of(rows)  # type: ignore[arg-type]
+    smear = problem.smear.of(rows)
     known = np.isfinite(left)
     ahead = np.where(known, left - smear.motion * smear.late[:, None, None], 0)
     return np.where(known, smear.whitened(ahead[..., None], problem.sigma)[..., 0], np.nan)
