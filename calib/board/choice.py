@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from calib.board.bundle import Sightings
+from calib.board.scene import Sightings
 
 # Cells of a picture along its width and height.
 CELLS = (8, 6)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from calib.board.bundle import Poses
+from calib.board.scene import Poses
 
 # A rig is laid onto another one by its cameras' places; their directions decide only what places leave open (two
 # cameras, or all on one line).

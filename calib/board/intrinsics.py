@@ -13,10 +13,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from calib.board.belief import belief, plain_lens
-from calib.board.bundle import CAMERA, Adjusted, Freedom, Poses, Problem, Scene, Sightings, adjust, total_cost
+from calib.board.bundle import CAMERA, Adjusted, Freedom, Problem, adjust, total_cost
 from calib.board.choice import spread_frames
 from calib.board.lens import NUMBERS, Lens
 from calib.board.placing import placed, tilt_bins
+from calib.board.scene import Poses, Scene, Sightings
 from refit_mv.geometry.camera import LensModel
 
 Wanted = Literal["auto", "pinhole", "fisheye"]

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from calib.board.bundle import Poses
 from calib.board.placing import Placings
+from calib.board.scene import Poses
 
 # Of the picture's diagonal: a frame in which the board is further from where the other camera has it does not agree.
 AGREEING = 0.02

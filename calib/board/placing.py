@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int
 
-from calib.board.bundle import Poses
 from calib.board.lens import Lens, project, undistorted
+from calib.board.scene import Poses
 
 # A second pose this much worse than the first is not kept: (factor, pixels).
 _SECOND = (4.0, 1.0)

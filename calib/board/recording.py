@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from calib.board.board import Board
-from calib.board.bundle import Sightings
 from calib.board.detection import BoardView, symmetries
 from calib.board.lens import Lens
 from calib.board.placing import Placings, placed, planar_error
+from calib.board.scene import Sightings
 from refit_mv.errors import InputError
 
 # Median over views: a board of another layout is matched wrongly everywhere. Strong fisheyes reach 0.06.

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from calib.board.belief import belief
-from calib.board.bundle import CAMERA, Adjusted, Freedom, Problem, Scene, Sightings, adjust, counted
+from calib.board.bundle import CAMERA, Adjusted, Freedom, Problem, adjust, counted
 from calib.board.intrinsics import free_numbers
 from calib.board.lens import NUMBERS
+from calib.board.scene import Scene, Sightings
 from calib.board.smear import measured, motion_in_pictures
 from refit_mv.progress import Progress
 
@@ -21,6 +22,9 @@ _WRONG_VIEW = (6.0, 1.5)
 _OUT_OF_STEP = 0.8
 # Clocks and poses are solved in turns: until clocks stay within this share, at most so many times.
 _SETTLED, _TURNS = 0.03, 10
+# How often views are weighed, and by how many coordinates of the usual noise a view's own is steadied; corners further
+# off than so many times the noise are outliers, which say nothing about the others.
+_WEIGHINGS, _PRIOR, _FAR = 2, 24.0, 6.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +88,7 @@ def refine(start: Scene, seen: Sightings, held: Held, own_clocks: bool, progress
         # clocks.
         problem = replace(places, sigma=first.sigma)
         found = first
+    found, problem = _each_views_noise(found, problem)
     good = _good_views(found, problem)
     dropped = tuple(int((~good & (seen.camera == camera)).sum()) for camera in range(count))
     if not good.all():
@@ -118,9 +123,26 @@ def _clocks(
     return Clocks(late, spread, False), found, problem
 
 
+def _each_views_noise(found: Adjusted, problem: Problem) -> tuple[Adjusted, Problem]:
+    """Sharp views count more than blurred ones: each view's noise is measured by its own residuals, as if as many more
+    as ``_PRIOR`` were of the usual noise.
+    """
+    for _ in range(_WEIGHINGS):
+        left = counted(replace(problem, scale=None), found.residuals)
+        length2 = np.minimum((left**2).sum(-1), (_FAR * found.sigma) ** 2)
+        known = np.isfinite(length2)
+        free = np.maximum(2.0 * known.sum(1) - 6.0 / np.bincount(problem.seen.frame)[problem.seen.frame], 1.0)
+        usual = float(np.nanmedian(length2) / (2 * np.log(2)))
+        variance = (np.where(known, length2, 0).sum(1) + _PRIOR * usual) / (free + _PRIOR)
+        problem = replace(problem, scale=np.sqrt(variance / usual), sigma=found.sigma)
+        found = adjust(found.scene, problem)
+    return found, problem
+
+
 def _good_views(found: Adjusted, problem: Problem) -> Bool[np.ndarray, " view"]:
     """Views that do not contradict all others: not by more than noise and being out of step explain."""
-    left = counted(problem, found.residuals)
+    left = counted(replace(problem, scale=None), found.residuals)
     with np.errstate(all="ignore"):
         median = np.sqrt(np.nanmedian((left**2).sum(-1), axis=1))
-    return ~(median > max(_WRONG_VIEW[0] * found.sigma, _WRONG_VIEW[1]))
+    usual = float(np.nanmedian(median)) / np.sqrt(2 * np.log(2))
+    return ~(median > max(_WRONG_VIEW[0] * usual, _WRONG_VIEW[1]))

@@ -10,8 +10,9 @@ motion and all across it. Without motion, or with a common shutter, nothing chan
 import numpy as np
 from jaxtyping import Float, Int
 
-from calib.board.bundle import Scene, Sightings, Smear
+from calib.board.bundle import Smear
 from calib.board.lens import project
+from calib.board.scene import Scene, Sightings
 
 # Spreads of time that are tried, seconds; beyond a tenth cameras are out of step and nothing else.
 _SPREADS = np.concatenate([[0.0], np.geomspace(2e-4, 0.15, 60)])

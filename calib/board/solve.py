@@ -6,16 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
-from calib.board.bundle import (
-    CAMERA,
-    Freedom,
-    Poses,
-    Scene,
-    Sightings,
-    counted,
-    covariance,
-    residuals,
-)
+from calib.board.bundle import CAMERA, Freedom, clustering, counted, covariance, residuals
 from calib.board.choice import spread_frames
 from calib.board.gauge import CameraCovariance, camera_covariance
 from calib.board.intrinsics import SolvedLens, Wanted, solve_lens
@@ -24,6 +15,7 @@ from calib.board.linking import Linked, Placed, link
 from calib.board.placing import Placings, tilt_bins
 from calib.board.recording import BoardRecording, check_layout, of_cameras, place_all, reordered
 from calib.board.refinement import Clocks, Held, Refined, refine
+from calib.board.scene import Poses, Scene, Sightings
 from refit_mv.errors import InputError
 from refit_mv.progress import Progress, quiet
 
@@ -247,7 +239,9 @@ def _in_world(
         free = Freedom(all_free, held)
     whole = np.zeros((count * CAMERA, count * CAMERA))
     chosen = np.flatnonzero(free.cameras.ravel())
-    whole[np.ix_(chosen, chosen)] = covariance(scene, replace(problem, free=free))
+    # Never less than independent noise would have it: with few frames the measure itself is uncertain.
+    together = max(clustering(scene, problem), 1.0)
+    whole[np.ix_(chosen, chosen)] = together * covariance(scene, replace(problem, free=free))
     blocks = whole.reshape(count, CAMERA, count, CAMERA)
     steps = blocks[:, NUMBERS:, :, NUMBERS:].reshape(6 * count, 6 * count)
     lens_sigma = np.sqrt(np.stack([np.diag(blocks[c, :NUMBERS, c, :NUMBERS]) for c in range(count)]).clip(0))
@@ -258,7 +252,7 @@ def _in_world(
         scene,
         problem.seen,
         frames,
-        counted(problem, residuals(scene, problem.seen)),
+        counted(replace(problem, scale=None), residuals(scene, problem.seen)),
         refined.adjusted.sigma,
         lens_sigma,
         known,

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from calib.board.board import Board
-from calib.board.bundle import Poses, Scene, Sightings
 from calib.board.lens import project
+from calib.board.scene import Poses, Scene, Sightings
 from refit_mv.geometry.camera import LensModel
 
 SIZE = (1280, 960)

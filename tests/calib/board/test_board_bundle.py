@@ -95,7 +95,7 @@ def test_scipy_finds_the_same_optimum() -> None:
         left = residuals(scene, problem.seen)[problem.seen.seen] / problem.sigma
         length = np.linalg.norm(left, axis=-1, keepdims=True)
         # Half the square of this is Huber's cost.
-        huber = np.where(length > 2.5, np.sqrt(np.maximum(5 * length - 6.25, 0)) / np.maximum(length, 1e-9), 1.0)
+        huber = np.where(length > 2.0, np.sqrt(np.maximum(4 * length - 4.0, 0)) / np.maximum(length, 1e-9), 1.0)
         held = [each.linearised(lens)[0] for each, lens in zip(beliefs, scene.lenses, strict=True)]
         return np.concatenate([(left * huber).ravel(), *held])
 
@@ -173,5 +173,5 @@ def test_a_late_view_is_explained_by_its_time() -> None:
     smear = Smear(motion, np.zeros(1), 0.05)
     along, across = np.zeros((1, 3, 2)), np.zeros((1, 3, 2))
     along[..., 0], across[..., 1] = 5.0, 5.0
-    assert np.abs(smear.whitened(along[..., None], 0.2)).max() < 0.2
-    assert np.allclose(smear.whitened(across[..., None], 0.2)[..., 0], across)
+    assert np.abs(smear.whitened(along[..., None], np.full(1, 0.2))).max() < 0.2
+    assert np.allclose(smear.whitened(across[..., None], np.full(1, 0.2))[..., 0], across)
