@@ -89,7 +89,7 @@ def refine(start: Scene, seen: Sightings, held: Held, own_clocks: bool, progress
         problem = replace(places, sigma=first.sigma)
         found = first
     found, problem = _each_views_noise(found, problem)
-    good = _good_views(found, problem)
+    good = good_views(counted(replace(problem, scale=None), found.residuals))
     dropped = tuple(int((~good & (seen.camera == camera)).sum()) for camera in range(count))
     if not good.all():
         problem = replace(problem, sigma=found.sigma).of(good)
@@ -139,9 +139,8 @@ def _each_views_noise(found: Adjusted, problem: Problem) -> tuple[Adjusted, Prob
     return found, problem
 
 
-def _good_views(found: Adjusted, problem: Problem) -> Bool[np.ndarray, " view"]:
-    """Views that do not contradict all others: not by more than noise and being out of step explain."""
-    left = counted(replace(problem, scale=None), found.residuals)
+def good_views(left: Float[np.ndarray, "view point 2"]) -> Bool[np.ndarray, " view"]:
+    """Views that do not contradict all others, by what is left of each (pixels)."""
     with np.errstate(all="ignore"):
         median = np.sqrt(np.nanmedian((left**2).sum(-1), axis=1))
     usual = float(np.nanmedian(median)) / np.sqrt(2 * np.log(2))

@@ -14,7 +14,7 @@ from calib.board.lens import NUMBERS, Lens
 from calib.board.linking import Linked, Placed, link
 from calib.board.placing import Placings, tilt_bins
 from calib.board.recording import BoardRecording, check_layout, of_cameras, place_all, reordered
-from calib.board.refinement import Clocks, Held, Refined, refine
+from calib.board.refinement import Clocks, Held, Refined, good_views, refine
 from calib.board.scene import Poses, Scene, Sightings
 from refit_mv.errors import InputError
 from refit_mv.progress import Progress, quiet
@@ -136,8 +136,13 @@ def _lenses_alone(
     left = residuals(scene, numbered)
     sigma = np.array([solved[camera].sigma if camera in solved else np.zeros(NUMBERS) for camera in cameras])
     noise = float(np.sqrt(np.nanmedian((left**2).sum(-1)) / (2 * np.log(2))))
+    good = good_views(left)
+    dropped = tuple(int((~good & (numbered.camera == camera)).sum()) for camera in range(count))
+    numbered, left, own = numbered.of(good), left[good], own.of(good)
+    scene = replace(scene, boards=scene.boards[good])
+    numbered = replace(numbered, frame=np.arange(len(own)))
     frames = tuple(int(frame) for frame in own.frame)
-    return Solved(recording, cameras, scene, numbered, frames, left, noise, sigma, None, (0,) * count, None)
+    return Solved(recording, cameras, scene, numbered, frames, left, noise, sigma, None, dropped, None)
 
 
 def _linked(recording: BoardRecording, placings: Placed, request: Request) -> Linked:
