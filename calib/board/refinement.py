@@ -18,6 +18,8 @@ from refit_mv.progress import Progress
 # A view whose median residual is this many times the noise, and this many pixels, was not of the same instant, or of
 # something else.
 _WRONG_VIEW = (6.0, 1.5)
+# The same of a single corner.
+_WRONG_CORNER = (8.0, 1.0)
 # Cameras are out of step where giving each its own time leaves less than this share of the noise.
 _OUT_OF_STEP = 0.8
 # Clocks and poses are solved in turns: until clocks stay within this share, at most so many times.
@@ -94,6 +96,10 @@ def refine(start: Scene, seen: Sightings, held: Held, own_clocks: bool, progress
     if not good.all():
         problem = replace(problem, sigma=found.sigma).of(good)
         found = adjust(found.scene, problem)
+    there = problem.seen.seen & good_corners(counted(replace(problem, scale=None), found.residuals))
+    if (there != problem.seen.seen).any():
+        problem = replace(problem, seen=replace(problem.seen, seen=there), sigma=found.sigma)
+        found = adjust(found.scene, problem)
     progress("adjustment", 3, 3)
     return Refined(found, replace(problem, sigma=found.sigma), dropped, clocks)
 
@@ -145,3 +151,10 @@ def good_views(left: Float[np.ndarray, "view point 2"]) -> Bool[np.ndarray, " vi
         median = np.sqrt(np.nanmedian((left**2).sum(-1), axis=1))
     usual = float(np.nanmedian(median)) / np.sqrt(2 * np.log(2))
     return ~(median > max(_WRONG_VIEW[0] * usual, _WRONG_VIEW[1]))
+
+
+def good_corners(left: Float[np.ndarray, "view point 2"]) -> Bool[np.ndarray, "view point"]:
+    """Corners that are not found in a wrong place altogether, by what is left of each (pixels)."""
+    length = np.sqrt((left**2).sum(-1))
+    usual = float(np.nanmedian(length)) / np.sqrt(2 * np.log(2))
+    return length <= max(_WRONG_CORNER[0] * usual, _WRONG_CORNER[1])

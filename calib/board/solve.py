@@ -14,7 +14,7 @@ from calib.board.lens import NUMBERS, Lens
 from calib.board.linking import Linked, Placed, link
 from calib.board.placing import Placings, tilt_bins
 from calib.board.recording import BoardRecording, check_layout, of_cameras, place_all, reordered
-from calib.board.refinement import Clocks, Held, Refined, good_views, refine
+from calib.board.refinement import Clocks, Held, Refined, good_corners, good_views, refine
 from calib.board.scene import Poses, Scene, Sightings
 from refit_mv.errors import InputError
 from refit_mv.progress import Progress, quiet
@@ -140,7 +140,9 @@ def _lenses_alone(
     dropped = tuple(int((~good & (numbered.camera == camera)).sum()) for camera in range(count))
     numbered, left, own = numbered.of(good), left[good], own.of(good)
     scene = replace(scene, boards=scene.boards[good])
-    numbered = replace(numbered, frame=np.arange(len(own)))
+    there = numbered.seen & good_corners(left)
+    left = np.where(there[..., None], left, np.nan)
+    numbered = replace(numbered, frame=np.arange(len(own)), seen=there)
     frames = tuple(int(frame) for frame in own.frame)
     return Solved(recording, cameras, scene, numbered, frames, left, noise, sigma, None, dropped, None)
 

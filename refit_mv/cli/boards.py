@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @click.argument("folder", type=shared.FOLDER)
-@click.option("--board", required=True, help="Name of a shipped board, or a file that describes one.")
+@click.option("--board", help="Name of a shipped board, or a file that describes one.")
 @click.option("-o", "--out", type=shared.FILE, help="TOML file to write [default: FOLDER/calib.toml].")
 @click.option("--calib", "given", type=shared.FILE, help="Calibration whose lenses are kept: solve places alone.")
+@click.option("--scene", type=shared.FILE, help="Measured points and their pixels: places from these; needs --calib.")
 @click.option("--intrinsics-only", is_flag=True, help="Solve lenses alone.")
 @click.option("--origin", type=int, metavar="FRAME", help="The world is the board in this frame.")
 @click.option("--own-clocks", is_flag=True, help="Cameras are out of step: solve for each one's time as well.")
@@ -32,21 +33,22 @@ if TYPE_CHECKING:
 @click.option("--pinhole", multiple=True, metavar="CAMERA", help="This camera has an ordinary lens (all: every one).")
 def calib_run(
     folder: Path,
-    board: str,
+    board: str | None,
     out: Path | None,
     given: Path | None,
     intrinsics_only: bool,
     origin: int | None,
     floor: int | None,
     own_clocks: bool,
+    scene: Path | None,
     **lenses: tuple[str, ...],
 ) -> None:
     """Calibrate the cameras whose videos or pictures of a board lie in FOLDER."""
-    from calib import shown, write_rig
-    from calib.board.board_file import read_board
-    from refit_mv.files import complete_or_absent
-    from refit_mv.report.calibration_page import write_calibration_page
+    from calib import read_rig, shown
+    from calib.board.board_file import read_board, shipped_boards
+    from calib.board.scene_points import read_scene_points
     from refit_mv.rigs.board_calibration import BoardOptions, calibrate
+    from refit_mv.rigs.scene_calibration import calibrate_by_scene
 
     target = folder / "calib.toml" if out is None else out
     if target.suffix.lower() != ".toml":
@@ -55,6 +57,14 @@ def calib_run(
         raise InputError("give --origin or --floor, one of the two")
     if intrinsics_only and (given is not None or origin is not None or floor is not None):
         raise InputError("--intrinsics-only solves lenses and no places: leave --calib, --origin and --floor out")
+    if scene is not None:
+        if given is None or board is not None or origin is not None or floor is not None:
+            raise InputError(
+                "--scene places cameras whose lenses --calib tells: give it, and no board, origin or floor"
+            )
+        return _written(calibrate_by_scene(read_scene_points(scene), read_rig(given).rig), target, folder)
+    if board is None:
+        raise InputError(f"give --board: a file that describes it, or one of {', '.join(shipped_boards())}")
     described = read_board(board)
     wanted = dict.fromkeys(lenses["fisheye"], "fisheye") | dict.fromkeys(lenses["pinhole"], "pinhole")
     both = set(lenses["fisheye"]) & set(lenses["pinhole"])
@@ -72,6 +82,15 @@ def calib_run(
     )
     with progress_bars() as progress:
         found = calibrate(folder, described, options, progress)
+    _written(found, target, folder)
+
+
+def _written(found: "BoardCalibration", target: Path, folder: Path) -> None:
+    """The calibration and its report as files, and in words."""
+    from calib import shown, write_rig
+    from refit_mv.files import complete_or_absent
+    from refit_mv.report.calibration_page import write_calibration_page
+
     with complete_or_absent(target) as temporary:
         write_rig(found.rig, temporary, found.up)
     page = target.with_suffix(".html")

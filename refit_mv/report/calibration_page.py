@@ -116,7 +116,8 @@ def _tiles(found: BoardCalibration) -> str:
 
 
 def _table(found: BoardCalibration) -> str:
-    where = {"rig": "relative to the rig as a whole", "board": "relative to the board that is the world", "none": ""}
+    where = {"rig": "relative to the rig as a whole", "board": "relative to the board that is the world"}
+    where |= {"world": "in the world of the measured points", "none": ""}
     place = f"<th>place, one sigma<small>{where[found.relative_to]}</small></th><th>direction, one sigma</th>"
     rows = []
     for index, (camera, solved) in enumerate(zip(found.cameras, found.rig, strict=True)):

@@ -90,7 +90,7 @@ class BoardCalibration:
     cameras: tuple[CameraFigures, ...]
     rms_px: float
     noise_px: float
-    relative_to: Literal["rig", "board", "none"]
+    relative_to: Literal["rig", "board", "world", "none"]
     findings: tuple[Finding, ...]
     boards: Float[np.ndarray, "frame corner 3"]
     view_up: tuple[float, float, float]
