@@ -37,6 +37,8 @@ _RMS_CHECK, _RMS_BAD = 1.5, 4.0
 _DROPPED = 0.1
 # Shifts in frames at which cameras are tried against each other, and by how much more frames must agree there.
 _SHIFTS, _BETTER = range(-15, 16), 1.5
+# Share of two cameras' frames that agree, above which they are in step.
+_AGREEING = 0.7
 
 
 @dataclass(frozen=True)
@@ -336,7 +338,7 @@ def _out_of_step(solved: Solved) -> list[Finding]:
     by_number = {(camera, int(recording.frames[frame])): each for (camera, frame), each in placings.items()}
     found = []
     for best in linked.links:
-        if best.common < 8:
+        if best.common < 8 or best.agreeing > _AGREEING * best.common:
             continue
         scores = {}
         for shift in _SHIFTS:

@@ -21,7 +21,11 @@ MOST_LOOKED = 400
 # Pictures that are read ahead of the detectors.
 _AHEAD = 8
 # Pictures that are looked at once more to say what else is in them.
-_DIAGNOSED = 12
+_DIAGNOSED = 6
+# The largest dictionary of each family: the smaller ones are its beginnings.
+_FAMILIES = [name for name in sorted(DICTIONARIES) if not name.endswith(("_50", "_100", "_250"))]
+# So many markers a picture are no accident.
+_SURE = 2
 
 
 def look_for_board(
@@ -171,18 +175,26 @@ def _larger_checkerboard(sample: list[np.ndarray]) -> tuple[int, int] | None:
 
 
 def _other_markers(sample: list[np.ndarray]) -> tuple[str, int, bool, bool]:
-    """The dictionary (the smallest of equals) of which most markers are there, and in which kind of picture."""
-    best = ("", 0, False, False)
-    order = sorted(DICTIONARIES, key=lambda name: (not name.startswith("DICT_4"), len(name), name))
+    """The dictionary of which most markers are there, and in which kind of picture: as it is, flipped, inverted."""
+    best, most = ("", 0, False, False), 0
     for flipped in (False, True):
         for inverted in (False, True):
-            for name in order:
-                detector = cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(DICTIONARIES[name]))
-                count = 0
-                for grey in sample:
-                    turned = np.ascontiguousarray(grey[:, ::-1] if flipped else grey)
-                    _, ids, _ = detector.detectMarkers(255 - turned if inverted else turned)
-                    count += 0 if ids is None else len(ids)
-                if count > 1.5 * best[1]:
-                    best = (name, count, flipped, inverted)
+            turned = [np.ascontiguousarray(grey[:, ::-1] if flipped else grey) for grey in sample]
+            for family in _FAMILIES:
+                detector = cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(DICTIONARIES[family]))
+                ids: list[int] = []
+                for grey in turned:
+                    found = detector.detectMarkers(255 - grey if inverted else grey)[1]
+                    ids += [] if found is None else found.ravel().tolist()
+                if len(ids) > 1.5 * most:
+                    best, most = (_smallest(family, max(ids)), len(ids), flipped, inverted), len(ids)
+            if most >= _SURE * len(sample):
+                return best
     return best
+
+
+def _smallest(family: str, highest: int) -> str:
+    """Of dictionaries that hold each other, the smallest with this marker."""
+    stem = family.removesuffix("_1000")
+    sizes = [count for count in (50, 100, 250, 1000) if f"{stem}_{count}" in DICTIONARIES and highest < count]
+    return f"{stem}_{sizes[0]}" if family.endswith("_1000") and sizes else family
