@@ -90,14 +90,17 @@ def refine(start: Scene, seen: Sightings, held: Held, own_clocks: bool, progress
         # clocks.
         problem = replace(places, sigma=first.sigma)
         found = first
-    found, problem = _each_views_noise(found, problem)
+    explained = clocks is None or clocks.solved
+    if explained:
+        found, problem = _each_views_noise(found, problem)
     good = good_views(counted(replace(problem, scale=None), found.residuals))
     dropped = tuple(int((~good & (seen.camera == camera)).sum()) for camera in range(count))
     if not good.all():
         problem = replace(problem, sigma=found.sigma).of(good)
         found = adjust(found.scene, problem)
     there = problem.seen.seen & good_corners(counted(replace(problem, scale=None), found.residuals))
-    if (there != problem.seen.seen).any():
+    # Where time moves whole views, what is far off is no mistake of the detector.
+    if explained and (there != problem.seen.seen).any():
         problem = replace(problem, seen=replace(problem.seen, seen=there), sigma=found.sigma)
         found = adjust(found.scene, problem)
     progress("adjustment", 3, 3)
