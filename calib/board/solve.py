@@ -154,8 +154,8 @@ def _linked(recording: BoardRecording, placings: Placed, request: Request) -> Li
         counts = ", ".join(f"{name} {recording.count(camera)}" for camera, name in enumerate(recording.names))
         raise InputError(
             f"no two cameras see the board in the same frame (views: {counts}): are the recordings synchronized, and "
-            "numbered alike? Show the board to two cameras at once, or solve lenses alone with --intrinsics-only and places "
-            "with --scene"
+            "numbered alike? Show the board to two cameras at once, or solve lenses alone with --intrinsics-only and "
+            "places with --scene"
         )
     if not with_lens:
         raise InputError("no camera has a lens that explains its views; check the board's description")

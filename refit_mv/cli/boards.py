@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -36,12 +36,10 @@ def calib_run(
     board: str | None,
     out: Path | None,
     given: Path | None,
-    intrinsics_only: bool,
     origin: int | None,
     floor: int | None,
-    own_clocks: bool,
     scene: Path | None,
-    **lenses: tuple[str, ...],
+    **more: Any,
 ) -> None:
     """Calibrate the cameras whose videos or pictures of a board lie in FOLDER."""
     from calib import read_rig, shown
@@ -55,7 +53,7 @@ def calib_run(
         raise InputError(f"{shown(target)}: calibrations are written as TOML; give a name that ends in .toml")
     if origin is not None and floor is not None:
         raise InputError("give --origin or --floor, one of the two")
-    if intrinsics_only and (given is not None or origin is not None or floor is not None):
+    if more["intrinsics_only"] and (given is not None or origin is not None or floor is not None):
         raise InputError("--intrinsics-only solves lenses and no places: leave --calib, --origin and --floor out")
     if scene is not None:
         if given is None or board is not None or origin is not None or floor is not None:
@@ -66,6 +64,7 @@ def calib_run(
     if board is None:
         raise InputError(f"give --board: a file that describes it, or one of {', '.join(shipped_boards())}")
     described = read_board(board)
+    lenses = {kind: more[kind] for kind in ("fisheye", "pinhole")}
     wanted = dict.fromkeys(lenses["fisheye"], "fisheye") | dict.fromkeys(lenses["pinhole"], "pinhole")
     both = set(lenses["fisheye"]) & set(lenses["pinhole"])
     if both:
@@ -77,8 +76,8 @@ def calib_run(
         given,
         floor if origin is None else origin,
         floor is not None,
-        intrinsics_only,
-        own_clocks,
+        more["intrinsics_only"],
+        more["own_clocks"],
     )
     with progress_bars() as progress:
         found = calibrate(folder, described, options, progress)

@@ -182,12 +182,12 @@ def _other_markers(sample: list[np.ndarray]) -> tuple[str, int, bool, bool]:
             turned = [np.ascontiguousarray(grey[:, ::-1] if flipped else grey) for grey in sample]
             for family in _FAMILIES:
                 detector = cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(DICTIONARIES[family]))
-                ids: list[int] = []
+                ids: list[float] = []
                 for grey in turned:
                     found = detector.detectMarkers(255 - grey if inverted else grey)[1]
                     ids += [] if found is None else found.ravel().tolist()
                 if len(ids) > 1.5 * most:
-                    best, most = (_smallest(family, max(ids)), len(ids), flipped, inverted), len(ids)
+                    best, most = (_smallest(family, int(max(ids))), len(ids), flipped, inverted), len(ids)
             if most >= _SURE * len(sample):
                 return best
     return best

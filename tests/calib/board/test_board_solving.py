@@ -49,7 +49,7 @@ def relative_errors(solved: Solved, truth: Poses) -> tuple[float, float]:
 
 
 def test_lenses_and_places_come_back() -> None:
-    made = made_rig(0, ("brown_conrady", "fisheye", "brown_conrady", "fisheye"), frames=60, noise=0.05)
+    made = made_rig(0, ("brown_conrady", "fisheye", "brown_conrady", "fisheye"), frames=40, noise=0.05)
     solved = solve(recording_of(made), Request())
     assert solved.scene.models == made.scene.models
     metres, degrees = relative_errors(solved, made.scene.cameras)
@@ -104,7 +104,7 @@ def test_one_marker_places_cameras_whose_lenses_are_known() -> None:
 
 
 def test_views_of_another_instant_are_left_out() -> None:
-    made = made_rig(4, frames=50, noise=0.1)
+    made = made_rig(4, frames=35, noise=0.1)
     recording = recording_of(made)
     views = dict(recording.views)
     wrong = [key for key in views if key[0] == 1][:4]
