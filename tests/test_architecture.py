@@ -49,7 +49,7 @@ SIDEWAYS: set[tuple[str, str]] = set()
 # for type checkers, as long as nothing is imported with it. Inside the house its doors are not used.
 FACE = "refit_mv"
 BEHIND_NO_DOOR = {"workshop", "cli", "calib"}
-CALIB_MAY_USE = {"geometry", "errors"}
+CALIB_MAY_USE = {"geometry", "errors", "files", "progress", "strict_yaml", "finding"}
 MAY_USE_CALIB = {"session", "rigs", "cli"}
 
 # Dependencies that must stay replaceable, and the only modules that may know them.

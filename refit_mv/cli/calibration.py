@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from refit_mv.cli import options as shared
+from refit_mv.cli.boards import calib_run
 from refit_mv.cli.doctor import doctor
 from refit_mv.cli.refine import calib_refine
 from refit_mv.errors import InputError
@@ -13,9 +14,10 @@ from refit_mv.errors import InputError
 
 @click.group()
 def calib() -> None:
-    """Look at camera calibrations, mend, convert and scale them, and say what is wrong with them."""
+    """Make camera calibrations with a board, look at them, mend them, convert them, and say what is wrong with them."""
 
 
+calib.add_command(calib_run)
 calib.add_command(calib_refine)
 calib.add_command(doctor)
 
