@@ -172,6 +172,22 @@ def calib_scale(
         click.echo(line)
 
 
+@calib.command("board")
+@click.argument("description", metavar="BOARD", type=shared.FILE)
+@click.option("--pdf", type=shared.FILE, required=True, help="PDF to write.")
+@click.option("--paper", default="a4", show_default=True, help="a5 to a0, letter, legal, tabloid, or WxHmm.")
+def calib_board(description: Path, pdf: Path, paper: str) -> None:
+    """Print a calibration board to true scale: BOARD is a YAML file, or the name of a board that is shipped."""
+    from calib import shown
+    from calib.board.board_file import read_board
+    from calib.board.printing import print_board
+
+    board = read_board(description)
+    page = print_board(board, pdf, paper)
+    click.echo(f"{board.described()} on {page.size[0]:g}×{page.size[1]:g} mm: {shown(pdf)}")
+    click.echo("print it at 100 %, glue it to something flat, and measure the ruler on it")
+
+
 def _write(loaded: "LoadedRig", rig: "CameraRig", target: Path, to: str | None) -> None:
     """Write, and say what the user should know about what was read and what is not kept."""
     from calib import shown, write_rig
