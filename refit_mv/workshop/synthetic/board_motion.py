@@ -14,13 +14,13 @@ from refit_mv.geometry.camera import Camera, CameraRig
 from refit_mv.geometry.projection import camera_bearings
 
 # Frames from one place that the board is brought to until the next.
-FRAMES_A_STEP = 4
+FRAMES_A_STEP = 3
 # Of each camera's turn: so many places between all cameras, then so many before this one.
-BETWEEN, BEFORE = 2, 3
+BETWEEN, BEFORE = 1, 3
 # Half the room that the board is carried through between the cameras (metres: x, up, z).
 ROOM = (0.8, 0.35, 0.8)
 # How far the board is turned away from whom it is shown to (radians, the most), and about the line of sight.
-TILT, ROLL = np.deg2rad(40.0), np.deg2rad(30.0)
+TILT, ROLL = np.deg2rad(45.0), np.deg2rad(30.0)
 # How much of a picture's shorter side the board's width fills when it is held before a camera.
 FILLED = (0.45, 0.8)
 
@@ -73,7 +73,7 @@ def _before(
     """Where to hold the board's middle for it to fill part of a camera's picture somewhere, and the line of sight."""
     assert camera.size is not None
     size = np.array(camera.size)
-    pixel = size * rng.uniform(0.15, 0.85, 2)
+    pixel = size * rng.uniform(0.05, 0.95, 2)
     bearing, _ = camera_bearings(CameraRig((camera,)).stacked(), torch.from_numpy(pixel[None, None]))
     pose = camera.cam_from_world.inverse()
     sight = (pose.rotation @ bearing[0, 0].double()).numpy()

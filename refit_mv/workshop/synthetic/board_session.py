@@ -1,6 +1,6 @@
 """Recordings of a calibration board whose truth is known: rendered pictures, lenses, poses of cameras and board."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from refit_mv.geometry.camera import Camera, CameraRig
 from refit_mv.geometry.projection import in_pictures
 from refit_mv.progress import Progress, quiet
 from refit_mv.workshop.synthetic.board_motion import BoardPath, carried_board
-from refit_mv.workshop.synthetic.board_pictures import SAMPLES, Look, Photographer, Sheet
+from refit_mv.workshop.synthetic.board_pictures import CLEAN, SAMPLES, Look, Photographer, Sheet
 from refit_mv.workshop.synthetic.rigs import look_at
 from refit_mv.workshop.synthetic.session_files import new_folder
 
@@ -62,13 +62,13 @@ class BoardSession:
         away = np.einsum("fi,fvi->fv", pose[:, :, 2], centers - pose[:, None, :, 3])
         return pixels.numpy(), inside.numpy() & (away < 0)[..., None]
 
-    def pictures(self, view: int) -> Iterator[UInt8[np.ndarray, "row column"]]:
-        """All pictures of one camera in grey, frame by frame."""
+    def pictures(self, view: int, frames: Iterable[int] | None = None) -> Iterator[UInt8[np.ndarray, "row column"]]:
+        """Pictures of one camera in grey, of all frames or of some."""
         camera = self.rig.cameras[view]
         photographer = Photographer(camera, self.sheet, self.look, self.seed + 7919 * view)
         turn = camera.cam_from_world.rotation.double().numpy()
         move = camera.cam_from_world.translation.double().numpy()
-        for frame in range(self.frames):
+        for frame in range(self.frames) if frames is None else frames:
             rng = np.random.default_rng([self.seed, 3, view, frame])
             pose = self._at(frame + self._shutter(frame))
             cam_from_board = turn @ pose
@@ -129,6 +129,23 @@ def room_rig(
         lens = "fisheye" if fisheye else "brown_conrady"
         cameras.append(Camera(name, shape, np.vstack([matrix, [0, 0, 1]]), distortion, pose, lens))
     return CameraRig(tuple(cameras))
+
+
+def look_named(noise: str) -> Look:
+    """What the command line's words for noise are to pictures.
+
+    Raises:
+        InputError: another word.
+    """
+    known = {
+        "none": CLEAN,
+        "clean": Look(0.4, 0.0, 1.0, 0.2, 0.2),
+        "standard": Look(),
+        "strong": Look(1.8, 0.05, 6.0, 0.5, 0.5),
+    }
+    if noise not in known:
+        raise InputError(f"noise '{noise}' is not known; board pictures take {', '.join(known)}")
+    return known[noise]
 
 
 def made_up_board_session(
