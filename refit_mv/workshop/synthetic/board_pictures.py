@@ -26,8 +26,8 @@ TRIED = 8
 WHITE, BLACK, BACK, HAND = 0.85, 0.05, 0.6, 0.4
 # White around a board, in addition to what its detection needs, and room for the hands that hold it: metres.
 SHEET, HANDS_REACH = 0.01, 0.06
-# Cells of the board's picture where the board is closest: metres.
-FINEST = 0.0005
+# Cells of the board's picture where the board is closest: metres, or this share of a board that is larger than rooms.
+FINEST, FINEST_SHARE = 0.0005, 1 / 4000
 LEVELS = 5
 
 
@@ -64,7 +64,12 @@ class Sheet:
 
     @cached_property
     def levels(self) -> tuple[Float[np.ndarray, "row column 2"], ...]:
-        return tuple(self._level(FINEST * 2**level) for level in range(LEVELS))
+        return tuple(self._level(self.finest * 2**level) for level in range(LEVELS))
+
+    @property
+    def finest(self) -> float:
+        """Side in metres of a cell of the first picture."""
+        return max(FINEST, FINEST_SHARE * max(self.board.size))
 
     @property
     def reach(self) -> float:
@@ -188,8 +193,8 @@ class Photographer:
         middle = poses[len(poses) // 2]
         depth = np.linalg.norm(middle[:, :3] @ [board.size[0] / 2, board.size[1] / 2, 0.0] + middle[:, 3])
         stands_for = depth / self.camera.focal / SAMPLES
-        level = int(np.clip(np.floor(np.log2(max(stands_for / FINEST, 1))), 0, LEVELS - 1))
-        cell, texture = FINEST * 2**level, self.sheet.levels[level]
+        level = int(np.clip(np.floor(np.log2(max(stands_for / self.sheet.finest, 1))), 0, LEVELS - 1))
+        cell, texture = self.sheet.finest * 2**level, self.sheet.levels[level]
         total = np.zeros((*light[where].shape, 2), np.float32)
         for rays, plane in zip(self.rays[(slice(None), *where)], planes, strict=True):
             x, y, ahead = _on_plane(rays, plane)

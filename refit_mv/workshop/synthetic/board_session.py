@@ -27,6 +27,8 @@ CENTER = (0.0, 1.2, 0.0)
 # Angles of view along a picture's longer side.
 PINHOLE_VIEW, FISHEYE_VIEW = np.deg2rad((58.0, 74.0)), np.deg2rad((105.0, 130.0))
 MOST_CAMERAS = 100
+# Of pictures, in pixels: every pixel's rays are kept, a hundred bytes each.
+SIDES = (64, 2560)
 JPEG_QUALITY = 95
 TRUTH_RIG, TRUTH_BOARD, BOARD_FILE = "truth.toml", "truth.npz", "board.yaml"
 FPS = 5.0
@@ -164,8 +166,10 @@ def made_up_board_session(
     """
     if frames < 1:
         raise InputError(f"a board session needs at least one frame, got {frames}")
-    if not 64 <= min(size) <= max(size) <= 4096:
-        raise InputError(f"board pictures of 64 to 4096 pixels a side are rendered, got {size[0]}×{size[1]}")
+    if not SIDES[0] <= min(size) <= max(size) <= SIDES[1]:
+        raise InputError(
+            f"board pictures of {SIDES[0]} to {SIDES[1]} pixels a side are rendered, got {size[0]}×{size[1]}"
+        )
     rng = np.random.default_rng([seed, 0])
     rig = room_rig(pinholes, fisheyes, size, rng)
     path = carried_board(rig, board, frames, np.array(CENTER), rng)

@@ -176,7 +176,7 @@ def test_what_is_written(tmp_path: Path) -> None:
         ({"pinholes": 0, "fisheyes": 0}, "expected 1 to 100"),
         ({"pinholes": -1}, "expected 1 to 100"),
         ({"frames": 0}, "at least one frame"),
-        ({"size": (9, 9)}, "64 to 4096"),
+        ({"size": (9, 9)}, "64 to 2560"),
     ],
 )
 def test_what_cannot_be_rendered(options: dict, told: str) -> None:
