@@ -89,10 +89,11 @@ def read(path: Path, text: str) -> FileRig:
 
 def _lens(line: str) -> tuple[str, _Lens]:
     number, *rest = line.split()
-    if len(rest) < 3 or rest[0] not in _MODELS:
+    if len(rest) < 3:
+        raise InputError(f"cameras.txt: a camera has an id, a lens, its size and numbers, got {fields.short(line)}")
+    if rest[0] not in _MODELS:
         raise InputError(
-            f"camera {number[:20]}: lens {fields.short(rest[0] if rest else '')} is not read; known are"
-            f" {', '.join(_MODELS)}"
+            f"camera {number[:20]}: lens {fields.short(rest[0])} is not read; known are {', '.join(_MODELS)}"
         )
     focals, lens, places = _MODELS[rest[0]]
     given = fields.numbers(rest[3:], number, rest[0], (focals + 2 + len(places),))
