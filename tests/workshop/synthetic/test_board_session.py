@@ -7,16 +7,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from calib import read_rig, write_rig
 from calib.board.board import Board
 from calib.board.board_file import read_board
+from calib.board.drawing import black_rectangles
 from refit_mv.cli.program import main
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import Camera, CameraRig
+from refit_mv.geometry.projection import camera_bearings
 from refit_mv.workshop.synthetic.board_motion import BoardPath
-from refit_mv.workshop.synthetic.board_pictures import CLEAN, SAMPLES, Look
+from refit_mv.workshop.synthetic.board_pictures import BLACK, CLEAN, SAMPLES, WHITE, Look
 from refit_mv.workshop.synthetic.board_session import (
     BOARD_FILE,
     TRUTH_BOARD,
@@ -83,6 +86,37 @@ def test_another_lens_is_told_apart(fisheye: bool) -> None:
     assert right < 0.12
     assert median_error(replace(camera, matrix=moved)) > 0.5
     assert median_error(replace(camera, distortion=np.zeros(0))) > right + 0.08
+
+
+@pytest.mark.parametrize("fisheye", [False, True], ids=["pinhole", "fisheye"])
+def test_pixels_are_means_over_their_area(fisheye: bool) -> None:
+    """Against eighty-one rays a pixel, each of which looks up the board's black rectangles themselves."""
+    session = session_of(fisheye, CLEAN)
+    truth, visible = session.points()
+    frame = next(frame for frame in CLOSE if visible[frame, 0].all())
+    (picture,) = session.pictures(0, [frame])
+    column, row = truth[frame, 0].mean(0).round().astype(int)
+    offsets = (np.arange(9) - 4) / 9
+    side = np.arange(-20, 20)
+    x, y = (np.add.outer(middle + side, offsets).ravel() for middle in (column, row))
+    pixels = np.stack(np.meshgrid(x, y), axis=-1).reshape(1, -1, 2)
+    rays, _ = camera_bearings(session.rig.stacked(), torch.from_numpy(pixels))
+    pose = session.rig.cameras[0].cam_from_world
+    world = session.world_from_board[frame]
+    turn = pose.rotation.numpy() @ world[:, :3]
+    move = pose.rotation.numpy() @ world[:, 3] + pose.translation.numpy()
+    on_plane = rays[0].numpy() @ np.linalg.inv(np.stack([turn[:, 0], turn[:, 1], move], axis=1)).T
+    at = on_plane[:, :2] / on_plane[:, 2:]
+    dark = np.zeros(len(at), bool)
+    for left, top, right, bottom in black_rectangles(LARGE):
+        dark |= (at[:, 0] >= left) & (at[:, 0] < right) & (at[:, 1] >= top) & (at[:, 1] < bottom)
+    grey = 255 * np.where(dark, BLACK, WHITE).reshape(40, 9, 40, 9).mean((1, 3))
+    found = picture[row - 20 : row + 20, column - 20 : column + 20].astype(float)
+    assert np.ptp(grey) > 150
+    # Nine samples across tell where an edge is to a ninth of a pixel, 23 of two hundred grey levels.
+    assert np.abs(found - grey).max() < 30
+    assert np.abs(found - grey).mean() < 2.5
+    assert abs((found - grey).mean()) < 0.3
 
 
 def test_squares_are_as_black_as_they_are_large() -> None:
