@@ -79,7 +79,8 @@ def calibration(rig: CameraRig, focal_sigma: float, position_sigma: float) -> Bo
         )
         for camera in rig
     )
-    return BoardCalibration(rig, None, "a board", 50, figures, 0.2, 0.1, "rig", (), np.zeros((0, 4, 3)))
+    boards, up = np.zeros((0, 4, 3)), (0.0, 1.0, 0.0)
+    return BoardCalibration(rig, None, "a board", 50, figures, 0.2, 0.1, "rig", (), boards, up)
 
 
 def test_rows_and_table(tmp_path: Path) -> None:
