@@ -1,4 +1,4 @@
-"""The TOML that Anipose began and Pose2Sim, Caliscope and FreeMoCap share; also the format this software writes.
+"""The TOML that Anipose began and Pose2Sim, Caliscope and FreeMoCap share; also what this software writes by default.
 
 One table a camera: ``name``, ``size`` [width, height], ``matrix`` 3×3, ``distortions`` (OpenCV's order), ``rotation``
 (Rodrigues, world to camera) and ``translation``, with X_cam = R X + t; ``fisheye = true`` where the coefficients
@@ -13,14 +13,13 @@ has not calibrated it leaves out or writes as "null".
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from calib import fields
-from calib.file_format import CalibrationFormat, FileRig
-from calib.file_text import shown
+from calib.file_format import CalibrationFormat, FileRig, TextFile
 from refit_mv.errors import InputError
 from refit_mv.geometry import rotations
 from refit_mv.geometry.camera import Camera, CameraRig
@@ -160,30 +159,26 @@ def _camera(section: str, table: Mapping[str, object]) -> Camera:
     )
 
 
-def write_rig(rig: CameraRig, path: Path, up: tuple[float, float, float] | None = None) -> None:
-    """Write ``rig`` as TOML in metres, with ``up`` where that is known by definition. Numbers are written in full, so
-    that reading gives the same rig (to 1e-12).
+def write(rig: CameraRig, target: Path, up: tuple[float, float, float] | None = None) -> tuple[TextFile, ...]:
+    """``rig`` as TOML in metres, with ``up`` where that is known by definition. Numbers are written in full, so that
+    reading gives the same rig (to 1e-12).
 
     Sections are numbered with leading zeros (cam_00 … cam_11): aniposelib sorts them as text. A camera without
     distortion is written with zeros, as every reader of this format expects a list.
-
-    Raises:
-        InputError: the file cannot be written there.
     """
     digits = max(len(str(len(rig) - 1)), 1)
-    blocks = [_block(f"cam_{index:0{digits}d}", camera) for index, camera in enumerate(rig)]
+    blocks = [table(f"cam_{index:0{digits}d}", camera) for index, camera in enumerate(rig)]
+    return (TextFile(target, "\n".join([*blocks, metadata(up)])),)
+
+
+def metadata(up: tuple[float, float, float] | None) -> str:
+    """The table that says the unit and, where it is known by definition, which way is up."""
     known = "" if up is None else f"up = {_row(np.array(up))}\n"
-    text = "\n".join([*blocks, f'[metadata]\nunits = "m"\n{known}'])
-    try:
-        path.write_text(text, encoding="utf-8")
-    except (OSError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or problem
-        raise InputError(
-            f"{shown(path)}: cannot write the calibration: {reason}; give a file in a folder that exists"
-        ) from None
+    return f'[metadata]\nunits = "m"\n{known}'
 
 
-def _block(section: str, camera: Camera) -> str:
+def table(section: str, camera: Camera, more: Sequence[str] = ()) -> str:
+    """One camera's table, with ``more`` lines that only one of the family's tools has."""
     fisheye = camera.lens == "fisheye"
     distortion = camera.distortion if camera.distortion.size else np.zeros(4 if fisheye else 5)
     vector = rotations.log(camera.cam_from_world.rotation.double()).numpy()
@@ -192,6 +187,7 @@ def _block(section: str, camera: Camera) -> str:
     lines = [
         f"[{section}]",
         f"name = {json.dumps(camera.name, ensure_ascii=False).replace(chr(127), chr(92) + 'u007f')}",
+        *more,
     ]
     if camera.size is not None:
         lines.append(f"size = [{camera.size[0]}, {camera.size[1]}]")
@@ -210,4 +206,8 @@ def _row(values: np.ndarray) -> str:
     return f"[{', '.join(repr(float(value)) for value in values)}]"
 
 
-FORMAT = CalibrationFormat("Anipose TOML", recognises, read)
+def claims(target: Path) -> bool:
+    return target.suffix.lower() == ".toml"
+
+
+FORMAT = CalibrationFormat("Anipose TOML", recognises, read, key="anipose", claims=claims, write=write, holds_up=True)

@@ -1,8 +1,7 @@
 """EasyMocap's pair of OpenCV FileStorage files: ``intri.yml`` (K_, dist_, H_, W_) and ``extri.yml`` (R_ or Rot_, T_).
 
-``%YAML:1.0`` is OpenCV's own dialect. With its first line dropped, it is YAML; every scalar is left a string, so that a
-camera called 01 stays 01 (cv2.FileStorage makes the number 1 of it). X_cam = R X + T; EasyMocap's documentation asks
-for metres, and its files do not say so. The two files need not hold the same cameras: those in both are read.
+X_cam = R X + T; EasyMocap's documentation asks for metres, and its files do not say so; those written here do, in a key
+of their own (``units``). The two files need not hold the same cameras: those in both are read.
 """
 
 import re
@@ -13,13 +12,13 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from calib import fields, yaml_text
-from calib.file_format import CalibrationFormat, FileRig
-from calib.file_text import kind_of, read_text, shown
+from calib import fields, opencv_storage
+from calib.file_format import CalibrationFormat, FileRig, TextFile
+from calib.file_text import kind_of, read_text
 from calib.natural_order import natural_key
 from refit_mv.errors import InputError
 from refit_mv.geometry import rotations
-from refit_mv.geometry.camera import Camera
+from refit_mv.geometry.camera import Camera, CameraRig
 
 # R_ and Rot_ of one camera are the same rotation twice; beyond this many radians (about 0.06 degrees) the file
 # contradicts itself.
@@ -37,10 +36,10 @@ def read(path: Path, text: str) -> FileRig:
     Raises:
         InputError: the other file is missing, no camera is in both, or a camera's matrices are missing or malformed.
     """
-    document = _parse(path, text)
+    document = opencv_storage.parse(path, text)
     partner = partner_of(path)
     if partner is not None and kind_of(partner) == "file":
-        document |= _parse(partner, read_text(partner))
+        document |= opencv_storage.parse(partner, read_text(partner))
     with_lens = _cameras_with(document, "K_")
     with_place = _cameras_with(document, "R_") | _cameras_with(document, "Rot_")
     if not with_lens or not with_place:
@@ -61,7 +60,8 @@ def read(path: Path, text: str) -> FileRig:
     if not complete:
         raise InputError(f"no camera has both intrinsics and a position: {'; '.join(warnings)}")
     fields.camera_count(len(complete))
-    return FileRig(tuple(_camera(fields.camera_name(name), document) for name in complete), warnings=warnings)
+    cameras = tuple(_camera(fields.camera_name(name), document) for name in complete)
+    return FileRig(cameras, units=opencv_storage.units(document), warnings=warnings)
 
 
 def partner_of(path: Path) -> Path | None:
@@ -70,11 +70,6 @@ def partner_of(path: Path) -> Path | None:
         if word in path.name.lower():
             return path.with_name(re.sub(word, other, path.name, flags=re.IGNORECASE))
     return None
-
-
-def _parse(path: Path, text: str) -> dict[str, object]:
-    body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
-    return yaml_text.parse(body, f"an OpenCV YAML file ({shown(Path(path.name))})")
 
 
 def _cameras_with(document: Mapping[str, object], prefix: str) -> set[str]:
@@ -91,19 +86,20 @@ def _camera(name: str, document: Mapping[str, object]) -> Camera:
     return Camera(
         name=name,
         size=size,
-        matrix=fields.intrinsic_matrix(_matrix(document, f"K_{name}", name), name, f"K_{name}"),
+        matrix=fields.intrinsic_matrix(opencv_storage.matrix_rows(document, f"K_{name}", name), name, f"K_{name}"),
         distortion=np.zeros(0)
         if distortion is None
-        else fields.coefficients(_matrix(document, distortion_key, name), name, distortion_key),
+        else fields.coefficients(opencv_storage.matrix_rows(document, distortion_key, name), name, distortion_key),
         cam_from_world=fields.transform(
-            _rotation(document, name), fields.numbers(_matrix(document, f"T_{name}", name), name, f"T_{name}", (3,))
+            _rotation(document, name),
+            fields.numbers(opencv_storage.matrix_rows(document, f"T_{name}", name), name, f"T_{name}", (3,)),
         ),
     )
 
 
 def _rotation(document: Mapping[str, object], name: str) -> Float[np.ndarray, "3 3"]:
     found = [
-        fields.rotation(_matrix(document, key, name), name, key)
+        fields.rotation(opencv_storage.matrix_rows(document, key, name), name, key)
         for key in (f"Rot_{name}", f"R_{name}")
         if key in document
     ]
@@ -117,25 +113,59 @@ def _rotation(document: Mapping[str, object], name: str) -> Float[np.ndarray, "3
     return found[0]
 
 
-def _matrix(document: Mapping[str, object], key: str, camera: str) -> object:
-    """The rows of one ``!!opencv-matrix``, as lists of strings."""
-    node = document.get(key)
-    if not isinstance(node, dict) or not isinstance(node.get("data"), list):
-        raise InputError(
-            f"camera '{camera}': '{key}' is {'missing' if node is None else 'not an !!opencv-matrix with data'}"
-        )
-    # OpenCV writes NaN as .Nan and infinity as .Inf, which Python does not read.
-    data = [
-        item.lstrip("+").replace(".Nan", "nan").replace(".Inf", "inf") if isinstance(item, str) else item
-        for item in node["data"]
-    ]
-    rows, columns = (
-        fields.number(fields.required(node, side, camera), camera, f"{key} {side}") for side in ("rows", "cols")
-    )
-    rows, columns = int(rows), int(columns)
-    if rows < 1 or rows * columns != len(data):
-        raise InputError(f"camera '{camera}': '{key}' says {rows}×{columns} but holds {len(data)} numbers")
-    return [data[row * columns : (row + 1) * columns] for row in range(rows)]
+def write(rig: CameraRig, target: Path, _up: tuple[float, float, float] | None = None) -> tuple[TextFile, ...]:
+    """``intri.yml`` and ``extri.yml`` as EasyMocap's own tools write them, in the folder ``target``, or beside it where
+    it is the name of one of the two.
+
+    Raises:
+        InputError: a fisheye lens, more than five distortion coefficients (EasyMocap computes with k1 k2 p1 p2 k3), or
+        a name that OpenCV's files cannot hold.
+    """
+    partner = partner_of(target)
+    if partner is None:
+        intri, extri = target / "intri.yml", target / "extri.yml"
+    else:
+        intri, extri = (target, partner) if "intri" in target.name.lower() else (partner, target)
+    names = "names:\n" + "".join(f'  - "{camera.name}"\n' for camera in rig)
+    lenses, places = [opencv_storage.HEADER, names], [opencv_storage.HEADER, names, 'units: "m"\n']
+    for camera in rig:
+        name = camera.name
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise InputError(
+                f"camera '{name}': EasyMocap's names are letters, digits, _ and -; refit-mv calib rename makes such"
+            )
+        if camera.lens == "fisheye":
+            raise InputError(f"camera '{name}': EasyMocap's files hold no fisheye lens; write --to anipose or opencv")
+        distortion = np.zeros(5)
+        if camera.distortion.size > distortion.size:
+            raise InputError(
+                f"camera '{name}': EasyMocap's lenses have 5 distortion coefficients, this one"
+                f" {camera.distortion.size}; write --to anipose or opencv"
+            )
+        distortion[: camera.distortion.size] = camera.distortion
+        lenses += [
+            opencv_storage.matrix_text(f"K_{name}", camera.matrix),
+            opencv_storage.matrix_text(f"dist_{name}", distortion[None]),
+        ]
+        if camera.size is not None:
+            lenses.append(f"H_{name}: {camera.size[1]}\nW_{name}: {camera.size[0]}\n")
+        rotation = camera.cam_from_world.rotation.double()
+        places += [
+            opencv_storage.matrix_text(f"R_{name}", rotations.log(rotation).numpy()[:, None]),
+            opencv_storage.matrix_text(f"Rot_{name}", rotation.numpy()),
+            opencv_storage.matrix_text(f"T_{name}", camera.cam_from_world.translation.double().numpy()[:, None]),
+        ]
+    return TextFile(intri, "".join(lenses)), TextFile(extri, "".join(places))
 
 
-FORMAT = CalibrationFormat("EasyMocap yml", recognises, read)
+def claims(target: Path) -> bool:
+    return target.suffix.lower() in (".yml", ".yaml") and partner_of(target) is not None
+
+
+def parts(path: Path) -> tuple[Path, ...]:
+    """Both files of the pair, where there are two."""
+    partner = partner_of(path)
+    return (path,) if partner is None or kind_of(partner) != "file" else (path, partner)
+
+
+FORMAT = CalibrationFormat("EasyMocap yml", recognises, read, parts=parts, key="easymocap", claims=claims, write=write)

@@ -1,10 +1,10 @@
-"""What one calibration file format is to the reader: a name, a way to recognise it, and a way to read it."""
+"""What one calibration file format is: a name, a way to recognise it, a way to read it and, for some, to write it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from refit_mv.geometry.camera import Camera
+from refit_mv.geometry.camera import Camera, CameraRig
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +28,33 @@ class FileRig:
 
 
 @dataclass(frozen=True)
+class TextFile:
+    """A file to be written."""
+
+    path: Path
+    text: str
+
+
+def only(path: Path) -> tuple[Path, ...]:
+    """The files of a calibration that is in one file."""
+    return (path,)
+
+
+@dataclass(frozen=True)
 class CalibrationFormat:
-    """``recognises`` looks at the text alone; ``read`` also gets the path, for formats that are spread over two
-    files."""
+    """``recognises`` looks at the text alone; ``read`` also gets the path, for formats that are spread over several
+    files: ``parts`` names all that are read together with one of them.
+
+    What can be written has a ``key``, the word by which it is asked for, and ``claims`` the paths whose name alone
+    asks for it. ``write(rig, target, up)`` gives the files that hold the rig, in metres, and raises InputError where
+    the format cannot hold it. ``holds_up``: whether the world's up direction is among what is written.
+    """
 
     name: str
     recognises: Callable[[str], bool]
     read: Callable[[Path, str], FileRig]
+    parts: Callable[[Path], tuple[Path, ...]] = only
+    key: str = ""
+    claims: Callable[[Path], bool] = lambda _path: False
+    write: Callable[[CameraRig, Path, tuple[float, float, float] | None], tuple[TextFile, ...]] | None = None
+    holds_up: bool = False

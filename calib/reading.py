@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calib import anipose_toml, easymocap_yml, mamma_yaml, panoptic, qualisys, vicon
+from calib import anipose_toml, colmap_text, easymocap_yml, mamma_yaml, opencv_yaml, panoptic, qualisys, vicon
 from calib.file_format import CalibrationFormat
 from calib.file_text import entries, kind_of, read_text, shown
 from calib.natural_order import natural_key
@@ -15,13 +15,15 @@ from calib.up import contradicts
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
 
-# A new format is one module with a FORMAT and one entry here. TOML comes last: its sign of recognition is the least
-# particular.
+# A new format is one module with a FORMAT and one entry here. The least particular signs of recognition come last: any
+# OpenCV YAML may be EasyMocap's, any TOML Anipose's.
 FORMATS: tuple[CalibrationFormat, ...] = (
     qualisys.FORMAT,
     vicon.FORMAT,
     panoptic.FORMAT,
     mamma_yaml.FORMAT,
+    colmap_text.FORMAT,
+    opencv_yaml.FORMAT,
     easymocap_yml.FORMAT,
     anipose_toml.FORMAT,
 )
@@ -38,7 +40,8 @@ class LoadedRig:
 
     ``format`` names the file format, ``units`` the unit the file's lengths were in, ``warnings`` what the user should
     know: plain sentences. ``up`` is the world's up direction where the format or the file defines it; None leaves it to
-    be estimated. ``sections`` gives the cameras of a file's section names, which files may also use.
+    be estimated. ``sections`` gives the cameras of a file's section names, which files may also use. ``files`` are
+    those that were read.
     """
 
     rig: CameraRig
@@ -47,9 +50,18 @@ class LoadedRig:
     warnings: tuple[str, ...]
     sections: Mapping[str, str] = field(default_factory=dict)
     up: tuple[float, float, float] | None = None
+    files: tuple[Path, ...] = ()
+
+    def named(self, camera: str) -> str:
+        """The name of a camera that is called by its name or by its section's.
+
+        Raises:
+            InputError: neither is known.
+        """
+        return self.rig[camera if camera in self.rig.names else self.sections.get(camera, camera)].name
 
 
-def read_rig(path: Path, units: str | None = None) -> LoadedRig:
+def read_rig(path: Path, units: str | None = None, any_length: bool = False) -> LoadedRig:
     """Read cameras from a calibration file of any known format, told by its content.
 
     Args:
@@ -57,6 +69,7 @@ def read_rig(path: Path, units: str | None = None) -> LoadedRig:
         units: The unit of the file's lengths where neither format nor file says it: m, cm, mm, in, … or metres per
         unit as a
             number. None takes metres where that can be true, with a warning.
+        any_length: Let lengths in an unknown unit pass as they are: for who is about to scale them.
 
     Raises:
         InputError: no such file, none or several calibrations in the folder, a broken file, or units that contradict
@@ -73,18 +86,26 @@ def read_rig(path: Path, units: str | None = None) -> LoadedRig:
         raise InputError(f"calibration {shown(path)}: not a calibration file that is known; known are {_known()}")
     try:
         file_rig = known.read(path, text)
-        scale, label, notes = settle(file_rig, units)
+        scale, label, notes = settle(file_rig, units, any_length)
         ordered = sorted(file_rig.cameras, key=lambda camera: natural_key(camera.name))
         rig = CameraRig(tuple(ordered))
         rig = rig.scaled(scale) if scale != 1.0 else rig
-        _check_places(rig)
+        if not any_length:
+            check_places(rig)
     except InputError as problem:
         raise InputError(f"calibration {shown(path)}: {problem}") from None
     notes += contradicts(rig, file_rig.up)
-    return LoadedRig(rig, known.name, label, file_rig.warnings + notes, file_rig.sections, file_rig.up)
+    return LoadedRig(
+        rig, known.name, label, file_rig.warnings + notes, file_rig.sections, file_rig.up, known.parts(path)
+    )
 
 
-def _check_places(rig: CameraRig) -> None:
+def check_places(rig: CameraRig) -> None:
+    """Refuse cameras further from the world's origin than any room.
+
+    Raises:
+        InputError: names the first of them.
+    """
     for camera in rig:
         distance = float(np.linalg.norm(camera.center.numpy()))
         if not distance <= FURTHEST_M:
@@ -133,8 +154,8 @@ def _calibrations(folder: Path) -> list[Path]:
     found: list[Path] = []
     for file in sorted(entries(folder), key=lambda child: natural_key(child.name)):
         if file.suffix.lower() in _SUFFIXES and is_calibration(file):
-            partner = easymocap_yml.partner_of(file)
-            if partner is None or partner not in found:
+            known = _format_of(read_text(file))
+            if known is not None and not set(known.parts(file)) & set(found):
                 found.append(file)
     return found
 

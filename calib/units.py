@@ -54,8 +54,9 @@ def metres_per_unit(units: str) -> float:
     return length
 
 
-def settle(file_rig: FileRig, asked: str | None) -> tuple[float, str, tuple[str, ...]]:
-    """Metres per unit of the file, the name of the unit, and what the user should know about how it was settled.
+def settle(file_rig: FileRig, asked: str | None, any_length: bool = False) -> tuple[float, str, tuple[str, ...]]:
+    """Metres per unit of the file, the name of the unit, and what the user should know about how it was settled. With
+    ``any_length`` a unit that nobody says stays unsettled: a length of one.
 
     Raises:
         InputError: where the user and the file contradict each other, or where nothing is said and metres cannot be
@@ -82,6 +83,8 @@ def settle(file_rig: FileRig, asked: str | None) -> tuple[float, str, tuple[str,
     if scale is not None and asked is not None:
         return scale, asked.strip(), _surprises(file_rig, scale)
 
+    if any_length:
+        return 1.0, "a unit that it does not say", ()
     apart = baselines(file_rig)
     if not _within(apart, WIDEST_BASELINE_M):
         raise InputError(

@@ -50,7 +50,7 @@ SIDEWAYS: set[tuple[str, str]] = set()
 FACE = "refit_mv"
 BEHIND_NO_DOOR = {"workshop", "cli", "calib"}
 CALIB_MAY_USE = {"geometry", "errors", "files", "progress", "strict_yaml", "finding"}
-MAY_USE_CALIB = {"session", "rigs", "cli"}
+MAY_USE_CALIB = {"session", "rigs", "workshop", "cli"}
 
 # Dependencies that must stay replaceable, and the only modules that may know them.
 FENCES = {

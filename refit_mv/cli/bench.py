@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from refit_mv.workshop.bench.sequences import SequenceBench
 
 
+# What --boards shows: large enough for cameras three metres away.
+BOARD = "charuco_7x5_a1"
+
+
 @dataclass(frozen=True)
 class _Asked:
     """The command line as it was typed."""
@@ -111,10 +115,15 @@ def _words(name: str, default: str, text: str, read: Callable = shared.words) ->
     type=click.IntRange(min=1),
     help="Plant faults of calibrations in so many sessions each, and ask the doctor; five times as many sound ones.",
 )
+@click.option(
+    "--boards",
+    type=click.IntRange(min=1),
+    help="Calibrate 4 pinhole and 4 fisheye cameras from a board in so many rendered sessions.",
+)
 @shared.recipe_option("fit/default", "Recipe with the optimizers' options.")
 @click.option("--csv", "csv_file", type=shared.FILE, help="Write the rows here.")
 @click.option("--page", "page_file", type=shared.FILE, help="Write a page with plots here.")
-def bench(recipe: str, scenes: str | None, seeds: int, **options) -> None:
+def bench(recipe: str, scenes: str | None, seeds: int, boards: int | None, **options) -> None:
     """Compare optimizers on synthetic evidence with known truth: same evidence, same start, same body.
 
     With --scenes: how well several people are told apart, and with --optimizers how far their joints are off, beside
@@ -125,6 +134,8 @@ def bench(recipe: str, scenes: str | None, seeds: int, **options) -> None:
     asked, chosen = _Asked(**options), load_recipe(FitRecipe, find_recipe(recipe))
     if asked.clocks is not None:
         return _on_clocks(asked, asked.clocks)
+    if boards is not None:
+        return _on_boards(asked, boards)
     if asked.faults is not None:
         return _on_faults(asked, asked.faults, chosen)
     if asked.rigs is not None:
@@ -162,6 +173,23 @@ def _on_rigs(asked: _Asked, sessions: int) -> None:
     with progress_bars() as progress:
         rows = measure_rig_faults(asked.views, sessions, asked.seed, 5 * sessions, progress=progress)
     click.echo(rig_faults_table(rows))
+
+
+def _on_boards(asked: _Asked, sessions: int) -> None:
+    from calib import write_rig
+    from calib.board.board_file import read_board
+    from refit_mv.workshop.bench.boards import BoardBench, boards_table, measure_boards, write_board_csv
+
+    if len(asked.noise) != 1:
+        raise InputError(f"--boards are measured with one noise, got --noise {','.join(asked.noise)}")
+    typed = click.get_current_context().get_parameter_source("frames") is not ParameterSource.DEFAULT
+    frames = asked.frames if typed else BoardBench.frames
+    made = BoardBench(read_board(BOARD), sessions, frames=frames, noise=asked.noise[0], seed=asked.seed)
+    with progress_bars() as progress:
+        rows = measure_boards(made, write_rig, progress)
+    click.echo(boards_table(rows))
+    if asked.csv_file is not None:
+        write_board_csv(rows, asked.csv_file)
 
 
 def _on_scenes(asked: _Asked, recipe: "FitRecipe", scenes: str, seeds: int) -> None:

@@ -116,7 +116,7 @@ def calib_show_of_nothing(scene: Scene) -> list[object]:
 
 @mistake(".toml")
 def calib_convert_into_another_format(scene: Scene) -> list[object]:
-    return ["calib", "convert", scene.calibration, scene.place / "rig.yml"]
+    return ["calib", "convert", scene.calibration, scene.place / "rig.json"]
 
 
 @mistake("cannot write")

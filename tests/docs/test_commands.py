@@ -47,12 +47,13 @@ def what_is_wrong(command: str) -> str | None:
         option, equals, _ = word.partition("=")
         if option not in known:
             return f"no option {option}"
-        if not equals and not getattr(known[option], "is_flag", False):
-            if not words:
+        if not getattr(known[option], "is_flag", False):
+            values = known[option].nargs - (1 if equals else 0)
+            if len(words) < values:
                 return f"{option} needs a value"
-            words.pop(0)
+            words = words[values:]
     arguments = [parameter for parameter in current.params if isinstance(parameter, click.Argument)]
-    if positional > len(arguments):
+    if positional > len(arguments) and all(parameter.nargs > 0 for parameter in arguments):
         return f"{positional} arguments, expected {len(arguments)}"
     return None
 
@@ -72,6 +73,7 @@ def test_commands_in_the_documentation_exist() -> None:
         "refit-mv fit SESSION --out",
         "refit-mv fit SESSION SECOND",
         "refit-mv calib shwo FILE",
+        "refit-mv calib scale FILE --distance left right",
     ],
 )
 def test_a_planted_wrong_command_is_caught(command: str) -> None:

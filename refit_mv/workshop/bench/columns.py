@@ -46,7 +46,8 @@ def _percent(digits: int) -> Callable[[float], str]:
 # ``within_*``: shares of joint errors per axis within one and two stated standard deviations, ideally 0.68 and 0.95.
 # ``worst_frame_px``: the largest mean over a frame's keypoints. ``start_ms``: the part of the time that the cold start
 # takes; ``live_ms``: the time of a frame that comes alone. ``*_share``: shares of frames whose mean joint error, mean
-# landmark error, and largest landmark error stay under 1 mm.
+# landmark error, and largest landmark error stay under 1 mm. Of cameras: ``focal_pct`` is in percent of the focal
+# length, ``*_in`` are shares of errors within one stated standard deviation, ``solve_s`` is the seconds of a session.
 COLUMNS = {
     "scene": Column("scene", is_name=True),
     "seed": Column("seed"),
@@ -100,6 +101,17 @@ COLUMNS = {
     "failures": Column("failed"),
     "joint_share": Column("joints<1", _percent(1)),
     "landmark_share": Column("marks<1", _percent(1)),
+    "camera": Column("camera", is_name=True),
+    "lens": Column("lens", is_name=True),
+    "cameras": Column("cameras"),
+    "focal_pct": Column("focal %", _decimals(3)),
+    "position_mm": Column("place mm", _decimals(2)),
+    "angle_deg": Column("angle °", _decimals(3)),
+    "focal_in": Column("in 1σ", _percent(0)),
+    "position_in": Column("in 1σ", _percent(0)),
+    "angle_in": Column("in 1σ", _percent(0)),
+    "rms_px": Column("rms px", _decimals(3)),
+    "solve_s": Column("s", _decimals(0)),
     "every_landmark_share": Column("all marks<1", _percent(1)),
 }
 
