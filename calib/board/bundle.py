@@ -2,8 +2,8 @@
 
 A Levenberg–Marquardt iteration on the normal equations with the board's poses eliminated (Schur complement; Triggs et
 al., "Bundle adjustment – a modern synthesis", 1999): what is left has 15 unknowns a camera, whatever the number of
-frames. SciPy's ``least_squares`` minimises the same cost and is the oracle in the tests; its sparse solver (LSMR) needs
-minutes where this needs seconds, because focal length, distortion and distance nearly compensate each other.
+frames. SciPy's ``least_squares`` minimises the same cost and is the oracle in the tests; its sparse solver (LSMR)
+converges slowly here, because focal length, distortion and distance nearly compensate each other.
 """
 
 from dataclasses import dataclass, replace

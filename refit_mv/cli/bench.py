@@ -50,6 +50,7 @@ class _Asked:
     faults: int | None
     clocks: int | None
     rigs: int | None
+    refine: int | None
 
     def named(self, recipe: "FitRecipe") -> "dict[str, Optimizer]":
         """Our own optimizers with the recipe's options, and peers."""
@@ -116,6 +117,11 @@ def _words(name: str, default: str, text: str, read: Callable = shared.words) ->
     help="Plant faults of calibrations in so many sessions each, and ask the doctor; five times as many sound ones.",
 )
 @click.option(
+    "--refine",
+    type=click.IntRange(min=1),
+    help="Disturb so many made-up rigs, or forget all but their lenses, and mend them by one minute of a person.",
+)
+@click.option(
     "--boards",
     type=click.IntRange(min=1),
     help="Calibrate 4 pinhole and 4 fisheye cameras from a board in so many rendered sessions.",
@@ -140,6 +146,8 @@ def bench(recipe: str, scenes: str | None, seeds: int, boards: int | None, **opt
         return _on_faults(asked, asked.faults, chosen)
     if asked.rigs is not None:
         return _on_rigs(asked, asked.rigs)
+    if asked.refine is not None:
+        return _on_refining(asked, asked.refine)
     if scenes is not None:
         return _on_scenes(asked, chosen, scenes, seeds)
     if asked.session is not None or asked.demo:
@@ -173,6 +181,14 @@ def _on_rigs(asked: _Asked, sessions: int) -> None:
     with progress_bars() as progress:
         rows = measure_rig_faults(asked.views, sessions, asked.seed, 5 * sessions, progress=progress)
     click.echo(rig_faults_table(rows))
+
+
+def _on_refining(asked: _Asked, rigs: int) -> None:
+    from refit_mv.workshop.bench.refining import measure_refining, refining_table
+
+    with progress_bars() as progress:
+        rows = measure_refining(rigs, asked.seed, progress=progress)
+    click.echo(refining_table(rows))
 
 
 def _on_boards(asked: _Asked, sessions: int) -> None:
