@@ -16,12 +16,11 @@ from refit_mv.rigs.steps import largest_step
 from refit_mv.rigs.witnesses import Spoken
 from refit_mv.session.mounts import AT
 
-# A turn counts when it explains so much (logarithm of the likelihood ratio): cameras that stood still reached 0.7 in a
-# real recording and 0.2 in made-up ones, turns by one degree 5 to 14.
-SURE = 4.0
+# A large move is taken for outliers unless these may speak too: the robust kernel in usual misses, and from which
+# logarithm of the likelihood ratio on a turn counts under it. Cameras that stood still reached 3.0 and 5.2 in real
+# recordings, 0.1 and 0.5 in made-up ones; in these a turn by one degree before four views made 14 and 26.
+KERNELS = ((4.0, 4.0), (16.0, 8.0))
 MOST_BUMPS = 3
-# A large move is taken for outliers unless these may speak too: in usual misses.
-KERNELS = (4.0, 16.0)
 # How often the moment is sought among the frames that speak, and among how many of them all frames are looked at.
 ROUNDS, ABOUT = 2, 2
 # Beyond so many times the usual miss a point says no more against a place than there.
@@ -69,13 +68,13 @@ def _known(freedoms: Freedoms) -> tuple[float, float]:
 
 def _likely(rig: CameraRig, evidence: Evidence, freedoms: Freedoms) -> tuple[int, int] | None:
     """The view and about which frame of the evidence, where one turn explains enough."""
-    best: tuple[float, int, int] = (SURE, -1, -1)
-    for kernel in KERNELS:
+    best: tuple[float, int, int] | None = None
+    for kernel, sure in KERNELS:
         _, bundle = mended_by_points(rig, [evidence], *_known(freedoms), kernel)
         step = largest_step(bundle)
-        if step is not None and step.gain > best[0]:
+        if step is not None and step.gain > sure and (best is None or step.gain > best[0]):
             best = (step.gain, step.view, int(torch.nonzero(bundle.block == step.block)[0, 0]))
-    return None if best[1] < 0 else best[1:]
+    return None if best is None else best[1:]
 
 
 def _moment(rig: CameraRig, spoken: Spoken, view: int, place: int, freedoms: Freedoms) -> int:

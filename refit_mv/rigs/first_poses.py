@@ -31,6 +31,8 @@ MOST_POINTS = 4000
 # Points of a pair seen under less parallax than this (sine) say nothing of depth.
 LEAST_PARALLAX = 0.1
 CONFIDENCE = 0.999
+# So many pairs are tried as beginnings.
+MOST_STARTS = 4
 
 
 def first_poses(rig: CameraRig, people: Sequence[Evidence]) -> CameraRig:
@@ -52,20 +54,35 @@ def first_poses(rig: CameraRig, people: Sequence[Evidence]) -> CameraRig:
             "no two views share enough keypoints to tell how their cameras stand; record somebody who walks about "
             "where views overlap"
         )
-    _, (first, second), pose = max(pairs, key=lambda found: found[0])
-    poses = {first: RigidTransform.identity(), second: pose}
-    while len(poses) < len(rig):
-        points, known = _points(flat, seen, poses)
-        left = [view for view in range(len(rig)) if view not in poses]
+    pairs.sort(key=lambda found: -found[0])
+    built = [_built(flat, seen, pair, pose) for _, pair, pose in pairs[:MOST_STARTS]]
+    # From whichever pair the most points of the most cameras meet.
+    poses, _ = max(built, key=lambda found: (len(found[0]), found[1]))
+    missing = [name for view, name in enumerate(rig.names) if view not in poses]
+    if missing:
+        raise InputError(
+            f"camera '{missing[0]}' shares too few keypoints with the others (at least {FEWEST_POINTS} that two of "
+            "them see under parallax are needed): nothing tells where it stands"
+        )
+    return CameraRig(tuple(with_pose(camera, poses[view]) for view, camera in enumerate(rig)))
+
+
+def _built(
+    flat: np.ndarray, seen: np.ndarray, pair: tuple[int, int], pose: RigidTransform
+) -> tuple[dict[int, RigidTransform], int]:
+    """All cameras that can be placed from one pair on, and how many rays meet then."""
+    poses = {pair[0]: RigidTransform.identity(), pair[1]: pose}
+    while True:
+        points, known, meeting = _points(flat, seen, poses)
+        left = [view for view in range(seen.shape[1]) if view not in poses]
+        if not left:
+            return poses, meeting
         shared = {view: int((known & seen[:, view]).sum()) for view in left}
         view = max(left, key=lambda each: shared[each])
-        if shared[view] < FEWEST_POINTS:
-            raise InputError(
-                f"camera '{rig.names[view]}' shares too few keypoints with the others ({shared[view]} points; at least "
-                f"{FEWEST_POINTS} are needed): nothing tells where it stands"
-            )
-        poses[view] = _resected(points, known & seen[:, view], flat[:, view], rig.names[view])
-    return CameraRig(tuple(with_pose(camera, poses[view]) for view, camera in enumerate(rig)))
+        placed = None if shared[view] < FEWEST_POINTS else _resected(points, known & seen[:, view], flat[:, view])
+        if placed is None:
+            return poses, meeting
+        poses[view] = placed
 
 
 def _flat(rig: CameraRig, people: Sequence[Evidence]) -> tuple[Float[np.ndarray, "point view 2"], np.ndarray]:
@@ -111,8 +128,8 @@ def _pair(flat: np.ndarray, seen: np.ndarray, first: int, second: int) -> tuple[
 
 def _points(
     flat: np.ndarray, seen: np.ndarray, poses: dict[int, RigidTransform]
-) -> tuple[Float[np.ndarray, "point 3"], np.ndarray]:
-    """Where the points are, by the cameras that stand, and which of them two see under parallax."""
+) -> tuple[Float[np.ndarray, "point 3"], np.ndarray, int]:
+    """Where the points are, by the cameras that stand, which of them two see under parallax, and how many rays meet."""
     views = sorted(poses)
     rotation = torch.stack([poses[view].rotation for view in views])
     center = torch.stack([poses[view].inverse().translation for view in views])
@@ -120,16 +137,18 @@ def _points(
     rays = torch.nn.functional.normalize(torch.cat([slopes, torch.ones_like(slopes[..., :1])], -1), dim=-1) @ rotation
     weight = torch.from_numpy(seen[:, views]).T.double()
     found = triangulate(center, rays, weight)
-    return found.points.numpy(), ((found.support >= 2) & (found.parallax > LEAST_PARALLAX)).numpy()
+    known = ((found.support >= 2) & (found.parallax > LEAST_PARALLAX)).numpy()
+    return found.points.numpy(), known, int((found.support * torch.from_numpy(known)).sum())
 
 
-def _resected(points: np.ndarray, known: np.ndarray, flat: np.ndarray, name: str) -> RigidTransform:
+def _resected(points: np.ndarray, known: np.ndarray, flat: np.ndarray) -> RigidTransform | None:
+    """Where a camera stands that sees the points so; None where they fit no place."""
     rows = _some(np.flatnonzero(known))
     cv2.setRNGSeed(0)
     done, turn, move, _ = cv2.solvePnPRansac(
         points[rows], flat[rows], np.eye(3), None, reprojectionError=2 * THRESHOLD, iterationsCount=500
     )
     if not done:
-        raise InputError(f"camera '{name}': its keypoints fit no place among the others; are its pictures in step?")
+        return None
     rotation, _ = cv2.Rodrigues(turn)
     return RigidTransform(torch.from_numpy(rotation), torch.from_numpy(move.ravel()))

@@ -59,24 +59,15 @@ def laid_onto(
     estimate: CameraRig, truth: CameraRig
 ) -> tuple[Float[np.ndarray, "camera 3"], Float[np.ndarray, "camera 3"]]:
     """Errors that are left after the estimated rig is laid onto the true one, moved and turned but not scaled: of each
-    camera's position (metres) and orientation (radians, as a rotation vector), both in the world's axes.
-
-    Positions and orientations weigh alike, an orientation by the rig's size: as stated uncertainties are relative to
-    the rig.
+    camera's position (metres) and orientation (radians, as a rotation vector), both in the world's axes. Three cameras
+    or more: positions alone say how it is laid, as stated uncertainties are relative to them.
     """
     names = estimate.names
     pairs = [[rig[name] for name in names] for rig in (estimate, truth)]
     turns = [np.stack([camera.cam_from_world.rotation.double().numpy() for camera in rig]) for rig in pairs]
     centers = [np.stack([camera.center.double().numpy() for camera in rig]) for rig in pairs]
     middles = [each.mean(0) for each in centers]
-    spread = max(float(np.sqrt(((centers[1] - middles[1]) ** 2).sum(-1).mean())), 1e-6)
-    # Each camera as six points along its axes: of these, turning it by w moves 4 r² |w|² in sum, shifting 6 |s|².
-    reach = spread * np.sqrt(1.5)
-    clouds = [
-        (center[:, None] - middle + reach * np.concatenate([turn, -turn], axis=1)).reshape(-1, 3)
-        for center, middle, turn in zip(centers, middles, turns, strict=True)
-    ]
-    world_from_estimate = Rotation.align_vectors(clouds[1], clouds[0])[0]
+    world_from_estimate = Rotation.align_vectors(centers[1] - middles[1], centers[0] - middles[0])[0]
     moved = world_from_estimate.apply(centers[0] - middles[0]) + middles[1]
     # world_from_camera of both, in the true world.
     turned = world_from_estimate.as_matrix() @ turns[0].transpose(0, 2, 1)
