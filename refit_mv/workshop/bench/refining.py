@@ -160,10 +160,13 @@ def refining_table(rows: Sequence[Mapping[str, str | int | float]]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
+        off = (
+            f"{row['position_mm']:.1f} mm, at worst {row['worst_position_mm']:.1f}",
+            f"{row['turn_degrees']:.2f}°, at worst {row['worst_turn_degrees']:.2f}",
+            f"{row['scale_percent']:.2f} %, at worst {row['worst_scale_percent']:.2f}",
+        )
         lines.append(
-            f"| {row['task']} | {row['views']} | {row['rigs']}, {row['refused']} | "
-            f"{row['position_mm']:.1f} mm, at worst {row['worst_position_mm']:.1f} | {row['turn_degrees']:.2f}°, at worst {row['worst_turn_degrees']:.2f} | "
-            f"{row['scale_percent']:.2f} %, at worst {row['worst_scale_percent']:.2f} | "
+            f"| {row['task']} | {row['views']} | {row['rigs']}, {row['refused']} | {' | '.join(off)} | "
             f"{row['within_sigma_percent']:.0f} % | {row['seconds']:.0f} |"
         )
     return "\n".join(lines)
