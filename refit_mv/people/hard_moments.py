@@ -124,10 +124,13 @@ def _jumps(
 def _alone(
     detection: Int[np.ndarray, "frame view"], seconds: Float[np.ndarray, " frame"]
 ) -> Bool[np.ndarray, " frame"]:
-    """Frames in which one of several views alone shows them, and not just for a moment."""
+    """Frames in which one of several views alone shows them, and not just for a moment, or without neighbours that
+    would say more.
+    """
     alone = ((detection >= 0).sum(-1) == 1) & (detection.shape[1] > 1)
+    away = np.concatenate([[True], np.diff(seconds) > OUT_OF_SIGHT, [True]])
     for first, stop in frame_runs(alone):
-        alone[first:stop] = seconds[stop - 1] - seconds[first] >= ALONE
+        alone[first:stop] = seconds[stop - 1] - seconds[first] >= ALONE or (away[first] and away[stop])
     return alone
 
 

@@ -18,8 +18,9 @@ class PeopleOptions:
     stands show them. Who has been there for ``still_after`` and moved no farther than ``still_reach`` and their own
     trembling is a statue, and left out, unless they are supported at least ``still_share`` as well as the best (0:
     nobody is left out). ``separate``: every frame is a moment of its own, as are frames farther than ``lost`` from both
-    neighbours in any case. ``look_again``: with pictures at hand, a detector that takes crops is asked for whom it
-    missed. ``contact``: people whose bodies overlap give way to one another.
+    neighbours in any case. ``recognise``: whom one view alone shows in such a moment is taken for whoever is found
+    there in others. ``look_again``: with pictures at hand, a detector that takes crops is asked for whom it missed.
+    ``contact``: people whose bodies overlap give way to one another.
     """
 
     confirm_frames: int = 4
@@ -35,6 +36,7 @@ class PeopleOptions:
     # A skeleton on a stand had 0.32 in one real recording, a man who stood behind two others 0.55 in another.
     still_share: float = 0.45
     separate: bool = False
+    recognise: bool = True
     look_again: bool = True
     contact: bool = True
 

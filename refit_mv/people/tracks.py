@@ -12,6 +12,7 @@ from refit_mv.people.hard_moments import HardMoment, hard_moments
 from refit_mv.people.joining import never_moves, whole_people
 from refit_mv.people.limbs import share_limbs
 from refit_mv.people.options import PeopleOptions, most_people
+from refit_mv.people.recognised import recognise
 from refit_mv.session.observations import Observations, PersonObservations
 
 
@@ -65,8 +66,14 @@ def follow(
         if statues:
             whom = "somebody who never moves was" if len(statues) == 1 else f"{len(statues)} who never move were"
             notes.append(f"{whom} left out; still_share: 0 among the recipe's people keeps all")
-    if len(found) > 1 and unconnected(observations, options):
+    apart = unconnected(observations, options)
+    if len(found) > 1 and apart:
         notes.append("frames are no neighbours: who is who from one to the next is guessed from places and limbs")
+    if apart and options.recognise and (alone := recognise(found, observations, rig, options)):
+        notes.append(
+            f"{alone} times one view alone shows somebody, taken for whoever is found there in other frames; recognise:"
+            " false among the recipe's people leaves them out"
+        )
     claimed = share_limbs(found, observations, rig)
     both = zip(found, claimed, strict=True)
     tracks = [Track(person.detection, mine, id=id) for id, (person, mine) in enumerate(both)]

@@ -97,11 +97,11 @@ def _named(
         mine, own = (
             np.take_along_axis(each, names[(..., *[None] * (each.ndim - 2))], axis=1) for each in (where, built)
         )
-        way = _apart(where[:, :, None], _mean_of_others(mine, around)[:, None])
-        unlike = np.abs(built[:, :, None] - _mean_of_others(own, len(own))[:, None])
+        way = _apart(where[:, :, None], mean_of_others(mine, around)[:, None])
+        unlike = np.abs(built[:, :, None] - mean_of_others(own, len(own))[:, None])
         held = np.take_along_axis(way, names[:, None], axis=1)[:, 0]
         alike = np.take_along_axis(unlike, names[:, None, :, None], axis=1)[:, 0]
-        place, limb = max(_middle(held), FINEST_PLACE), max(_middle(alike), FINEST_LIMB)
+        place, limb = max(middle(held), FINEST_PLACE), max(middle(alike), FINEST_LIMB)
         # Of heavy tails: who changes places for once is told by their limbs.
         cost = 1.5 * np.log1p((way / place) ** 2)
         cost = np.nan_to_num(cost, nan=1.5 * np.log(2)) + np.nansum(np.log1p((unlike / limb) ** 2), axis=-1)
@@ -128,7 +128,7 @@ def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.where(count > 0, np.linalg.norm(middle, axis=-1), np.nan)
 
 
-def _mean_of_others(values: Float[np.ndarray, "frame *batch"], around: int) -> Float[np.ndarray, "frame *batch"]:
+def mean_of_others(values: Float[np.ndarray, "frame *batch"], around: int) -> Float[np.ndarray, "frame *batch"]:
     """The mean over the frames around each but itself; NaN where nothing is known."""
     known = np.isfinite(values)
     sums, counts = (
@@ -141,6 +141,6 @@ def _mean_of_others(values: Float[np.ndarray, "frame *batch"], around: int) -> F
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _middle(values: np.ndarray) -> float:
+def middle(values: np.ndarray) -> float:
     known = values[np.isfinite(values)]
     return float(np.median(known)) if len(known) else 0.0
