@@ -129,12 +129,17 @@ def _coverage(report: QualityReport) -> list[Finding]:
                 "Check that the keypoints belong to this recording and calibration.",
             )
         ]
+    lonely = _resting_on_one_view(report)
+    # That one view does not tell as much is no fault of the fit, unless it is the rule.
+    lonely = lonely if 2 * lonely < present else 0
     trusted = counts["fitted"] + counts["classic"]
-    share = trusted / present
+    share = trusted / (present - lonely)
     level: Level = "good" if share >= FITTED_GOOD else "check" if share >= FITTED_BAD else "bad"
-    text = f"{trusted:,} of {present:,} frames with a person are fitted ({_percent(share)})"
+    which = "that two views or more show are" if lonely else "are"
+    text = f"{trusted:,} of {present - lonely:,} frames with a person {which} fitted ({_percent(share)})"
     names = {"classic": "of these by the classic optimizer", "uncertain": "uncertain", "failed": "failed"}
-    rest = [f"{counts[name]:,} {words}" for name, words in names.items() if counts[name]]
+    others = {**counts, "uncertain": counts["uncertain"] - lonely}
+    rest = [f"{others[name]:,} {words}" for name, words in names.items() if others[name]]
     text += f"; {' and '.join(rest)}." if rest else "."
     found = [
         Finding(
@@ -144,6 +149,17 @@ def _coverage(report: QualityReport) -> list[Finding]:
             "" if level == "good" else "See the timeline for where, and the frames to look at for why.",
         )
     ]
+    if lonely:
+        few = lonely <= (1 - FITTED_GOOD) * present
+        found.append(
+            Finding(
+                "coverage",
+                "good" if few else "check",
+                f"In {lonely:,} of {present:,} frames with a person one view alone shows them: the fit is uncertain "
+                "there, above all of how far away they are.",
+                "" if few else "Use these frames with the uncertainty that they state, or leave them out.",
+            )
+        )
     if counts["bridged"]:
         found.append(
             Finding(
@@ -160,6 +176,12 @@ def _coverage(report: QualityReport) -> list[Finding]:
             )
         )
     return found
+
+
+def _resting_on_one_view(report: QualityReport) -> int:
+    """In how many frames the fit is uncertain that one of several views alone shows."""
+    alone = ((report.confidence > 0).any(-1).sum(-1) == 1) & (len(report.view_names) > 1)
+    return int((alone & (np.array(report.status) == "uncertain")).sum())
 
 
 def _swaps(report: QualityReport) -> list[Finding]:

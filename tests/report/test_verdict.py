@@ -63,6 +63,25 @@ def test_planted_faults_are_found(changes: dict[str, object], level: str, words:
     assert verdict(report).level == level
 
 
+@pytest.mark.parametrize(
+    ("lonely", "level", "fitted"),
+    [(2, "good", "118 of 118"), (40, "check", "80 of 80"), (70, "bad", "50 of 120")],
+)
+def test_one_view_alone_is_no_fault_of_the_fit_unless_it_is_the_rule(lonely: int, level: str, fitted: str) -> None:
+    report = report_of()
+    confidence = report.confidence.copy()
+    confidence[:lonely, 1:] = 0.0
+    status = ("uncertain",) * lonely + ("fitted",) * (FRAMES - lonely)
+    alone = replace(report, confidence=confidence, status=status)
+    told = [each for each in verdict(alone).findings if each.key == "coverage"]
+    assert max(told, key=lambda each: ("good", "check", "bad").index(each.level)).level == level
+    assert any(fitted in each.text for each in told)
+    assert any(f"In {lonely} of 120 frames" in each.text for each in told) == (level != "bad")
+    # The same frames uncertain though all views show them.
+    (worse,) = [each for each in verdict(replace(report, status=status)).findings if each.key == "coverage"]
+    assert f"{FRAMES - lonely} of 120" in worse.text
+
+
 def test_a_jump_is_found_and_shown() -> None:
     report = report_of()
     assert report.joints_m is not None
