@@ -50,15 +50,21 @@ setup(
         "safetensors>=0.4",
         "matplotlib>=3.8",
         "ai-edge-litert>=2.0",
+        "pygltflib>=1.16",
+        "ezc3d>=1.5",
     ],
     extras_require={
         # Licensed for non-commercial research only, as SMPL files mostly are: for whoever has such a file.
         "smpl": ["smplx>=0.1.28"],
+        # USD's libraries unpack to 160 MB.
+        "studio": ["usd-core>=24.8"],
         "rtmlib": ["rtmlib>=0.0.13", "onnxruntime>=1.17"],
         "build-body": ["anny==0.6.2"],
         "test": [
             "smplx>=0.1.28",
             "aniposelib>=0.7",
+            "usd-core>=24.8",
+            "trimesh>=4",
             "pytest>=8",
             "pytest-xdist>=3.5",
             "hypothesis>=6.100",

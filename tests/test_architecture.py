@@ -64,6 +64,10 @@ FENCES = {
     "ai_edge_litert": ("refit_mv.detect",),
     "rtmlib": ("refit_mv.detect",),
     "onnxruntime": ("refit_mv.detect",),
+    "pygltflib": ("refit_mv.motion",),
+    "pxr": ("refit_mv.motion",),
+    "ezc3d": ("refit_mv.motion",),
+    "bpy": ("refit_mv.motion",),
 }
 
 LONGEST_MODULE = 400
@@ -181,6 +185,7 @@ def test_imports_point_left() -> None:
         ("refit_mv.pipeline", "import click"),
         ("refit_mv.take.layout", "import h5py"),
         ("refit_mv.session.session", "import h5py"),
+        ("refit_mv.take.export", "def f():\n    from pxr import Usd"),
         ("refit_mv.geometry.camera", "from aniposelib.cameras import Camera"),
         ("refit_mv.session.video", "import open3d as o3d"),
         ("refit_mv.solve.problem", "from . import result"),

@@ -132,13 +132,13 @@ def test_example_optimizer_lowers_the_cost(body: BodyModel, monkeypatch: pytest.
 
 def test_example_exporter(body: BodyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = run_example("refit_mv/motion/rotation_table.py", monkeypatch)
-    row = formats.Format("table", ".csv", made.write_rotation_table, made.read_rotation_table)
+    row = formats.Format("table", ".table", made.write_rotation_table, made.read_rotation_table)
     monkeypatch.setitem(formats.FORMATS, row.name, row)
     params = short_session(body).truth
     motion = Motion.of_fit(
         body, params, fps=30.0, frame_numbers=np.arange(len(params)), status=["fitted"] * len(params), up=None
     )
-    (path,) = formats.write_motion(tmp_path / "t.csv", motion)
+    (path,) = formats.write_motion(tmp_path / "t.table", motion)
     back = formats.read_motion(path, body)
     assert back.fps == pytest.approx(30)
     assert torch.allclose(back.pelvis, params.pelvis)

@@ -18,7 +18,7 @@ from refit_mv.body.model import BodyModel, PosedSkeleton
 from refit_mv.errors import InputError
 from refit_mv.files import complete_or_absent, regular_file
 from refit_mv.geometry.rotations import exp
-from refit_mv.motion.motion import Y_UP, Motion, ShapedBody, upright
+from refit_mv.motion.motion import Y_UP, Motion, ShapedBody
 from refit_mv.motion.retarget import retarget
 from refit_mv.motion.standard_skeleton import standard_rest_joints
 
@@ -245,8 +245,8 @@ def read_bvh(path: str | Path, body: BodyModel | None = None) -> Motion:
 
 
 def write_bvh(path: Path, motion: Motion) -> tuple[Path]:
-    """Write a body's motion as BVH: in centimetres, y up (in the motion's own world where nothing tells which way up
-    is), the bare skeleton being the T-pose of the shaped body.
+    """Write a body's motion as BVH: in centimetres, in the motion's own world (turn it with ``upright`` for the
+    customary y up), the bare skeleton being the T-pose of the shaped body.
 
     The root has position and rotation channels, every other joint rotation channels. Frame by frame the file is the
     motion: frames without a pose of their own hold the nearest frame's, which BVH has no word for, and ``Frame Time``
@@ -258,7 +258,7 @@ def write_bvh(path: Path, motion: Motion) -> tuple[Path]:
     rest = CENTIMETRES * motion.known_body.rest.numpy()
     parents = np.array(motion.skeleton.parents)
     offsets = np.where(parents[:, None] < 0, 0.0, rest - rest[parents])
-    held = upright(motion.held())
+    held = motion.held()
     tree, order = _branch(motion.skeleton, offsets, 0, 0)
     # Whole turns are taken out of the steps from frame to frame, so that a curve drawn through them does not spin.
     angles = np.unwrap(_zxy_degrees(held.rotations[:, order].numpy()), period=360.0, axis=0)

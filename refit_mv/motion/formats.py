@@ -11,7 +11,14 @@ from refit_mv.body.model import BodyModel
 from refit_mv.errors import InputError
 from refit_mv.motion.amass import read_amass, write_amass
 from refit_mv.motion.bvh import read_bvh, write_bvh
-from refit_mv.motion.motion import Motion
+from refit_mv.motion.c3d import write_c3d
+from refit_mv.motion.csv_table import write_csv
+from refit_mv.motion.glb import write_glb
+from refit_mv.motion.mot import write_mot
+from refit_mv.motion.motion import Y_UP, Direction, Motion, turned_up
+from refit_mv.motion.smplx_npz import write_smplx
+from refit_mv.motion.trc import write_trc
+from refit_mv.motion.usd import write_usd
 
 Writer = Callable[[Path, Motion], tuple[Path, ...]]
 Reader = Callable[[Path, BodyModel | None], Motion]
@@ -21,18 +28,32 @@ Reader = Callable[[Path, BodyModel | None], Motion]
 class Format:
     """A kind of motion file: ``writer`` returns the files it wrote, ``reader`` gives the motion of a body or, without
     one, of the skeleton that the file tells; None where the format is only read, or only written.
+
+    For exports: ``ending`` comes between a file's name and its suffix. ``up`` is the direction that is customary in
+    the format (None: the motion's own), which ``turns`` to another where somebody wishes. ``renames``: joints may be
+    called otherwise. ``says``: what a reader must know of units and of frames without a pose; empty where the writer
+    says it itself.
     """
 
     name: str
     suffix: str
     writer: Writer | None
     reader: Reader | None
+    ending: str = ""
+    up: Direction | None = None
+    turns: bool = True
+    renames: bool = False
+    says: str = ""
 
     def write(self, path: Path, motion: Motion) -> tuple[Path, ...]:
         """Write a motion. Raises InputError where the format is only read, or what the writer raises."""
         if self.writer is None:
             raise InputError(f"{path}: motions are not written as {self.name}; {_choice(_written())}")
         return self.writer(path, motion)
+
+    def place(self, folder: Path, name: str) -> Path:
+        """Where an export of that name goes."""
+        return folder / f"{name}{self.ending}{self.suffix}"
 
     def read(self, path: Path, body: BodyModel | None = None) -> Motion:
         """Read a motion. Raises InputError where the format is only written, or what the reader raises."""
@@ -41,11 +62,52 @@ class Format:
         return self.reader(path, body)
 
 
+HELD = "{}; frames without a pose of their own hold the nearest frame's"
 FORMATS = {
     kind.name: kind
     for kind in (
         Format("amass", ".npz", write_amass, read_amass),
-        Format("bvh", ".bvh", write_bvh, read_bvh),
+        Format("smplx", ".npz", write_smplx, None, "_smplx", says=HELD.format("metres, radians")),
+        Format("bvh", ".bvh", write_bvh, read_bvh, up=Y_UP, renames=True, says=HELD.format("centimetres, degrees")),
+        Format(
+            "glb",
+            ".glb",
+            write_glb,
+            None,
+            up=Y_UP,
+            turns=False,
+            renames=True,
+            says="metres, quaternions x y z w, seconds; the person's node is scaled to nothing in frames without a "
+            "pose of their own",
+        ),
+        Format(
+            "usd",
+            ".usd",
+            write_usd,
+            None,
+            up=Y_UP,
+            renames=True,
+            says="metres, quaternions, time codes that count frames from 0; invisible in frames without a pose of "
+            "their own",
+        ),
+        Format(
+            "c3d",
+            ".c3d",
+            write_c3d,
+            None,
+            says="millimetres; points are invalid (residual -1) in frames without a pose of their own",
+        ),
+        Format(
+            "trc",
+            ".trc",
+            write_trc,
+            None,
+            up=Y_UP,
+            turns=False,
+            says="metres; empty in frames without a pose of their own",
+        ),
+        Format("csv", ".csv", write_csv, None, says="metres, seconds; empty in frames without a pose of their own"),
+        Format("mot", ".mot", write_mot, None, up=Y_UP, turns=False, says=HELD.format("degrees, metres, seconds")),
     )
 }
 
@@ -94,9 +156,11 @@ def read_motion(path: str | Path, body: BodyModel | None = None) -> Motion:
 
 
 def write_motion(path: str | Path, motion: Motion) -> tuple[Path, ...]:
-    """Write a motion in the format that the suffix tells. Returns the files.
+    """Write a motion in the format that the suffix tells, turned to its customary vertical. Returns the files.
 
     Raises:
         InputError: an unknown suffix, a motion that the format cannot hold, or a file that cannot be written.
     """
-    return format_of(Path(path)).write(Path(path), motion)
+    kind = format_of(Path(path))
+    customary = motion if kind.up is None or motion.up is None else turned_up(motion, kind.up)
+    return kind.write(Path(path), customary)

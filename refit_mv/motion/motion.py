@@ -265,14 +265,23 @@ def upright(motion: Motion, assumed: Direction | None = None) -> Motion:
     does not say; where neither says, it stays as it is.
     """
     up = motion.up or assumed
-    if up is None:
-        return motion
-    turn = align(torch.tensor(up, dtype=torch.float64), torch.tensor(Y_UP, dtype=torch.float64))
+    return motion if up is None else turned_up(replace(motion, up=up), Y_UP)
+
+
+def turned_up(motion: Motion, up: Direction) -> Motion:
+    """The motion in a world where ``up`` points up, turned there the smallest way.
+
+    Raises:
+        InputError: the motion does not say which way up is.
+    """
+    if motion.up is None:
+        raise InputError(f"motion '{motion.name}': nothing tells which way up is, so it cannot be turned")
+    turn = align(torch.tensor(motion.up, dtype=torch.float64), torch.tensor(up, dtype=torch.float64))
     # Between axes the turn is exact, so that what lies on one lies on the other.
     turn = torch.where((turn - turn.round()).abs() < 1e-12, turn.round(), turn)
     rotations = motion.rotations.clone()
     rotations[:, 0] = turn @ rotations[:, 0]
-    return replace(motion, pelvis=motion.pelvis @ turn.T, rotations=rotations, up=Y_UP)
+    return replace(motion, pelvis=motion.pelvis @ turn.T, rotations=rotations, up=up)
 
 
 def mirror(motion: Motion) -> Motion:

@@ -45,11 +45,11 @@ def test_unknown_formats_are_refused_with_the_list_of_known_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for attempt in (
-        lambda: format_named("fbx"),
-        lambda: read_motion(tmp_path / "a.fbx"),
-        lambda: write_motion(tmp_path / "a.fbx", waving("smpl")),
+        lambda: format_named("stone"),
+        lambda: read_motion(tmp_path / "a.stone"),
+        lambda: write_motion(tmp_path / "a.stone", waving("smpl")),
     ):
-        with pytest.raises(InputError, match=r"fbx.*amass \(\.npz\), bvh \(\.bvh\)"):
+        with pytest.raises(InputError, match=r"stone.*amass \(\.npz\), smplx \(\.npz\), bvh \(\.bvh\)"):
             attempt()
     monkeypatch.setitem(formats.FORMATS, "stone", Format("stone", ".stone", None, None))
     with pytest.raises(InputError, match="not written as stone; choose one of amass"):
