@@ -20,17 +20,40 @@ def _ids(_context: click.Context, _parameter: click.Parameter, value: str | None
 
 @click.command()
 @click.argument("take", type=shared.FOLDER)
-@click.option("--to", default="amass", show_default=True, help="Motion format.")
+@click.option("--to", default="amass", show_default=True, callback=shared.words, metavar="A,B", help="Motion formats.")
 @click.option("--people", callback=_ids, metavar="A,B", help="Only these people, by their numbers.")
 @click.option("--out", type=shared.FOLDER, help="Folder to write to [default: TAKE].")
-def export(take: Path, to: str, people: tuple[int, ...] | None, out: Path | None) -> None:
-    """Write the motions of TAKE, an output folder of `fit`, in another format."""
+@click.option("--fps", type=float, callback=shared.rate, help="Resample to this rate [default: the recording's].")
+@click.option("--up", type=click.Choice(["y", "z"]), help="The axis that points up [default: the format's custom].")
+@click.option(
+    "--names", default="smpl", show_default=True, metavar="smpl|mixamo|metahuman|hik|FILE", help="Names of joints."
+)
+def export(take: Path, to: tuple[str, ...], people: tuple[int, ...] | None, out: Path | None, **wished) -> None:
+    """Write the motions of TAKE, an output folder of `fit`, in other formats."""
+    if not to:
+        raise InputError("--to is empty; name a format, for example --to amass,glb")
+    export_and_tell(take, to, people, out, **wished)
+
+
+def export_and_tell(
+    take: Path, to: tuple[str, ...], people: tuple[int, ...] | None = None, out: Path | None = None, **wished
+) -> None:
+    """Export and say what was written, and what was not as wished."""
+    from refit_mv.motion.formats import format_named
+    from refit_mv.motion.wishes import Wishes, without_turn
     from refit_mv.take.export import export as run
     from refit_mv.take.take import open_take
 
+    wishes, kinds = Wishes(**wished), tuple(map(format_named, to))
     with alone_in(take if out is None else made_folder(out)):
-        written = run(open_take(take), to, people, out)
+        written = run(open_take(take), to, people, out, wishes)
     for path in written:
         click.echo(path)
     if not written:
         click.echo("nobody was found in any frame: there is no motion to write")
+    fixed = without_turn(kinds, wishes)
+    if fixed:
+        click.echo(f"note: by its definition the vertical is fixed in {', '.join(fixed)}: --up did not turn it there")
+    split = [path.name for path in written if path.stem.endswith("_part2")]
+    if split:
+        click.echo(f"note: more frames than one file of the format may hold; the motion goes on in {', '.join(split)}")

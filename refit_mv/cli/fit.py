@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from refit_mv.cli import options as shared
+from refit_mv.cli.export import export_and_tell
 from refit_mv.cli.progress import plural, progress_bars
 from refit_mv.errors import InputError, NobodyError
 from refit_mv.files import alone_in, made_folder
@@ -37,16 +38,24 @@ if TYPE_CHECKING:
 @click.option("--smooth", help="Overrides the recipe's smoothing over time: off, default or strong.")
 @click.option("--refine-rig", is_flag=True, help="Mend the cameras by the people in front of them first.")
 @click.option("--no-overlay", is_flag=True, help="Do not draw overlay videos.")
+@click.option(
+    "--export", "formats", default="", callback=shared.words, metavar="A,B", help="Other motion formats, too."
+)
 @shared.detector
-def fit(recipe: str, optimizer: str | None, smooth: str | None, no_overlay: bool, **options) -> None:
+def fit(
+    recipe: str, optimizer: str | None, smooth: str | None, no_overlay: bool, formats: tuple[str, ...], **options
+) -> None:
     """Turn a recording of people into the motion of a body for each.
 
     SESSION is a folder with keypoint files or videos of every view; see docs/formats.md for the layouts. Exit codes: 0
     fit to use, 2 input refused, 3 do not rely on this fit, or nobody found.
     """
+    from refit_mv.motion.formats import format_named
     from refit_mv.pipeline import FitRequest
     from refit_mv.recipe import FitRecipe, find_recipe, load_recipe, with_optimizer, with_smoothing
 
+    for name in formats:
+        format_named(name)
     chosen = load_recipe(FitRecipe, find_recipe(recipe))
     if optimizer is not None:
         chosen = with_optimizer(chosen, optimizer)
@@ -54,7 +63,7 @@ def fit(recipe: str, optimizer: str | None, smooth: str | None, no_overlay: bool
         chosen = with_smoothing(chosen, smooth)
     if no_overlay:
         chosen = replace(chosen, overlay=False)
-    _fit_and_tell(FitRequest(recipe=chosen, **options))
+    _fit_and_tell(FitRequest(recipe=chosen, **options), formats=formats)
 
 
 @click.command()
@@ -111,8 +120,10 @@ def demo(out: Path, cache: Path | None, synthetic: bool) -> None:
     _fit_and_tell(replace(request, out=out / "mended", refine_rig=True), quiet=True)
 
 
-def _fit_and_tell(request: "FitRequest", quiet: bool = False) -> None:
-    """Fit and say how it went; ``quiet``: without what was noticed on the way."""
+def _fit_and_tell(request: "FitRequest", quiet: bool = False, formats: tuple[str, ...] = ()) -> None:
+    """Fit and say how it went; ``quiet``: without what was noticed on the way. ``formats``: of motion files to write
+    besides.
+    """
     from refit_mv.pipeline import fit as run
 
     with progress_bars() as progress:
@@ -132,5 +143,7 @@ def _fit_and_tell(request: "FitRequest", quiet: bool = False) -> None:
             level = "open" if finding.left_open else finding.level
             click.echo(f"  {level}: {f'{finding.text} {finding.advice}'.strip()}")
     click.echo(f"look at {delivery.report}")
+    if formats:
+        export_and_tell(request.out_folder, formats)
     if verdict.level == "bad":
         sys.exit(NOT_TO_RELY_ON)

@@ -6,28 +6,44 @@ from pathlib import Path
 from refit_mv.errors import InputError
 from refit_mv.motion.formats import format_named
 from refit_mv.motion.motion import Motion
+from refit_mv.motion.sidecar import write_sidecar
+from refit_mv.motion.wishes import Wishes
 from refit_mv.take.fitted_person import FittedPerson
 from refit_mv.take.take import Take
 
 
 def export(
-    take: Take, to: str = "amass", people: Sequence[int] | None = None, out: Path | None = None
+    take: Take,
+    to: str | Sequence[str] = "amass",
+    people: Sequence[int] | None = None,
+    out: Path | None = None,
+    wishes: Wishes | None = None,
 ) -> tuple[Path, ...]:
     """Write ``person_<id>`` for each of the people (by their ids; None: all who were found in any frame) in the format
-    ``to`` into the folder ``out`` (None: the take's own). Returns the files.
+    ``to``, or in several, into the folder ``out`` (None: the take's own), as ``wishes`` has it. Returns the files.
 
     Raises:
-        InputError: no such format or person, a person who was never found, or a folder that cannot be written to.
+        InputError: no such format or person, a person who was never found, a wish that cannot be met, a format whose
+        library is not installed, or a folder that cannot be written to.
     """
-    kind = format_named(to)
+    kinds = [format_named(name) for name in ((to,) if isinstance(to, str) else to)]
+    wishes = wishes or Wishes()
     known = {person.id: person for person in take.people}
     unknown = [str(id) for id in people or () if id not in known]
     if unknown:
         raise InputError(f"{take.folder} has no person {', '.join(unknown)}: choose among {', '.join(map(str, known))}")
     chosen = [known[id] for id in people] if people is not None else [p for p in take.people if p.found]
     folder = take.folder if out is None else Path(out)
-    files = [kind.write(folder / f"person_{person.id}{kind.suffix}", _motion(take, person)) for person in chosen]
-    return tuple(file for each in files for file in each)
+    written: list[Path] = []
+    for person in chosen:
+        motion = wishes.at_rate(_motion(take, person))
+        for kind in kinds:
+            ready = wishes.adapted(motion, kind)
+            files = kind.write(kind.place(folder, f"person_{person.id}"), ready)
+            written += files
+            if kind.says:
+                written.append(write_sidecar(files[0], kind.name, kind.says, ready, files))
+    return tuple(written)
 
 
 def _motion(take: Take, person: FittedPerson) -> Motion:
