@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +134,7 @@ def bench(recipe: str, scenes: str | None, seeds: int, boards: int | None, **opt
     """Compare optimizers on synthetic evidence with known truth: same evidence, same start, same body.
 
     With --scenes: how well several people are told apart, and with --optimizers how far their joints are off, beside
-    the same people with known association (--noise, --frames, --keypoints, --motion, --csv).
+    the same people with known association (--views, --noise, --frames, --keypoints, --motion, --csv).
     """
     from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
 
@@ -209,6 +210,7 @@ def _on_boards(asked: _Asked, sessions: int) -> None:
 
 
 def _on_scenes(asked: _Asked, recipe: "FitRecipe", scenes: str, seeds: int) -> None:
+    from refit_mv.people.tracks import follow
     from refit_mv.workshop.bench.association import AssociationBench
     from refit_mv.workshop.bench.columns import table, write_csv
     from refit_mv.workshop.synthetic.scenes import SCENES
@@ -218,8 +220,10 @@ def _on_scenes(asked: _Asked, recipe: "FitRecipe", scenes: str, seeds: int) -> N
     chosen = tuple(SCENES) if scenes == "all" else tuple(word.strip() for word in scenes.split(",") if word.strip())
     typed = {
         name: click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT
-        for name in ("optimizers", "frames")
+        for name in ("optimizers", "frames", "views")
     }
+    if typed["views"] and len(asked.views) != 1:
+        raise InputError(f"--scenes are measured with one number of views, got {len(asked.views)} in --views")
     made = AssociationBench(
         chosen,
         seeds,
@@ -229,9 +233,11 @@ def _on_scenes(asked: _Asked, recipe: "FitRecipe", scenes: str, seeds: int) -> N
         motion=asked.motion,
         cost=recipe.problem_cost,
         contact=recipe.people.contact,
+        cameras=asked.views[0] if typed["views"] else None,
     )
+    following, optimizers = partial(follow, options=recipe.people), asked.named(recipe) if typed["optimizers"] else {}
     with progress_bars() as progress:
-        rows = made.rows(optimizers=asked.named(recipe) if typed["optimizers"] else {}, progress=progress)
+        rows = made.rows(following, optimizers, progress)
     click.echo(table(made.layout, rows))
     if asked.csv_file is not None:
         write_csv(made.layout, rows, asked.csv_file)

@@ -17,7 +17,7 @@ from refit_mv.solve.problem import CostOptions
 from refit_mv.solve.result import Optimizer
 from refit_mv.workshop.bench.columns import Layout, Row
 from refit_mv.workshop.bench.crowd_errors import crowd_errors
-from refit_mv.workshop.bench.identities import detections_on, grouping, identities, persons_of_tracks
+from refit_mv.workshop.bench.identities import changes_told, detections_on, grouping, identities, persons_of_tracks
 from refit_mv.workshop.bench.motions import bench_motions
 from refit_mv.workshop.synthetic.crowd import CrowdSession
 from refit_mv.workshop.synthetic.recording import made_up_scene
@@ -25,12 +25,15 @@ from refit_mv.workshop.synthetic.scenes import SCENES, scene_of
 
 Follow = Callable[[Observations, CameraRig], Sequence[Track]]
 _MEASURES = (
-    "idf1", "mota", "ghost_s", "switches", "transfers", "precision", "recall", "foreign", "ms_per_frame"
+    "idf1", "mota", "ghost_s", "switches", "transfers", "told", "hard_share", "precision", "recall", "one_view",
+    "foreign", "ms_per_frame",
 )  # fmt: skip
 _JOINTS = ("optimizer", "mpjpe_mm", "known_mm", "pcp", "known_pcp", "found", "overlap_mm")
 # A track of a person is asked for in frames in which so many views hold a detection of theirs: of one alone nothing
 # tells how far away they are.
 FEWEST_VIEWS = 2
+# A change within so many seconds of a moment in which it was hard to tell who is who is told by it.
+NEAR_HARD = 0.25
 # Frames a second, where neither scene nor anybody says.
 SCENE_FPS = 30.0
 # Somebody whose joints are nearer in the mean, millimetres, was found.
@@ -50,7 +53,12 @@ def _summary(rows: Sequence[Row]) -> list[str]:
         f" {of('transfers').sum()} transfers; {np.median(of('ms_per_frame')):.2f} ms per frame in the median",
         f"within frames: precision {of('precision').mean():.4f} in the mean, {of('precision').min():.4f} at worst;"
         f" recall {of('recall').mean():.4f}, {of('recall').min():.4f}; {of('foreign').mean():.2%} of points foreign",
+        f"{of('told').sum()} of {of('transfers').sum()} transfers at a moment that is called hard, as are"
+        f" {of('hard_share').mean():.1%} of the frames",
     ]
+    if any(row["one_view"] is not None for row in scenes):
+        found = np.mean([row["one_view"] for row in scenes if row["one_view"] is not None])
+        lines.append(f"{found:.1%} of those whom one view alone shows are found")
     for name in dict.fromkeys(row["optimizer"] for row in rows if row["optimizer"] is not None):
         mine = [row for row in rows if row["optimizer"] == name]
         found, known, pcp, known_pcp, share = (
@@ -81,7 +89,8 @@ LAYOUT = Layout(
 @dataclass(frozen=True)
 class AssociationBench:
     """Scenes, so many seeds of each; held-out motions of the folder ``motion``, or without one drawn from the pose
-    prior. ``frames``, ``fps`` and ``keypoints`` None: the scene's own, else 10 s at 30 Hz, and Halpe-26.
+    prior. ``frames``, ``fps``, ``keypoints`` and ``cameras`` (how many) None: the scene's own, else 10 s at 30 Hz, and
+    Halpe-26.
     ``contact``: whether fitted people give way to one another.
 
     Raises:
@@ -97,6 +106,7 @@ class AssociationBench:
     motion: Path | None = None
     cost: CostOptions = field(default_factory=CostOptions)
     contact: bool = True
+    cameras: int | None = None
 
     layout = LAYOUT
 
@@ -116,7 +126,7 @@ class AssociationBench:
         runs = [(scene, seed) for scene in self.scenes for seed in range(self.seeds)]
         for place, (scene, seed) in enumerate(runs):
             progress("measuring", place, len(runs))
-            kind = scene_of(scene)
+            kind = scene_of(scene, views=self.cameras)
             rate = self.fps or kind.fps or SCENE_FPS
             session = made_up_scene(
                 kind,
@@ -153,6 +163,7 @@ def measured(
     on = _on(session, tracks)
     whom = persons_of_tracks(on)
     found, within = identities(whom, there, session.fps), grouping(on, session.known, there)
+    told = changes_told(whom, _hard(tracks, len(session)), round(NEAR_HARD * session.fps))
     row = {
         "people": len(session.truth),
         "views": len(session.rig),
@@ -163,8 +174,11 @@ def measured(
         "ghost_s": found.longest_ghost,
         "switches": found.switches,
         "transfers": found.transfers,
+        "told": told.told,
+        "hard_share": told.hard,
         "precision": within.precision,
         "recall": within.recall,
+        "one_view": _one_view(session, whom),
         "foreign": _foreign(session, tracks, whom),
         "ms_per_frame": 1000 * seconds / len(session),
     }
@@ -204,6 +218,22 @@ def _claims(session: CrowdSession, tracks: Sequence[Track]) -> tuple[np.ndarray,
     claimed = [everything if track.claimed is None else track.claimed for track in tracks]
     detection = np.array([track.detection for track in tracks], dtype=np.int64).reshape(-1, *shape[:2])
     return detection, np.array(claimed, dtype=bool).reshape(-1, *shape[:2], shape[3])
+
+
+def _hard(tracks: Sequence[Track], frames: int) -> np.ndarray:
+    """Of all tracks the frames in which it was hard to tell who they are."""
+    hard = np.zeros((len(tracks), frames), dtype=bool)
+    for row, track in zip(hard, tracks, strict=True):
+        for moment in track.hard:
+            row[moment.first : moment.last + 1] = True
+    return hard
+
+
+def _one_view(session: CrowdSession, whom: np.ndarray) -> float | None:
+    """Share of the people who have a track, of those in frames in which one view alone holds a detection of them."""
+    alone = (session.known >= 0).sum(-1) == 1
+    on = (whom[:, None] == np.arange(len(session.known))[:, None]).any(0)
+    return float((on & alone).sum() / alone.sum()) if alone.any() else None
 
 
 def _foreign(session: CrowdSession, tracks: Sequence[Track], whom: np.ndarray) -> float:

@@ -36,7 +36,9 @@ def _percent(digits: int) -> Callable[[float], str]:
     return lambda value: f"{100 * value:.{digits}f}%"
 
 
-# ``ghost_s``: the longest time that a track was on nobody. ``foreign``: share of the points given to people that are
+# ``ghost_s``: the longest time that a track was on nobody. ``told``: how many transfers lie at a moment in which it was
+# hard to tell who is who; ``hard_share``: share of frames in one. ``one_view``: share of people found whom one view
+# alone shows. ``foreign``: share of the points given to people that are
 # on somebody else. ``pcp``: share of arms' and legs' parts both of whose ends are nearer than half the part's length;
 # ``found``: share of people within 100 mm; ``overlap_mm``: the deepest that one is in another. ``known_mm``,
 # ``known_pcp``: the same if it were known who is who.
@@ -58,7 +60,10 @@ COLUMNS = {
     "ghost_s": Column("ghost", _decimals(2)),
     "switches": Column("switches"),
     "transfers": Column("transfers"),
+    "told": Column("told"),
+    "hard_share": Column("hard", _percent(1)),
     "precision": Column("precision", _decimals(4)),
+    "one_view": Column("one view", _percent(1)),
     "recall": Column("recall", _decimals(4)),
     "foreign": Column("foreign", _percent(2)),
     "ms_per_frame": Column("ms", _decimals(2)),

@@ -103,6 +103,31 @@ def grouping(
     return Grouping(right / max(claims, 1), min(right / max(wanted, 1), 1.0), ghosts / max(on.shape[1], 1))
 
 
+@dataclass(frozen=True)
+class Told:
+    """How well the moments in which names were hard tell where they are wrong. ``changes``: how often a track went over
+    to another person; ``told``: how many of these lie at such a moment. ``hard``: share of the tracks' frames in one.
+    """
+
+    changes: int
+    told: int
+    hard: float
+
+
+def changes_told(person: Int[np.ndarray, "track frame"], hard: Bool[np.ndarray, "track frame"], reach: int) -> Told:
+    """Of tracks on people, as :func:`persons_of_tracks` finds them, and when it was ``hard`` to tell who they are; a
+    change within ``reach`` frames of that is told.
+    """
+    changes = told = 0
+    for row, moments in zip(person, hard, strict=True):
+        known = np.flatnonzero(row >= 0)
+        for place in np.flatnonzero(np.diff(row[known]) != 0):
+            changes += 1
+            told += bool(moments[max(known[place] - reach, 0) : known[place + 1] + reach + 1].any())
+    followed = person != ABSENT
+    return Told(changes, told, float((hard & followed).sum() / max(followed.sum(), 1)))
+
+
 def identities(
     person: Int[np.ndarray, "track frame"], there: Bool[np.ndarray, "person frame"], fps: float
 ) -> Identities:

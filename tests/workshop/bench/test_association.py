@@ -1,6 +1,7 @@
 """Measures of who is who, on examples worked by hand, and the benchmark that prints them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from refit_mv.workshop.bench.identities import (
     NOBODY,
     Grouping,
     Identities,
+    Told,
+    changes_told,
     detections_on,
     grouping,
     identities,
@@ -82,6 +85,19 @@ def test_frames_in_which_nobody_asks_count_neither_way() -> None:
         assert (measures.idf1, measures.mota, measures.longest_ghost) == (1.0, 1.0, 0.0)
     ghost = found([[0] * 3 + [G] * 2 + [0] * 5], 1, hidden)
     assert ghost.mota == pytest.approx(1 - 2 / 8) and ghost.longest_ghost == pytest.approx(0.2)
+
+
+def test_changes_near_a_hard_moment_are_told() -> None:
+    """A track changes after its fourth frame and, past a frame of nobody, after its seventh; another never does."""
+    person = np.array([[0, 0, 0, 0, 1, 1, 1, G, 0, 0], [1] * 5 + [A] * 5])
+    for frame, reach, told in ((3, 0, 1), (4, 0, 1), (1, 1, 0), (2, 1, 1), (7, 0, 1), (5, 1, 2), (9, 0, 0)):
+        hard = np.zeros(person.shape, dtype=bool)
+        hard[0, frame] = True
+        assert changes_told(person, hard, reach) == Told(2, told, 1 / 15), (frame, reach)
+    # Another's moment tells nothing, nor one in which there is no track.
+    hard = np.zeros(person.shape, dtype=bool)
+    hard[1] = True
+    assert changes_told(person, hard, 3) == Told(2, 0, 5 / 15)
 
 
 def test_a_track_is_on_whom_most_of_its_detections_are() -> None:
@@ -151,6 +167,22 @@ def test_points_on_somebody_else_are_counted() -> None:
     assert row["transfers"] == 0
 
 
+def test_those_whom_one_view_alone_shows_are_counted() -> None:
+    session = made_up_scene(scene_of("circling", 2, 3), seconds=0.5, fps=20.0, noise="none", seed=1)
+    right = known_tracks(session)
+    (row,) = measured(session, lambda observations, rig: right, {}, CostOptions())
+    assert row["one_view"] is None
+    # Two of three views show the first nowhere in four frames; a track is on them in three of these.
+    first, second = (track.detection.copy() for track in right)
+    owner = np.where((session.owner == 0) & (np.arange(10) < 4)[:, None, None], -1, session.owner)
+    owner[:, 0] = session.owner[:, 0]
+    hidden = replace(session, owner=owner)
+    first[0] = -1
+    found = tuple(type(right[0])(detection) for detection in (first, second))
+    (row,) = measured(hidden, lambda observations, rig: found, {}, CostOptions())
+    assert row["one_view"] == pytest.approx(3 / 4)
+
+
 def test_the_right_tracks_are_perfect_and_exchanged_ones_are_not() -> None:
     session = made_up_scene(scene_of("crossing", 3), seconds=1.0, fps=20.0, seed=1)
     right = known_tracks(session)
@@ -191,3 +223,5 @@ def test_from_the_command_line(cli: Callable, tmp_path: Path) -> None:
     assert refused.code == 2 and "unknown scene 'stage'" in refused.err
     refused = cli("bench", "--scenes", "hall", "--noise", "clean,strong")
     assert refused.code == 2 and "one noise" in refused.err
+    refused = cli("bench", "--scenes", "hall", "--views", "2,3")
+    assert refused.code == 2 and "one number of views" in refused.err
