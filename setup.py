@@ -58,6 +58,8 @@ setup(
         "smpl": ["smplx>=0.1.28"],
         # USD's libraries unpack to 160 MB.
         "studio": ["usd-core>=24.8"],
+        # Blender, 400 MB.
+        "fbx": ["bpy>=4.2"],
         "rtmlib": ["rtmlib>=0.0.13", "onnxruntime>=1.17"],
         "build-body": ["anny==0.6.2"],
         "test": [

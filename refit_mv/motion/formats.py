@@ -13,6 +13,7 @@ from refit_mv.motion.amass import read_amass, write_amass
 from refit_mv.motion.bvh import read_bvh, write_bvh
 from refit_mv.motion.c3d import write_c3d
 from refit_mv.motion.csv_table import write_csv
+from refit_mv.motion.fbx import write_fbx
 from refit_mv.motion.glb import write_glb
 from refit_mv.motion.mot import write_mot
 from refit_mv.motion.motion import Y_UP, Direction, Motion, turned_up
@@ -79,6 +80,17 @@ FORMATS = {
             renames=True,
             says="metres, quaternions x y z w, seconds; the person's node is scaled to nothing in frames without a "
             "pose of their own",
+        ),
+        Format(
+            "fbx",
+            ".fbx",
+            write_fbx,
+            None,
+            up=Y_UP,
+            turns=False,
+            renames=True,
+            says="centimetres, degrees, seconds; the person's node is scaled to nothing in frames without a pose of "
+            "their own",
         ),
         Format(
             "usd",

@@ -19,6 +19,8 @@ from refit_mv.recipe import FitRecipe
 from refit_mv.take.export import export
 from refit_mv.take.take import Take, open_take
 
+# What needs Blender is tested beside its writer.
+KINDS = [kind for kind in FORMATS if kind != "fbx"]
 QUICK = FitRecipe(optimizer="gauss-newton", subject_frames=4, overlay=False)
 FRAMES = 6
 
@@ -39,18 +41,18 @@ def pair(session_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Take
 
 
 def test_every_format_for_everybody(pair: Take, tmp_path: Path) -> None:
-    files = export(pair, list(FORMATS), out=tmp_path)
+    files = export(pair, KINDS, out=tmp_path)
     names = {file.name for file in files}
     assert {path.name for path in tmp_path.iterdir()} == names
     for person in (0, 3):
-        for kind in FORMATS.values():
+        for kind in map(FORMATS.__getitem__, KINDS):
             name = f"person_{person}{kind.ending}{kind.suffix}"
             assert name in names
             assert (f"{name}.json" in names) == (kind.name != "amass")
-    assert len(names) == 2 * 2 * len(FORMATS)
+    assert len(names) == 2 * 2 * len(KINDS)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in FORMATS if kind != "amass"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "amass"])
 def test_descriptions_say_what_files_cannot(kind: str, pair: Take, tmp_path: Path) -> None:
     _, sidecar = export(pair, kind, [3], tmp_path, Wishes(names="mixamo"))
     told = json.loads(sidecar.read_text())
