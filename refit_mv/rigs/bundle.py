@@ -1,9 +1,9 @@
 """A small bundle adjustment over a person's own keypoints: how far cameras and clocks are from what is said of them.
 
-Every point is free; each view has eight unknowns: a turn, a shift, the logarithm of the focal length and the frames by
-which it is late. Residuals are those of the picture, where a detector errs, in metres at the person. Points are
-eliminated (Schur complement), and what is left is kept for blocks of time, so that later questions (did a view change
-half way?) are small linear systems.
+Every point is free; each view has up to twelve unknowns: a turn, a shift, the logarithm of the focal length, the frames
+by which it is late and falls behind, and what its lens lacks. Residuals are those of the picture, where a detector
+errs, in metres at the person. Points are eliminated (Schur complement), and what is left is kept for blocks of time, so
+that later questions (did a view change half way?) are small linear systems.
 """
 
 from dataclasses import dataclass
@@ -112,17 +112,20 @@ class _Look:
 
     residual: Float[Tensor, "frame view landmark 2"]
     by_point: Float[Tensor, "frame view landmark 2 3"]
-    by_view: Float[Tensor, "frame view landmark 2 unknown"]
+    by_view: Float[Tensor, "frame view landmark 2 free"]
     in_front: Float[Tensor, "frame view landmark"]
 
 
 def adjust(sample: Sample, beliefs: Beliefs = USUAL, believed: Float[Tensor, "view unknown"] | None = None) -> Bundle:
     """Solve for all unknowns at once, by Gauss–Newton steps under a narrowing kernel. ``believed``: sigmas of every
-    view's unknowns instead of the ``beliefs``', 0 where they are known.
+    view's unknowns instead of the ``beliefs``', 0 where they are known; only then the hessian holds known ones too.
     """
     frames, views = sample.weight.shape[:2]
     unknowns = torch.zeros(views, UNKNOWNS, dtype=torch.float64)
     belief = beliefs.precision.repeat(views) if believed is None else believed.clamp_min(KNOWN).pow(-2).flatten()
+    # What is known of every view only makes the system larger, unless somebody asks what it would gain to free it.
+    known = belief.view(views, UNKNOWNS) > 0.5 * KNOWN**-2
+    free = torch.arange(UNKNOWNS) if believed is not None else (~known.all(0)).nonzero()[:, 0]
     blocks = max(1, min(MOST_BLOCKS, frames // 2))
     block = torch.arange(frames) * blocks // frames
     world = sample.direction @ sample.rig.cam_from_world.rotation
@@ -130,9 +133,10 @@ def adjust(sample: Sample, beliefs: Beliefs = USUAL, believed: Float[Tensor, "vi
     apart = (points.flatten(0, 1) - sample.rig.center[:, None]).norm(dim=-1)
     reach = apart.median(1).values
     shared = (sample.weight > 0) & ((sample.weight > 0).sum(1, keepdim=True) > 1)
+    place = (torch.arange(views)[:, None] * UNKNOWNS + free).flatten()
     kernel = beliefs.widest
     for step in range(beliefs.iterations):
-        look = _look(sample, points, unknowns, reach)
+        look = _look(sample, points, unknowns, reach, free)
         off = look.residual.norm(dim=-1)
         usual = max(float(off[shared].median()), LEAST_MISS)
         narrow = beliefs.kernel * usual
@@ -140,23 +144,31 @@ def adjust(sample: Sample, beliefs: Beliefs = USUAL, believed: Float[Tensor, "vi
         weight = INDEPENDENT / usual**2 * sample.weight * look.in_front / (1 + (off / kernel) ** 2) ** 2
         hessian, gradient, points_by = _reduced(look, weight)
         if step + 1 < beliefs.iterations:
-            pull = gradient.sum(0) + belief * unknowns.flatten()
-            change = -torch.linalg.solve(hessian.sum(0) + torch.diag(belief), pull)
+            pull = gradient.sum(0) + belief[place] * unknowns[:, free].flatten()
+            change = -torch.linalg.solve(hessian.sum(0) + torch.diag(belief[place]), pull)
             points = points - points_by[..., -1] - points_by[..., :-1] @ change
-            unknowns = unknowns + change.view(views, UNKNOWNS)
+            unknowns[:, free] += change.view(views, -1)
     size = views * UNKNOWNS
+    whole = hessian.new_zeros(blocks, size, size)
+    whole[:, place[:, None], place] = hessian.new_zeros(blocks, len(place), len(place)).index_add_(0, block, hessian)
+    slope = gradient.new_zeros(blocks, size)
+    slope[:, place] = gradient.new_zeros(blocks, len(place)).index_add_(0, block, gradient)
     return Bundle(
         unknowns,
-        hessian.new_zeros(blocks, size, size).index_add_(0, block, hessian),
-        gradient.new_zeros(blocks, size).index_add_(0, block, gradient),
+        whole,
+        slope,
         belief,
         block,
         off,
     )
 
 
-def _look(sample: Sample, points: Tensor, unknowns: Tensor, reach: Float[Tensor, " view"]) -> _Look:
-    """Project the points with the unknowns as they are. Pictures are those of pinhole lenses, ``reach`` metres away."""
+def _look(
+    sample: Sample, points: Tensor, unknowns: Tensor, reach: Float[Tensor, " view"], free: Int[Tensor, " free"]
+) -> _Look:
+    """Project the points with the unknowns as they are, and say how that moves with the ``free`` ones. Pictures are
+    those of pinhole lenses, ``reach`` metres away.
+    """
     turn = exp(unknowns[:, TURN])
     rotation = turn @ sample.rig.cam_from_world.rotation
     moved = (turn @ sample.rig.cam_from_world.translation[..., None])[..., 0]
@@ -179,14 +191,14 @@ def _look(sample: Sample, points: Tensor, unknowns: Tensor, reach: Float[Tensor,
         [-(across @ hat(turned)), across, picture[..., None], delay, drift, radial * powers[..., None, :]], -1
     )
     in_front = (place[..., 2] > NEAREST) & (sample.direction[..., 2] > NEAREST)
-    return _Look(picture - seen, across @ rotation[:, None], by_view, in_front.double())
+    return _Look(picture - seen, across @ rotation[:, None], by_view[..., free], in_front.double())
 
 
 def _reduced(look: _Look, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Each frame's normal equations of the views' unknowns, and how its points follow: by how much of every unknown,
     and last by themselves.
     """
-    frames, views = weight.shape[:2]
+    frames, views, count = *weight.shape[:2], look.by_view.shape[-1]
     by_point = weight[..., None, None] * look.by_point
     by_view = weight[..., None, None] * look.by_view
     inner = (by_point.mT @ look.by_point).sum(1)
@@ -197,8 +209,8 @@ def _reduced(look: _Look, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     follow = torch.linalg.solve(inner, torch.cat([cross, pull], -1))
     taken = cross.flatten(1, 2).mT @ follow.flatten(1, 2)
     own = (by_view.mT @ look.by_view).sum(2)
-    hessian = -taken[..., :-1].unflatten(-1, (views, UNKNOWNS)).unflatten(1, (views, UNKNOWNS))
+    hessian = -taken[..., :-1].unflatten(-1, (views, count)).unflatten(1, (views, count))
     each = torch.arange(views)
     hessian[:, each, :, each] += own.transpose(0, 1)
     gradient = (by_view.mT @ look.residual[..., None]).sum(2)[..., 0].flatten(1) - taken[..., -1]
-    return hessian.reshape(frames, views * UNKNOWNS, -1), gradient, follow
+    return hessian.reshape(frames, views * count, -1), gradient, follow
