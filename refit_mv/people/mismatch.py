@@ -56,13 +56,13 @@ def exchanged_cameras(observations: Observations, rig: CameraRig) -> dict[str, s
         return _mean([misses[i, order[i], j, order[j]] for i, j in combinations(range(views), 2)])
 
     as_paired = tuple(range(views))
-    best = min(permutations(as_paired), key=cost) if views <= ALL_ORDERS else _descend(as_paired, cost)
+    best = min(permutations(as_paired), key=cost) if views <= ALL_ORDERS else descended(as_paired, cost)
     if not cost(best) < min(FAR_BETTER * cost(as_paired), GOOD_ENOUGH):
         return {}
     return {rig.names[view]: rig.names[camera] for view, camera in enumerate(best) if view != camera}
 
 
-def _descend(order: Order, cost: Callable[[Order], float]) -> Order:
+def descended(order: Order, cost: Callable[[Order], float]) -> Order:
     """The best order that exchanges of two, each for the better, lead to."""
     while True:
         neighbours = []

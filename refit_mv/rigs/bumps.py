@@ -23,6 +23,8 @@ KERNELS = ((4.0, 4.0), (16.0, 8.0))
 MOST_BUMPS = 3
 # How often the moment is sought among the frames that speak, and among how many of them all frames are looked at.
 ROUNDS, ABOUT = 2, 2
+# No frame is called so: cameras that are only tried have no name that another could have.
+TRIED = -1
 # Beyond so many times the usual miss a point says no more against a place than there.
 OUTLYING = 5.0
 
@@ -94,7 +96,7 @@ def _moment(rig: CameraRig, spoken: Spoken, view: int, place: int, freedoms: Fre
 def _places(rig: CameraRig, evidence: Evidence, view: int, place: int, freedoms: Freedoms) -> CameraRig:
     """The rig with the camera's two places, if it was moved before that frame of the evidence."""
     later = torch.arange(len(evidence)) >= place
-    return mended_by_points(_rig(rig, view, place), [_seen(evidence, view, later)], *_known(freedoms))[0]
+    return mended_by_points(_rig(rig, view, TRIED), [_seen(evidence, view, later)], *_known(freedoms))[0]
 
 
 def _exchange(two: CameraRig, some: Evidence, view: int) -> int:

@@ -15,9 +15,10 @@ from refit_mv.body.model import BodyModel
 from refit_mv.finding import Finding
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.evidence import Evidence
+from refit_mv.people.mismatch import GOOD_ENOUGH
 from refit_mv.people.stature import SHORTEST_PERSON, TALLEST_PERSON, USUAL_HEIGHTS, told_height
 from refit_mv.rigs.faint import faint_faults
-from refit_mv.rigs.hypotheses import FRAMES, GOOD_ENOUGH, explained, unexplained
+from refit_mv.rigs.hypotheses import FRAMES, explained, unexplained
 from refit_mv.rigs.mended_rig import mended_rig
 from refit_mv.rigs.mends import MENDS
 from refit_mv.rigs.sample import telling_rows

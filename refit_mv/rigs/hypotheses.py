@@ -16,23 +16,21 @@ from torch import Tensor
 
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.evidence import Evidence
-from refit_mv.people.mismatch import points_in_upper_left
+from refit_mv.people.mismatch import (
+    ALL_ORDERS,
+    BETTER,
+    FAR_BETTER,
+    GOOD_ENOUGH,
+    Order,
+    descended,
+    points_in_upper_left,
+)
 from refit_mv.rigs.meeting import View, as_mended, mean, miss, view_through
 from refit_mv.rigs.mends import ASKED, LENSES, MENDS, Mend
 
 FRAMES = 40
-# An explanation is believed when rays of the views that it is about miss each other by less than this share of what
-# they do as given ...
-FAR_BETTER = 0.5
-# ... or than this share where all points lie in the upper left, as if pictures had been made smaller: two views leave
-# much of a wrong size unseen ...
-BETTER = 0.75
-# ... and by an angle that detectors and calibrations explain (about 25 pixels at a focal length of 1250).
-GOOD_ENOUGH = 0.02
 # Rays of every view miss the others' by less than this (radians): nothing has to be explained.
 MEETING = 0.009
-# All orders of this many cameras are tried (120); of more, those that come from exchanging two at a time.
-ALL_ORDERS = 5
 # Views that are wrong in ways of their own.
 MOST_ROUNDS = 3
 
@@ -171,24 +169,15 @@ def _neighbours(guess: Guess, table: _Table) -> Iterator[Guess]:
         yield tuple(replace(reading, camera=camera) for reading, camera in zip(guess, order, strict=True))
 
 
-def _descend(order: tuple[int, ...], guess: Guess, table: _Table) -> tuple[int, ...]:
+def _descend(order: Order, guess: Guess, table: _Table) -> Order:
     """The best order that exchanges of two, each for the better, lead to."""
 
-    def cost(order: tuple[int, ...]) -> float:
+    def cost(order: Order) -> float:
         return _finite(
             table.cost(tuple(replace(reading, camera=camera) for reading, camera in zip(guess, order, strict=True)))
         )
 
-    while True:
-        neighbours = []
-        for i, j in combinations(range(len(order)), 2):
-            other = list(order)
-            other[i], other[j] = other[j], other[i]
-            neighbours.append(tuple(other))
-        better = min(neighbours, key=cost)
-        if not cost(better) < cost(order):
-            return order
-        order = better
+    return descended(order, cost)
 
 
 def _read(rig: CameraRig, evidence: Evidence, guess: Guess) -> tuple[CameraRig, Evidence]:

@@ -104,7 +104,7 @@ def solve_jointly(rig: CameraRig, sitters: Sequence[Sitter], given: CameraRig, f
     known = torch.zeros(len(rig), freedoms.count, dtype=torch.float64)
     known[:, :POSE] = apart(given, rig)
     sitters = [sitter.before(rig) for sitter in sitters]
-    cost = sum(sitter.cost for sitter in sitters)
+    cost = _cost(sitters, belief, known)
     damping = FIRST_DAMPING
     for _ in range(ITERATIONS):
         systems = [_system(sitter, rig, freedoms, damping) for sitter in sitters]
@@ -124,20 +124,23 @@ def solve_jointly(rig: CameraRig, sitters: Sequence[Sitter], given: CameraRig, f
             )
             for sitter, system, place in zip(sitters, systems, places[:-1], strict=True)
         ]
-        trial_known = known + change
-        trial_cost = sum(sitter.cost for sitter in trial) + float((belief * trial_known.flatten() ** 2).sum())
-        if trial_cost < cost + float((belief * known.flatten() ** 2).sum()):
-            before = cost + float((belief * known.flatten() ** 2).sum())
-            rig, sitters, known = ahead, trial, trial_known
-            cost = sum(sitter.cost for sitter in sitters)
+        trial_cost = _cost(trial, belief, known + change)
+        if trial_cost < cost:
+            settled = cost - trial_cost < SETTLED * cost
+            rig, sitters, known, cost = ahead, trial, known + change, trial_cost
             damping = max(damping / 5, 1e-9)
-            if before - trial_cost < SETTLED * before:
+            if settled:
                 break
         else:
             damping *= 8
             if damping > MOST_DAMPING:
                 break
     return Joint(rig, tuple(sitters), _covariance(rig, sitters, freedoms, belief, known))
+
+
+def _cost(sitters: Sequence[Sitter], belief: Tensor, known: Tensor) -> float:
+    """Everybody's, and what is believed of the cameras."""
+    return sum(sitter.cost for sitter in sitters) + float((belief * known.flatten() ** 2).sum())
 
 
 def _assembled(

@@ -11,10 +11,9 @@ from refit_mv.body.sides import mirrored_order
 from refit_mv.geometry.camera import Camera, CameraRig
 from refit_mv.geometry.projection import bearings
 from refit_mv.people.evidence import Evidence
+from refit_mv.people.mismatch import MISS
 from refit_mv.rigs.mends import Mend
 
-# Rays that pass each other at more than this angle, as their cameras see it (radians), miss each other altogether.
-MISS = 0.2
 FEWEST_KEYPOINTS = 5
 
 

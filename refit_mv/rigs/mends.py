@@ -10,9 +10,7 @@ from refit_mv.geometry.camera import Camera
 from refit_mv.geometry.picture_size import resized_by
 from refit_mv.geometry.rotations import exp
 from refit_mv.geometry.transforms import RigidTransform
-
-# Sizes to which pictures are made smaller or larger before keypoints are detected in them.
-USUAL_SCALES = (0.25, 1 / 3, 0.4, 0.5, 0.6, 2 / 3, 0.75, 0.8, 1.25, 4 / 3, 1.5, 2.0, 3.0)
+from refit_mv.people.mismatch import USUAL_SCALES
 
 
 @dataclass(frozen=True)

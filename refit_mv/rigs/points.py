@@ -14,12 +14,10 @@ from refit_mv.geometry.rotations import exp
 from refit_mv.geometry.transforms import RigidTransform
 from refit_mv.geometry.triangulation import triangulate
 from refit_mv.people.evidence import Evidence
-from refit_mv.rigs.bundle import SHIFT, TURN, Beliefs, Bundle, adjust
+from refit_mv.rigs.bundle import KNOWN, SHIFT, TURN, Beliefs, Bundle, adjust
 from refit_mv.rigs.freedoms import with_pose
 from refit_mv.rigs.sample import Sample
 
-# Lenses and clocks stay as they are: logarithm, frames.
-FIXED = 1e-6
 # Rays that far apart (metres at the person) still see each other at first.
 WIDEST = 0.5
 ITERATIONS, ANNEALING = 24, 10
@@ -41,16 +39,21 @@ def points_of(rig: CameraRig, people: Sequence[Evidence]) -> Sample:
 def mended_by_points(
     rig: CameraRig, people: Sequence[Evidence], turn_known: float, move_known: float, kernel: float = NARROW
 ) -> tuple[CameraRig, Bundle]:
-    """The rig before which everybody's rays meet best. ``turn_known`` (radians) and ``move_known`` (metres): how far
-    cameras may be off. Beyond ``kernel`` usual misses a point hardly counts.
+    """The rig before which everybody's rays meet best, lenses and clocks as they are. ``turn_known`` (radians) and
+    ``move_known`` (metres): how far cameras may be off. Beyond ``kernel`` usual misses a point hardly counts.
     """
-    beliefs = Beliefs(turn_known, move_known, FIXED, FIXED, WIDEST, ITERATIONS, ANNEALING, kernel)
+    beliefs = Beliefs(turn_known, move_known, KNOWN, KNOWN, WIDEST, ITERATIONS, ANNEALING, kernel)
     bundle = adjust(points_of(rig, people), beliefs)
     cameras = []
     for camera, own in zip(rig, bundle.unknowns, strict=True):
         turn, pose = exp(own[TURN]), camera.cam_from_world
         cameras.append(with_pose(camera, RigidTransform(turn @ pose.rotation, turn @ pose.translation + own[SHIFT])))
     return CameraRig(tuple(cameras)), bundle
+
+
+def median_px(rig: CameraRig, people: Sequence[Evidence]) -> Float[Tensor, " view"]:
+    """The median of :func:`pixels_off` in every view."""
+    return pixels_off(rig, people).transpose(0, 1).flatten(1).nanmedian(1).values
 
 
 def pixels_off(rig: CameraRig, people: Sequence[Evidence]) -> Float[Tensor, "frame view landmark"]:

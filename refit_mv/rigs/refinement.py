@@ -24,7 +24,7 @@ from refit_mv.rigs.first_poses import first_poses
 from refit_mv.rigs.freedoms import MOVE, TURN, Freedoms
 from refit_mv.rigs.gauge import Similarity, onto, without_gauge
 from refit_mv.rigs.joint import Joint, Sitter, solve_jointly
-from refit_mv.rigs.points import mended_by_points, pixels_off
+from refit_mv.rigs.points import median_px, mended_by_points
 from refit_mv.solve.descent import DescentOptions, descend
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions
@@ -62,6 +62,10 @@ class Scale:
         return self.distance is None and self.height is None
 
 
+# What is asked for unless somebody says otherwise: poses alone, and the given rig's metre.
+POSES, GIVEN = Freedoms(), Scale()
+
+
 @dataclass(frozen=True, eq=False)
 class Refined:
     """A rig as people's evidence has it. Per view: ``turned`` and ``moved`` against the given rig, one standard
@@ -88,8 +92,8 @@ def refine(
     body: BodyModel,
     rig: CameraRig,
     people: Sequence[Evidence],
-    freedoms: Freedoms | None = None,
-    scale: Scale | None = None,
+    freedoms: Freedoms = POSES,
+    scale: Scale = GIVEN,
     progress: Progress = quiet,
 ) -> Refined:
     """Mend a rig by its people (:func:`refit_mv.rigs.witnesses.spoken`): free points first, which find the way from far
@@ -98,7 +102,6 @@ def refine(
     Raises:
         InputError: a scale by cameras that the rig does not have.
     """
-    freedoms, scale = Freedoms() if freedoms is None else freedoms, Scale() if scale is None else scale
     _check(rig, scale)
     progress("cameras", 0, 2)
     start, _ = mended_by_points(rig, people, radians(freedoms.turn_known), freedoms.move_known)
@@ -107,9 +110,7 @@ def refine(
     progress("cameras", 2, 2)
     statures = [stature(body, sitter.params) for sitter in joint.sitters]
     metre = _metre(joint.rig, scale, statures[0])
-    measured = Similarity(torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), metre).moved(
-        joint.rig
-    )
+    measured = joint.rig.scaled(metre)
     back = onto(measured, rig, freedoms, scale.given)
     found = back.moved(measured)
     return _told(found, rig, joint, people, freedoms, [metre * back.scale * each for each in statures])
@@ -119,8 +120,8 @@ def refine_from_lenses(
     body: BodyModel,
     rig: CameraRig,
     people: Sequence[Evidence],
-    freedoms: Freedoms | None = None,
-    scale: Scale | None = None,
+    freedoms: Freedoms = POSES,
+    scale: Scale = GIVEN,
     progress: Progress = quiet,
 ) -> Refined:
     """A rig of which only the lenses are known. The world's y is up as the cameras are held or as the first person
@@ -129,7 +130,6 @@ def refine_from_lenses(
     Raises:
         InputError: views that share too little to tell how their cameras stand.
     """
-    freedoms, scale = Freedoms() if freedoms is None else freedoms, Scale() if scale is None else scale
     _check(rig, scale)
     wide = replace(freedoms, turn_known=UNKNOWN.turn_known, move_known=UNKNOWN.move_known)
     progress("cameras", 0, 3)
@@ -142,7 +142,7 @@ def refine_from_lenses(
     joint = solve_jointly(start, [_sitter(body, start, evidence) for evidence in people], start, wide)
     progress("cameras", 3, 3)
     statures = [stature(body, sitter.params) for sitter in joint.sitters]
-    metre = 1.0 if scale.given else _metre(joint.rig, scale, statures[0])
+    metre = _metre(joint.rig, scale, statures[0])
     found = _standing(joint, metre).moved(joint.rig)
     told = _told(found, found, joint, people, wide, [metre * each for each in statures])
     return replace(told, up=(0.0, 1.0, 0.0))
@@ -250,8 +250,8 @@ def _told(
         moved=torch.stack([(a.center - b.center).norm() for a, b in pairs]),
         turn_sigma=worst[0],
         move_sigma=worst[1],
-        before_px=_median(pixels_off(given, people)),
-        after_px=_median(pixels_off(found, people)),
+        before_px=median_px(given, people),
+        after_px=median_px(found, people),
         statures=tuple(statures),
         frames=sum(map(len, people)),
     )
@@ -266,7 +266,3 @@ def _between(one: CameraRig, other: CameraRig, count: int) -> Float[Tensor, "all
     each = torch.eye(count, dtype=torch.float64)
     each[MOVE, MOVE] = turn * (spread[1] / spread[0] if spread[0] > 0 else 1.0)
     return torch.block_diag(*[each] * len(one))
-
-
-def _median(off: Float[Tensor, "frame view landmark"]) -> Float[Tensor, " view"]:
-    return off.transpose(0, 1).flatten(1).nanmedian(1).values

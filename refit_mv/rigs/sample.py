@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from refit_mv.body.params import BodyParams
@@ -39,15 +39,21 @@ class Sample:
 
 def telling_rows(evidence: Evidence, most: int = MOST_FRAMES) -> Int[Tensor, " frame"]:
     """Frames, spread over the take, in which two views share points and whose neighbours saw the person too."""
+    enough = sharing(evidence)
+    return spread(torch.nonzero(enough[:-2] & enough[1:-1] & enough[2:])[:, 0] + 1, most)
+
+
+def sharing(evidence: Evidence) -> Bool[Tensor, " frame"]:
+    """The frames in which two views share points."""
     seen = (evidence.confidence > 0).double()
     shared = (seen @ seen.mT).flatten(1)
-    views = seen.shape[1]
-    apart = ~torch.eye(views, dtype=torch.bool).flatten()
-    enough = (shared[:, apart] >= FEWEST_SHARED).any(1)
-    telling = torch.nonzero(enough[:-2] & enough[1:-1] & enough[2:])[:, 0] + 1
-    if len(telling) <= most:
-        return telling
-    return telling[torch.linspace(0, len(telling) - 1, most).round().long()]
+    apart = ~torch.eye(seen.shape[1], dtype=torch.bool).flatten()
+    return (shared[:, apart] >= FEWEST_SHARED).any(1)
+
+
+def spread(rows: Int[Tensor, " frame"], most: int) -> Int[Tensor, " chosen"]:
+    """At most so many of the rows, evenly, the first and the last among them."""
+    return rows if len(rows) <= most else rows[torch.linspace(0, len(rows) - 1, most).round().long()]
 
 
 def sample_of(

@@ -17,7 +17,7 @@ from refit_mv.people.lost_views import lost_views
 from refit_mv.people.options import PeopleOptions
 from refit_mv.people.person import Person, people_of
 from refit_mv.people.tracks import Track, follow
-from refit_mv.rigs.sample import FEWEST_SHARED
+from refit_mv.rigs.sample import FEWEST_SHARED, sharing, spread
 from refit_mv.session.observations import CONFIDENT, Observations, PersonObservations
 
 # As many frames of each person are read, spread over the take: neighbours err alike.
@@ -37,26 +37,23 @@ def witnesses(observations: Observations, rig: CameraRig, body: BodyModel, optio
     the main one is whom the view shows largest for longest.
     """
     shown = (observations.confidence > 0).sum(-1).max(-1) >= FEWEST_SHARED
-    largest = foremost(observations)
     if observations.confidence.shape[2] > 1:
         tracks = follow(observations, rig, "auto", options)
         together = shown.sum(-1) >= 2
         agreed = np.mean(tracks[0].agreeing_views[together] >= 2) if together.any() else 0.0
         if agreed >= ENOUGH_AGREEMENT:
-            return list(people_of(observations, [_whole(tracks, shown, largest), *tracks[1:]], body))
-    return list(people_of(observations, [Track(largest)], body))
+            return list(people_of(observations, [_whole(tracks, shown, observations), *tracks[1:]], body))
+    return list(people_of(observations, [Track(foremost(observations))], body))
 
 
-def _whole(
-    tracks: Sequence[Track], shown: Bool[np.ndarray, "frame view"], largest: Int[np.ndarray, "frame view"]
-) -> Track:
+def _whole(tracks: Sequence[Track], shown: Bool[np.ndarray, "frame view"], observations: Observations) -> Track:
     """The main person, in views that fit nobody as they stand too."""
     main, theirs = tracks[0], np.any([track.detection >= 0 for track in tracks], axis=0)
     lost = [view for view in range(shown.shape[1]) if _share(theirs[shown[:, view], view]) < ENOUGH_AGREEMENT]
     if not lost:
         return main
     detection = main.detection.copy()
-    detection[:, lost] = largest[:, lost]
+    detection[:, lost] = foremost(observations)[:, lost]
     claimed = None if main.claimed is None else main.claimed.copy()
     if claimed is not None:
         claimed[:, lost] = True
@@ -82,14 +79,8 @@ def foremost(observations: Observations) -> Int[np.ndarray, "frame view"]:
     """For every view on its own the chain of detections that is largest and most confident and does not jump, by
     dynamic programming (Viterbi 1967); −1 where a view shows nobody.
     """
-    columns = [
-        _foremost(observations.pixels[:, view], observations.confidence[:, view]) for view in _views(observations)
-    ]
-    return np.stack(columns, 1)
-
-
-def _views(observations: Observations) -> range:
-    return range(len(observations.view_names))
+    views = range(len(observations.view_names))
+    return np.stack([_foremost(observations.pixels[:, view], observations.confidence[:, view]) for view in views], 1)
 
 
 def _foremost(
@@ -141,12 +132,9 @@ def spoken(people: Sequence[Person], most: int = MOST_FRAMES) -> list[Spoken]:
     """
     found = []
     for person in people:
-        seen = (person.evidence.confidence > 0).double()
-        shared = (seen @ seen.mT).flatten(1)
-        apart = ~torch.eye(seen.shape[1], dtype=torch.bool).flatten()
-        rows = torch.nonzero((shared[:, apart] >= FEWEST_SHARED).any(1))[:, 0]
+        rows = torch.nonzero(sharing(person.evidence))[:, 0]
         if len(rows) >= FEWEST_FRAMES:
-            rows = rows[torch.linspace(0, len(rows) - 1, min(most, len(rows))).round().long()]
+            rows = spread(rows, most)
             found.append(Spoken(person.evidence.frames(rows), rows, person.evidence))
     if not found:
         raise InputError(

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.evidence import Evidence
-from refit_mv.rigs.freedoms import Freedoms
+from refit_mv.rigs.freedoms import MOVE, TURN, Freedoms
 from refit_mv.rigs.gauge import apart, onto
-from refit_mv.rigs.points import mended_by_points, pixels_off
+from refit_mv.rigs.points import median_px, mended_by_points
 
 # Frames in so many blocks of time are mended by and judged by in turn: neighbouring frames err alike.
 BLOCKS = 10
@@ -42,8 +42,6 @@ def worth_mending(rig: CameraRig, people: Sequence[Evidence]) -> Worth:
     )
     mended = onto(mended, rig, freedoms, scale=True).moved(mended)
     others = [evidence.frames(chosen) for evidence, chosen in zip(people, odd, strict=True)]
-    before, after = (
-        pixels_off(cameras, others).transpose(0, 1).flatten(1).nanmedian(1).values for cameras in (rig, mended)
-    )
     change = apart(rig, mended)
-    return Worth(before, after, change[:, :3].norm(dim=-1), change[:, 3:].norm(dim=-1))
+    turned, moved = (change[:, part].norm(dim=-1) for part in (TURN, MOVE))
+    return Worth(median_px(rig, others), median_px(mended, others), turned, moved)
