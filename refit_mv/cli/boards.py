@@ -42,15 +42,14 @@ def calib_run(
     **more: Any,
 ) -> None:
     """Calibrate the cameras whose videos or pictures of a board lie in FOLDER."""
-    from calib import read_rig, shown
+    from calib import read_rig
     from calib.board.board_file import read_board, shipped_boards
     from calib.board.scene_points import read_scene_points
     from refit_mv.rigs.board_calibration import BoardOptions, calibrate
     from refit_mv.rigs.scene_calibration import calibrate_by_scene
 
     target = folder / "calib.toml" if out is None else out
-    if target.suffix.lower() != ".toml":
-        raise InputError(f"{shown(target)}: calibrations are written as TOML; give a name that ends in .toml")
+    shared.require_toml(target)
     if origin is not None and floor is not None:
         raise InputError("give --origin or --floor, one of the two")
     if more["intrinsics_only"] and (given is not None or origin is not None or floor is not None):
@@ -90,6 +89,7 @@ def _written(found: "BoardCalibration", target: Path, folder: Path) -> None:
     from refit_mv.files import complete_or_absent
     from refit_mv.report.calibration_page import write_calibration_page
 
+    # Makes the folder if need be, which the writer leaves to whoever named it.
     with complete_or_absent(target) as temporary:
         write_rig(found.rig, temporary, found.up)
     page = target.with_suffix(".html")

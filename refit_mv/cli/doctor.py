@@ -34,8 +34,8 @@ def doctor(file: Path, session: Path | None, fix: bool, out: Path | None, **read
     if out is not None and not fix:
         raise InputError("-o names the file that --fix writes: give --fix too")
     target = file.with_name(f"{file.stem}.fixed.toml") if out is None else out
-    if fix and target.suffix.lower() != ".toml":
-        raise InputError(f"{shown(target)}: calibrations are written as TOML; give a name that ends in .toml")
+    if fix:
+        shared.require_toml(target)
     if fix and target.exists():
         raise InputError(f"{shown(target)}: is there already and is not written over; give another name with -o")
     visited = visit(file, session, **reading)

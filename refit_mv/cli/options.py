@@ -92,6 +92,18 @@ def pairs(_context: click.Context, _parameter: click.Parameter, value: tuple[str
     return found
 
 
+def require_toml(target: Path) -> None:
+    """Refuse a name of which a calibration cannot be written as TOML.
+
+    Raises:
+        InputError: it ends otherwise.
+    """
+    if target.suffix.lower() != ".toml":
+        from calib import shown
+
+        raise InputError(f"{shown(target)}: calibrations are written as TOML; give a name that ends in .toml")
+
+
 def recipe_option(default: str, text: str = "Shipped recipe or YAML file.") -> Callable:
     """``--recipe`` with the command's own default."""
     return click.option("--recipe", default=default, show_default=True, help=text)

@@ -40,7 +40,6 @@ def calib_refine(
     The world stays where CALIB has it, and so does the length of a metre, unless --distance or --height say it.
     """
     from calib import shown, write_rig
-    from refit_mv.files import writing
     from refit_mv.pipeline import MENDED, FitRequest, refine_rig
     from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
     from refit_mv.rigs.freedoms import Freedoms
@@ -55,8 +54,7 @@ def calib_refine(
     _check_target(target, request.calib)
     with progress_bars() as progress:
         told = refine_rig(request, MendOptions(freedoms, _scale(distance, height), from_lenses), progress)
-    with writing(target):
-        write_rig(told.rig, target, told.up)
+    write_rig(told.rig, target, told.up)
     click.echo(_table(told))
     if not from_lenses:
         click.echo(about(told))
@@ -67,8 +65,7 @@ def calib_refine(
 def _check_target(target: Path, given: Path | None) -> None:
     from calib import shown
 
-    if target.suffix.lower() != ".toml":
-        raise InputError(f"{shown(target)}: calibrations are written as TOML; give a name that ends in .toml")
+    shared.require_toml(target)
     if given is not None and target.exists() and target.resolve() == given.resolve():
         raise InputError(f"{shown(target)} is the given calibration, which is kept: give another name with -o")
 

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from refit_mv.files import complete_or_absent
 from refit_mv.finding import Level
 from refit_mv.geometry.camera import Camera
-from refit_mv.report.charts import script_json
 from refit_mv.report.colours import css, person_colour
+from refit_mv.report.document import document, section
 from refit_mv.report.verdict import Verdict
 from refit_mv.report.verdict_box import verdict_box
 from refit_mv.rigs.board_calibration import BoardCalibration, CameraFigures
@@ -55,28 +55,15 @@ def calibration_page(found: BoardCalibration, title: str) -> str:
         _head(found, title),
         verdict_box(_verdict(found)),
         _tiles(found),
-        _section("cameras", "Cameras", _table(found)),
-        _section("rig", "The rig", _rig() if found.relative_to != "none" else ""),
-        _section("residuals", "Residuals over the pictures", _maps(found)),
-        _section("definitions", "What the numbers mean", _definitions()),
+        section("cameras", "Cameras", _table(found)),
+        section("rig", "The rig", _rig() if found.relative_to != "none" else ""),
+        section("residuals", "Residuals over the pictures", _maps(found)),
+        section("definitions", "What the numbers mean", _definitions()),
     ]
     script = (assets / "rig.js").read_text(encoding="utf-8") if found.relative_to != "none" else ""
-    data = script_json(_scene(found)) if script else "{}"
     style = "".join((assets / name).read_text(encoding="utf-8") for name in ("page.css", "rig.css"))
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" '
-        'content="light dark">'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\';img-src data:;'
-        "style-src 'unsafe-inline';script-src 'unsafe-inline'\">"
-        f"<title>{html.escape(title)} – calibration</title><style>{style}</style></head>"
-        f"<body><main>{''.join(sections)}</main>"
-        f'<script type="application/json" id="scene">{data}</script><script>{script}</script></body></html>\n'
-    )
-
-
-def _section(identifier: str, title: str, content: str) -> str:
-    return f'<section id="{identifier}"><h2>{title}</h2>{content}</section>' if content else ""
+    data = _scene(found) if script else {}
+    return document(f"{title} – calibration", style, "".join(sections), ("scene", data), script)
 
 
 def _head(found: BoardCalibration, title: str) -> str:

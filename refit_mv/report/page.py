@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from refit_mv.report import charts, measures
+from refit_mv.report.document import document, section
 from refit_mv.report.everybody import everybody
 from refit_mv.report.frames_to_check import FrameToCheck, frames_to_check
 from refit_mv.report.quality import QualityReport
@@ -49,7 +50,6 @@ DEFINITIONS = (
 def page(reports: Sequence[QualityReport], pictures: Mapping[str, bytes]) -> str:
     """The whole page, one person after the other. Every name that a user can choose is escaped."""
     first = reports[0]
-    title = html.escape(first.title)
     assets = files("refit_mv.report") / "assets"
     timelines = [_timeline(report, _prefix(report, reports)) for report in reports]
     data = {**timelines[0][1], "charts": [chart for _, each in timelines for chart in each["charts"]]}
@@ -61,22 +61,12 @@ def page(reports: Sequence[QualityReport], pictures: Mapping[str, bytes]) -> str
     sections = [
         _head(first),
         everybody(reports, parts) if several else "".join(parts),
-        _section("notes", "Warnings and notes", _notes(first)),
-        _section("method", "Method and versions", _method(first, len(reports))),
-        _section("definitions", "What the numbers mean", _definitions()),
+        section("notes", "Warnings and notes", _notes(first)),
+        section("method", "Method and versions", _method(first, len(reports))),
+        section("definitions", "What the numbers mean", _definitions()),
     ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" '
-        'content="light dark">'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\';img-src data:;'
-        "style-src 'unsafe-inline';script-src 'unsafe-inline'\">"
-        f"<title>{title} – fit "
-        f"quality</title><style>{(assets / 'page.css').read_text(encoding='utf-8')}</style></head><body><main>"
-        f"{''.join(sections)}</main>"
-        f'<script type="application/json" id="data">{charts.script_json(data)}</script>'
-        f"<script>{(assets / 'page.js').read_text(encoding='utf-8')}</script></body></html>\n"
-    )
+    style, script = ((assets / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    return document(f"{first.title} – fit quality", style, "".join(sections), ("data", data), script)
 
 
 def _prefix(report: QualityReport, reports: Sequence[QualityReport]) -> str:
@@ -91,16 +81,12 @@ def _person(report: QualityReport, prefix: str, timeline: str, pictures: Mapping
     sections = [
         verdict_box(verdict(report)),
         _tiles(report),
-        _section(f"{prefix}frames", "Frames to look at", _frames(report, frames_to_check(report), pictures)),
-        _section(f"{prefix}time", "Over time", timeline),
-        _section(f"{prefix}views", "Views", _views(report, flagged, pictures)),
-        _section(f"{prefix}points", "Keypoints and joints", _points(report)),
+        section(f"{prefix}frames", "Frames to look at", _frames(report, frames_to_check(report), pictures)),
+        section(f"{prefix}time", "Over time", timeline),
+        section(f"{prefix}views", "Views", _views(report, flagged, pictures)),
+        section(f"{prefix}points", "Keypoints and joints", _points(report)),
     ]
     return "".join(sections)
-
-
-def _section(identifier: str, title: str, content: str) -> str:
-    return f'<section id="{identifier}"><h2>{title}</h2>{content}</section>' if content else ""
 
 
 def _head(report: QualityReport) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from calib import write_rig
 from refit_mv.body.model import BodyModel
-from refit_mv.files import writing
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.options import PeopleOptions
 from refit_mv.people.person import Person
@@ -67,8 +66,7 @@ def with_rig(recording: Recording, rig: CameraRig) -> Recording:
 
 def with_mended(recording: Recording, told: Refined, file: Path) -> Recording:
     """The recording as the mended rig saw it, which is written into ``file`` (TOML), and a word about it."""
-    with writing(file):
-        write_rig(told.rig, file, told.up)
+    write_rig(told.rig, file, told.up)
     mended = with_rig(recording, told.rig)
     return replace(mended, warnings=(*mended.warnings, f"{about(told)}; the mended cameras are in {file.name}"))
 

@@ -105,7 +105,8 @@ def move_apart(people: Sequence[Standing]) -> tuple[Moved, ...]:
             after = deepest([replace(each, params=params) for each, params in zip(group, answers, strict=True)])
             for number, place in enumerate(who):
                 parts[place].append((chosen, answers[number], after[number].amax(0)))
-    return tuple(_joined(person, mine, before[place].amax(0)) for place, (person, mine) in enumerate(zip(people, parts, strict=True)))  # fmt: skip # noqa: E501
+    deep = before.amax(1)
+    return tuple(_joined(person, mine, own) for person, mine, own in zip(people, parts, deep, strict=True))
 
 
 def _joined(person: Standing, parts: list[tuple[Tensor, BodyParams, Tensor]], before: Float[Tensor, " frame"]) -> Moved:

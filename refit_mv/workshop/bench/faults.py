@@ -13,7 +13,7 @@ from refit_mv.body.priors import load_pose_prior
 from refit_mv.checks.doubts import doubts
 from refit_mv.checks.mirrors import mirrored
 from refit_mv.checks.sides import with_other_sides
-from refit_mv.geometry.camera import CameraRig
+from refit_mv.geometry.camera import Camera, CameraRig
 from refit_mv.geometry.projection import camera_bearings, project_camera
 from refit_mv.geometry.rotations import exp
 from refit_mv.people.evidence import Evidence
@@ -75,14 +75,18 @@ def late(frames: int) -> Callable[[CameraRig, Evidence], Given]:
     return plant
 
 
+def zoomed(factor: float) -> Callable[[Camera], Camera]:
+    """A calibration with another focal length."""
+    wrong = np.array([[factor, 1, 1], [1, factor, 1], [1, 1, 1]])
+    return lambda camera: replace(camera, matrix=camera.matrix * wrong)
+
+
 def refocused(factor: float, views: Sequence[int] | None = None) -> Callable[[CameraRig, Evidence], Given]:
     """A calibration whose focal lengths are wrong by a factor, in some views or all."""
 
     def plant(rig: CameraRig, evidence: Evidence) -> Given:
-        wrong = np.array([[factor, 1, 1], [1, factor, 1], [1, 1, 1]])
         cameras = [
-            replace(camera, matrix=camera.matrix * wrong) if views is None or view in views else camera
-            for view, camera in enumerate(rig)
+            zoomed(factor)(camera) if views is None or view in views else camera for view, camera in enumerate(rig)
         ]
         return CameraRig(tuple(cameras)), _inner(evidence)
 
@@ -92,16 +96,17 @@ def refocused(factor: float, views: Sequence[int] | None = None) -> Callable[[Ca
 def bumped(degrees: float, seed: int = 0) -> Callable[[CameraRig, Evidence], Given]:
     """One camera is turned half way, about a random axis across its view."""
 
-    def plant(rig: CameraRig, evidence: Evidence) -> Given:
-        inner = _inner(evidence)
-        axis = np.random.default_rng([seed, 8]).normal(size=3) * [1, 1, 0.3]
-        turn = exp(torch.from_numpy(axis / np.linalg.norm(axis) * np.deg2rad(degrees)))
-        stacked, half = rig.stacked(), len(inner) // 2
-        pixels, _ = project_camera(stacked, camera_bearings(stacked, inner.pixels)[0] @ turn.T)
-        inner.pixels[half:, VIEW] = pixels[half:, VIEW]
-        return rig, inner
+    return lambda rig, evidence: (rig, turned_half_way(rig, _inner(evidence), degrees, seed))
 
-    return plant
+
+def turned_half_way(rig: CameraRig, inner: Evidence, degrees: float, seed: int) -> Evidence:
+    """What is looked at, spoiled: one view's picture turned in the second half, about a random axis across its view."""
+    axis = np.random.default_rng([seed, 8]).normal(size=3) * [1, 1, 0.3]
+    turn = exp(torch.from_numpy(axis / np.linalg.norm(axis) * np.deg2rad(degrees)))
+    stacked, half = rig.stacked(), len(inner) // 2
+    pixels, _ = project_camera(stacked, camera_bearings(stacked, inner.pixels)[0] @ turn.T)
+    inner.pixels[half:, VIEW] = pixels[half:, VIEW]
+    return inner
 
 
 FAULTS = (

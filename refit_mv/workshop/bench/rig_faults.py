@@ -14,13 +14,11 @@ from refit_mv.checks.mirrors import mirrored
 from refit_mv.checks.sides import with_other_sides
 from refit_mv.finding import Finding
 from refit_mv.geometry.camera import Camera, CameraRig
-from refit_mv.geometry.projection import camera_bearings, project_camera
-from refit_mv.geometry.rotations import exp
 from refit_mv.geometry.transforms import RigidTransform
 from refit_mv.people.evidence import Evidence, evidence_on
 from refit_mv.progress import Progress, quiet
 from refit_mv.rigs.doctor import diagnose
-from refit_mv.workshop.bench.faults import NOISE, VIEW
+from refit_mv.workshop.bench.faults import NOISE, VIEW, turned_half_way, zoomed
 from refit_mv.workshop.synthetic.motions import sampled_motion
 from refit_mv.workshop.synthetic.rigs import look_at, random_rig
 from refit_mv.workshop.synthetic.session import synthesise
@@ -88,12 +86,6 @@ def with_lens(coefficients: Sequence[float], fisheye: bool = False) -> Callable[
     return lambda camera: replace(camera, distortion=np.array(coefficients), lens=lens)
 
 
-def zoomed(factor: float) -> Callable[[Camera], Camera]:
-    """A calibration with another focal length."""
-    wrong = np.array([[factor, 1, 1], [1, factor, 1], [1, 1, 1]])
-    return lambda camera: replace(camera, matrix=camera.matrix * wrong)
-
-
 def renamed(order: Sequence[int]) -> Callable[[CameraRig, Evidence], Given]:
     """Every view gets the camera of another one's name; views beyond the order stay."""
 
@@ -143,17 +135,7 @@ def flipped(views: Sequence[int] | None = None) -> Callable[[CameraRig, Evidence
 
 def bumped(degrees: float, seed: int = 0) -> Callable[[CameraRig, Evidence], Given]:
     """One camera is turned half way, about a random axis across its view."""
-
-    def plant(rig: CameraRig, evidence: Evidence) -> Given:
-        inner = _inner(evidence)
-        axis = np.random.default_rng([seed, 8]).normal(size=3) * [1, 1, 0.3]
-        turn = exp(torch.from_numpy(axis / np.linalg.norm(axis) * np.deg2rad(degrees)))
-        stacked, half = rig.stacked(), len(inner) // 2
-        pixels, _ = project_camera(stacked, camera_bearings(stacked, inner.pixels)[0] @ turn.T)
-        inner.pixels[half:, VIEW] = pixels[half:, VIEW]
-        return rig, inner
-
-    return plant
+    return lambda rig, evidence: (rig, turned_half_way(rig, _inner(evidence), degrees, seed))
 
 
 def clocked(offset: float, drift: float = 0.0) -> Callable[[CameraRig, Evidence], Given]:
