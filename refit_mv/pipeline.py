@@ -34,6 +34,7 @@ from refit_mv.people.plausibility import session_findings
 from refit_mv.people.reprojection import left_out_error, pixel_error
 from refit_mv.people.subject import Start, meet
 from refit_mv.people.tracks import Track, about_tracks
+from refit_mv.profile_choice import with_profile
 from refit_mv.progress import Progress, quiet
 from refit_mv.recipe import FitRecipe
 from refit_mv.rigs.mending import MendOptions, mend, with_mended
@@ -64,7 +65,8 @@ class FitRequest:
     many at most; ``person``: of these only who is named so, by number or by ``VIEW:X,Y@FRAME``. ``people_edits`` None
     takes corrections of who is who from the session's ``people.yaml``, if it has one. ``height`` is how tall the main
     person is, in metres, where somebody knows: it is compared with how tall they come out. ``refine_rig``: mend the
-    cameras by the people first, and fit before the mended ones.
+    cameras by the people first, and fit before the mended ones. ``detector_profile``: a file of ``train detector``,
+    "none", or None for what is shipped for the detector.
     """
 
     session: Path
@@ -80,6 +82,7 @@ class FitRequest:
     device: str = "auto"
     detector: str = "blazepose"
     detector_weights: Path | None = None
+    detector_profile: str | None = None
     resume: bool = False
     people: str | int = "auto"
     person: tuple[str, ...] = ()
@@ -212,6 +215,7 @@ def _read(
     """What was seen, whose body it is compared with, the detector, where one was run, and what its cameras suffer."""
     session, chosen = _with_detections(session, request, request.out_folder, progress)
     recording = read_recording(session, request.keypoints, request.frames, request.fps)
+    recording = with_profile(recording, request.detector_profile)
     body = load_body(request.body)
     doubted = check_cameras(body, recording.observations, recording.rig, _commands(request, session))
     return recording, body, chosen, doubted

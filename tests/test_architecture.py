@@ -38,7 +38,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"take"}),
     frozenset({"report"}),
     frozenset({"recipe"}),
-    frozenset({"delivery"}),
+    frozenset({"delivery", "profile_choice"}),
     frozenset({"pipeline", "shape_request"}),
     frozenset({"workshop"}),
     frozenset({"cli"}),

@@ -2,6 +2,8 @@
 exchanged. Knees and elbows bend one way only, faces and feet point forward.
 """
 
+from dataclasses import replace
+
 from refit_mv.body.model import BodyModel
 from refit_mv.body.sides import mirrored_order
 from refit_mv.finding import Finding
@@ -21,7 +23,7 @@ CLEARLY_LESS, MOST_FRAMES = 0.75, 0.8
 def with_other_sides(evidence: Evidence) -> Evidence:
     """The same evidence with every left point called right."""
     order = list(mirrored_order(evidence.landmark_names))
-    return Evidence(evidence.landmark_names, evidence.pixels[:, :, order], evidence.confidence[:, :, order])
+    return replace(evidence, pixels=evidence.pixels[:, :, order], confidence=evidence.confidence[:, :, order])
 
 
 def exchanged_sides(body: BodyModel, rig: CameraRig, evidence: Evidence) -> list[Finding]:

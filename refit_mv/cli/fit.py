@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     "--export", "formats", default="", callback=shared.words, metavar="A,B", help="Other motion formats, too."
 )
 @shared.detector
+@shared.detector_profile
 def fit(
     recipe: str, optimizer: str | None, smooth: str | None, no_overlay: bool, formats: tuple[str, ...], **options
 ) -> None:

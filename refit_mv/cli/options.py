@@ -169,3 +169,8 @@ detector = together(
     ),
     click.option("--detector-weights", type=FOLDER, help="Folder with the detector's network files."),
 )
+detector_profile = click.option(
+    "--detector-profile",
+    metavar="FILE|none",
+    help="What is known of the detector [default: what is shipped for the one that made the keypoints].",
+)

@@ -27,6 +27,7 @@ FREE = ("focal", "principal", "distortion")
 @click.option("--frames", callback=shared.frame_range, metavar="A:B", help="Only frames A to B-1.")
 @click.option("--fps", type=float, callback=shared.rate, help="Frame rate where neither videos nor time stamps say it.")
 @shared.detector
+@shared.detector_profile
 def calib_refine(
     target: Path | None,
     free: tuple[str, ...],

@@ -101,6 +101,44 @@ def train_ablations(folders: tuple[Path, ...], recipe: str, out: Path) -> None:
     click.echo(f"the table is in {out / TABLE}")
 
 
+@train.command("detector")
+@_motions("As in `train keypoints`; for rendered people.")
+@click.option("--detector", default="blazepose", show_default=True, help="blazepose or rtmlib.")
+@click.option("--detector-weights", type=shared.FOLDER, help="Folder with the detector's network files.")
+@shared.body
+@click.option("--people", type=click.IntRange(1, 10**6), help="How many people are rendered [default: 1000].")
+@click.option("--seed", type=shared.SEED, default=1, show_default=True)
+@click.option("--out", type=shared.FILE, required=True, help="File for the profile (.safetensors).")
+def train_detector(
+    folders: tuple[Path, ...],
+    detector: str,
+    detector_weights: Path | None,
+    body: str,
+    people: int | None,
+    seed: int,
+    out: Path,
+) -> None:
+    """Learn a detector's habits from rendered people: where its points sit, and what its confidence means."""
+    from refit_mv.body.files import load_body
+    from refit_mv.cli.progress import progress_bars
+    from refit_mv.detect.detector import detector as find_detector
+    from refit_mv.workshop.training.detector import DetectorRecipe, about
+    from refit_mv.workshop.training.detector import train_detector as run
+    from refit_mv.workshop.training.detector_pictures import PictureOptions
+
+    pictures = PictureOptions() if people is None else PictureOptions(people=people)
+    with progress_bars() as progress:
+        profile = run(
+            DetectorRecipe(seed, pictures),
+            find_detector(detector, detector_weights),
+            load_body(body),
+            folders,
+            out,
+            progress,
+        )
+    click.echo(f"{about(profile)}\nthe profile is in {out}")
+
+
 def _alone(out: Path) -> AbstractContextManager[None]:
     """Of several processes that torchrun started, the leading one writes."""
     return alone_in(made_folder(out)) if os.environ.get("RANK", "0") == "0" else nullcontext()

@@ -25,7 +25,7 @@ from refit_mv.ranges import require_positive
 from refit_mv.solve.gaps import bridged_frames, seen_frames
 from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.result import FitResult
-from refit_mv.solve.shared_shape import common_precision, mean_shape
+from refit_mv.solve.shared_shape import common_deviation, common_precision, mean_shape
 from refit_mv.solve.uncertainty import joint_covariance
 from refit_mv.solve.unknowns import ParameterVector
 from refit_mv.status import FrameStatus
@@ -242,7 +242,8 @@ class Scipy:
             jacobian = csr_matrix(
                 bmat([[data_jacobian, common_jacobian], [prior_jacobian, None], [None, diags(sigma)]])
             )
-            level = np.concatenate([_numpy(here.shape[0]), _numpy(skin.offset).reshape(-1)]) * sigma
+            reached = torch.cat([here.shape[0], skin.offset.flatten()])
+            level = _numpy(common_deviation(problem, reached)) * sigma
             whitened = [stacked.residual[:, :data], stacked.residual[:, data:]]
             return np.concatenate([*(_numpy(part).reshape(-1) for part in whitened), level]), jacobian
 

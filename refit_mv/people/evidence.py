@@ -1,6 +1,6 @@
 """One person's keypoints as evidence on a body: the keypoints that the body has landmarks for, as tensors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from refit_mv.body.model import BodyModel
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
+from refit_mv.session.detector_profile import Habits
 from refit_mv.session.observations import PersonObservations
 from refit_mv.solve.problem import CostOptions, FitProblem, ShapeMode, build_problem
 from refit_mv.solve.swaps import exchange_sides
@@ -20,32 +21,39 @@ FEWEST_COMMON = 8
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Pixels and confidences of the landmarks that keypoint set and body have in common, float64."""
+    """Pixels and confidences of the landmarks that keypoint set and body have in common, float64. ``habits``: of the
+    detector at these landmarks, where they are known.
+    """
 
     landmark_names: tuple[str, ...]
     pixels: Float[Tensor, "frame view landmark 2"]
     confidence: Float[Tensor, "frame view landmark"]
+    habits: Habits | None = None
 
     def __len__(self) -> int:
         return len(self.confidence)
 
     def frames(self, chosen: slice | Tensor) -> "Evidence":
-        return Evidence(self.landmark_names, self.pixels[chosen], self.confidence[chosen])
+        return replace(self, pixels=self.pixels[chosen], confidence=self.confidence[chosen])
 
     def views(self, chosen: Int[Tensor, " view"]) -> "Evidence":
         """A selection of views."""
-        return Evidence(self.landmark_names, self.pixels[:, chosen], self.confidence[:, chosen])
+        return replace(self, pixels=self.pixels[:, chosen], confidence=self.confidence[:, chosen])
 
     def without_view(self, view: int) -> "Evidence":
         """The same evidence as if one view had seen nothing."""
         confidence = self.confidence.clone()
         confidence[:, view] = 0
-        return Evidence(self.landmark_names, self.pixels, confidence)
+        return replace(self, confidence=confidence)
 
     def with_sides_exchanged(self, swapped: Bool[Tensor, "frame view limb"]) -> "Evidence":
         """The same evidence with the sides of the flagged limbs exchanged."""
         pixels, confidence = exchange_sides(self.landmark_names, self.pixels, self.confidence, swapped)
-        return Evidence(self.landmark_names, pixels, confidence)
+        return replace(self, pixels=pixels, confidence=confidence)
+
+    def trust(self, options: CostOptions) -> Float[Tensor, "frame view landmark"]:
+        """How far each observation is to be trusted (0 to 1): its confidence, or what that means of its detector."""
+        return self.confidence if self.habits is None else self.habits.trust(self.confidence, options.noise)
 
     def problem(
         self,
@@ -57,10 +65,11 @@ class Evidence:
         device: torch.device | str = "cpu",
     ) -> FitProblem:
         """The fitting problem of this evidence."""
-        pixels, confidence = self.pixels.to(device), self.confidence.to(device)
-        return build_problem(
-            body, rig, self.landmark_names, pixels, confidence, options, shape_mode=shape_mode, time_step=time_step
+        pixels, trust = self.pixels.to(device), self.trust(options).to(device)
+        problem = build_problem(
+            body, rig, self.landmark_names, pixels, trust, options, shape_mode=shape_mode, time_step=time_step
         )
+        return problem if self.habits is None else problem.with_usual(self.habits.offset)
 
 
 def evidence_on(body: BodyModel, observations: PersonObservations) -> Evidence:
@@ -81,4 +90,5 @@ def evidence_on(body: BodyModel, observations: PersonObservations) -> Evidence:
         landmark_names=tuple(names[index] for index in common),
         pixels=torch.from_numpy(observations.pixels[:, :, common].astype(np.float64)),
         confidence=torch.from_numpy(observations.confidence[:, :, common].astype(np.float64)),
+        habits=None if observations.profile is None else observations.profile.on([names[index] for index in common]),
     )

@@ -133,4 +133,4 @@ def _seen(evidence: Evidence, view: int, later: Bool[Tensor, " frame"]) -> Evide
     )
     confidence[:, view] = confidence[:, view] * ~later[:, None]
     confidence[:, view + 1] = confidence[:, view + 1] * later[:, None]
-    return Evidence(evidence.landmark_names, pixels, confidence)
+    return replace(evidence, pixels=pixels, confidence=confidence)

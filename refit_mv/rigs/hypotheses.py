@@ -190,7 +190,8 @@ def _read(rig: CameraRig, evidence: Evidence, guess: Guess) -> tuple[CameraRig, 
         cameras.append(replace(camera if mended is None else mended, name=rig.names[view]))
         pixels.append(seen.pixels)
         confidence.append(seen.confidence)
-    return CameraRig(tuple(cameras)), Evidence(evidence.landmark_names, torch.cat(pixels, 1), torch.cat(confidence, 1))
+    seen = replace(evidence, pixels=torch.cat(pixels, 1), confidence=torch.cat(confidence, 1))
+    return CameraRig(tuple(cameras)), seen
 
 
 def unexplained(rig: CameraRig, evidence: Evidence, rows: Int[Tensor, " frame"]) -> tuple[float, tuple[int, ...]]:

@@ -19,7 +19,7 @@ from refit_mv.people.evidence import Evidence
 from refit_mv.rigs.freedoms import POSE, Freedoms
 from refit_mv.rigs.gauge import apart
 from refit_mv.solve.problem import FitProblem
-from refit_mv.solve.shared_shape import common_jacobian, common_precision, shared_cost
+from refit_mv.solve.shared_shape import common_deviation, common_jacobian, common_precision, shared_cost
 from refit_mv.solve.terms.rays import fuse_views, robust_weight
 
 ITERATIONS = 25
@@ -52,7 +52,7 @@ class Sitter:
             rays,
             center=stacked.center.expand_as(rays.center),
             bearing=direction,
-            confidence=self.evidence.confidence * valid,
+            confidence=self.evidence.trust(self.problem.options) * valid,
             distance=rays.distance * longer,
         )
         return replace(self, problem=replace(self.problem.with_term(seen), rig=stacked))
@@ -220,7 +220,7 @@ def _system(sitter: Sitter, rig: CameraRig, freedoms: Freedoms, damping: float) 
     # The pose's own priors pull too.
     prior_pull = own.gradient - (jacobian.flatten(1, 2).mT @ pull.flatten(1)[..., None])[..., 0]
     gradient = gradient - (answer.mT @ prior_pull[..., None])[..., 0].sum(0)
-    gradient[:common] += precision * sitter.common
+    gradient[:common] += precision * common_deviation(problem, sitter.common)
     block = torch.arange(frames) * min(BLOCKS, frames) // frames
     in_time = torch.zeros(int(block[-1]) + 1, outer, dtype=torch.float64).index_add_(0, block, voice.sum((1, 2)))
     voices = torch.cat([voice.sum(0).flatten(0, 1), in_time])

@@ -1,6 +1,6 @@
 """By what angle rays of two views miss each other, whichever way the views are read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ def as_mended(evidence: Evidence, view: int, camera: Camera, mend: Mend) -> Evid
     if mend.flip:
         last = 2 * camera.matrix[0, 2] if camera.size is None else camera.size[0] - 1.0
         pixels = torch.stack([last - pixels[..., 0], pixels[..., 1]], -1)
-    return Evidence(evidence.landmark_names, pixels, confidence)
+    return replace(evidence, pixels=pixels, confidence=confidence)
 
 
 def view_through(

@@ -12,7 +12,6 @@ import numpy as np
 
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import Camera, CameraRig
-from refit_mv.session.observations import Observations
 
 if TYPE_CHECKING:
     from refit_mv.session.recording import Recording
@@ -88,6 +87,6 @@ def _parted(recording: "Recording", mount: Mount) -> "Recording":
     return replace(
         recording,
         session=replace(session, rig=CameraRig(tuple(cameras)), views=tuple(views)),
-        observations=Observations(pixels, confidence, seen.keypoints, names, seen.fps, seen.frame_numbers),
+        observations=replace(seen, pixels=pixels, confidence=confidence, view_names=names),
         source_numbers=numbers,
     )

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from refit_mv.body.keypoint_sets import KeypointSet
 from refit_mv.errors import InputError
+from refit_mv.session.detector_profile import DetectorProfile
 
 # Keypoints above this confidence count in every figure: below it, detectors of the OpenPose and RTMPose families are
 # guessing.
@@ -29,6 +30,7 @@ class PersonObservations:
     view_names: tuple[str, ...]
     fps: float
     frame_numbers: Int[np.ndarray, " frame"]
+    profile: DetectorProfile | None = None
 
     def __len__(self) -> int:
         return self.confidence.shape[0]
@@ -50,7 +52,7 @@ class Observations:
 
     The person axis holds detections in no particular order until people are associated across views and frames, and
     identities afterwards. ``frame_numbers`` are the recording's own numbers (a file's frame index), so that a selection
-    of frames keeps its names.
+    of frames keeps its names. ``profile``: what is known of the detector, if anything.
 
     Raises:
         InputError: shapes that do not fit together, or NaN and infinity in points that claim confidence.
@@ -62,6 +64,7 @@ class Observations:
     view_names: tuple[str, ...]
     fps: float
     frame_numbers: Int[np.ndarray, " frame"]
+    profile: DetectorProfile | None = None
 
     def __post_init__(self) -> None:
         frame, view, _, joint = self.confidence.shape
@@ -105,11 +108,12 @@ class Observations:
             view_names=self.view_names,
             fps=self.fps,
             frame_numbers=self.frame_numbers,
+            profile=self.profile,
         )
 
     def views(self, names: Sequence[str]) -> "Observations":
         """The named views, in the order asked for."""
         index = [self.view_names.index(name) for name in names]
-        return Observations(
-            self.pixels[:, index], self.confidence[:, index], self.keypoints, tuple(names), self.fps, self.frame_numbers
+        return replace(
+            self, pixels=self.pixels[:, index], confidence=self.confidence[:, index], view_names=tuple(names)
         )

@@ -34,7 +34,7 @@ class View:
     """What one camera recorded. ``name`` is the camera's name in the rig, whatever the files call it.
 
     ``upright``: whether pictures that ask to be shown turned are. The picture of keypoint file ``n`` is number ``n +
-    picture_shift``; None: nobody knows which it is.
+    picture_shift``; None: nobody knows which it is. ``detector`` made the keypoints, as a record beside them says.
     """
 
     name: str
@@ -43,6 +43,7 @@ class View:
     keypoints: KeypointSource | None = None
     upright: bool = True
     picture_shift: int | None = 0
+    detector: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,14 @@ class Session:
     @property
     def view_names(self) -> tuple[str, ...]:
         return self.rig.names
+
+    @property
+    def detector(self) -> str | None:
+        """Which detector made the keypoints of all views, as the record beside them says; None where it is not told, or
+        were several.
+        """
+        made_by = {view.detector for view in self.views if view.keypoints is not None}
+        return made_by.pop() if len(made_by) == 1 else None
 
     def of_views(self, names: Sequence[str]) -> "Session":
         """The session as if only these views had been recorded, in the order asked for.
@@ -169,7 +178,7 @@ def _open(path: Path, calib: Path | None, units: str | None, mapping: Mapping[st
     cameras = []
     for name in names:
         source = _keypoint_source(keypoints[name]) if name in keypoints else None
-        view = View(name, videos.get(name), images.get(name), source)
+        view = View(name, videos.get(name), images.get(name), source, detector=_recorded_detector(keypoints.get(name)))
         camera, pictures = loaded.rig[name], _probe(view, warnings)
         if pictures is not None:
             view = replace(view, upright=orientations.upright(camera, pictures))
@@ -253,6 +262,12 @@ def _keypoint_source(folder: Path) -> KeypointSource:
     return open_keypoints(folder, record.keypoints if record is not None else None)
 
 
+def _recorded_detector(folder: Path | None) -> str | None:
+    """Which detector made the keypoints, None where no record beside them says it."""
+    record = None if folder is None else read_record(folder.parent)
+    return None if record is None else record.detector
+
+
 def _timestamps(path: Path, names: list[str], warnings: list[str]) -> Timestamps:
     """The table's times under the cameras' names; rows of cameras that are no view are dropped."""
     table = read_timestamps(path)
@@ -298,7 +313,10 @@ def with_keypoints(session: Session, folder: Path, keypoint_set: str | None = No
     record = read_record(place)
     name = keypoint_set or (record.keypoints if record is not None else None)
     sources = {cameras[view]: open_keypoints(path, name) for view, path in folders.items()}
-    views = tuple(replace(view, keypoints=sources.get(view.name), picture_shift=0) for view in session.views)
+    made_by = None if record is None else record.detector
+    views = tuple(
+        replace(view, keypoints=sources.get(view.name), picture_shift=0, detector=made_by) for view in session.views
+    )
     warnings = [warning for source in sources.values() for warning in source.warnings]
     without = [view.name for view in views if view.keypoints is None]
     if without:

@@ -57,7 +57,8 @@ class FitProblem:
     neighbouring frames, None for frames that are not neighbours in time. ``preceding`` are the fitted frames just
     before the first, which the motion goes on from; ``bridged`` the unseen frames that the motion shall carry, and
     ``age`` how long each landmark is unseen, where whoever knows the whole recording has decided that (None: whoever
-    solves decides).
+    solves decides). ``usual`` is where a detector's points sit on everybody, rest-pose offsets in metres: what a
+    person's own are expected to be near (None: where the body has them).
     """
 
     body: BodyModel
@@ -71,6 +72,7 @@ class FitProblem:
     preceding: BodyParams | None = None
     bridged: Bool[Tensor, " frame"] | None = None
     age: Float[Tensor, "frame landmark"] | None = None
+    usual: Float[Tensor, "landmark 3"] | None = None
 
     def __len__(self) -> int:
         return len(self.rays)
@@ -114,6 +116,11 @@ class FitProblem:
     def with_cost(self, options: CostOptions) -> "FitProblem":
         """The same evidence under other options."""
         return replace(self, options=options, terms=_terms(self.body, replace(self.rays, options=options), options))
+
+    def with_usual(self, offset: Float[Tensor, "landmark 3"]) -> "FitProblem":
+        """The problem of a detector whose points sit so far from where the body has them."""
+        usual = offset.to(self.bearing)
+        return replace(self, skin=self.skin.displaced(usual), usual=usual)
 
     @property
     def unknowns(self) -> Unknowns:
@@ -201,6 +208,7 @@ class FitProblem:
             preceding=None if self.preceding is None else self.preceding.to(dtype, device),
             bridged=None if self.bridged is None else self.bridged.to(device),
             age=None if self.age is None else self.age.to(device),
+            usual=None if self.usual is None else self.usual.to(device, dtype),
         )
 
 

@@ -42,12 +42,23 @@ def common_precision(problem: FitProblem, shape_count: int) -> Float[Tensor, " c
     return precision
 
 
+def common_deviation(problem: FitProblem, common: Float[Tensor, " common"]) -> Float[Tensor, " common"]:
+    """How far the common unknowns are from what is expected of them: the mean body, and a detector's usual offsets."""
+    if problem.usual is None:
+        return common
+    usual = problem.usual.flatten()
+    return torch.cat([common[: -len(usual)], common[-len(usual) :] - usual])
+
+
 def shared_cost(problem: FitProblem, params: BodyParams, common: Float[Tensor, " common"]) -> Tensor:
     """Total cost of all frames with the common priors counted once."""
     shape_count = params.shape.shape[-1]
     skin = problem.skin.displaced(common[shape_count:].view(-1, 3))
     problem = replace(problem, skin=skin)
-    return problem.cost(problem.look(params)).sum() + (common_precision(problem, shape_count) * common**2).sum()
+    return (
+        problem.cost(problem.look(params)).sum()
+        + (common_precision(problem, shape_count) * common_deviation(problem, common) ** 2).sum()
+    )
 
 
 def solve_shared(
@@ -79,7 +90,9 @@ def solve_shared(
         weighted = (information @ shared.unflatten(1, (-1, 3))).flatten(1, 2)
         cross = here.jacobian.transpose(-1, -2) @ weighted
         block = (shared.transpose(-1, -2) @ weighted).sum(0) + torch.diag(precision)
-        slope = (shared.transpose(-1, -2) @ pull.flatten(1)[..., None])[..., 0].sum(0) + precision * common
+        slope = (shared.transpose(-1, -2) @ pull.flatten(1)[..., None])[..., 0].sum(0) + precision * common_deviation(
+            problem, common
+        )
 
         own_damped = own.hessian + torch.diag_embed(damping * own.hessian.diagonal(dim1=-2, dim2=-1) + 1e-6)
         factor = torch.linalg.cholesky(own_damped)

@@ -67,6 +67,9 @@ def fingerprint(
         add("translation", camera.cam_from_world.translation)
     for name in ("pixels", "confidence", "frame_numbers"):
         add(name, getattr(observations, name))
+    if observations.profile is not None:
+        for name, value in vars(observations.profile.habits).items():
+            add(f"profile {name}", value)
     for name, value in vars(body).items():
         if isinstance(value, torch.Tensor):
             add(name, value)
