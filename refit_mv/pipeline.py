@@ -66,7 +66,7 @@ class FitRequest:
     takes corrections of who is who from the session's ``people.yaml``, if it has one. ``height`` is how tall the main
     person is, in metres, where somebody knows: it is compared with how tall they come out. ``refine_rig``: mend the
     cameras by the people first, and fit before the mended ones. ``detector_profile``: a file of ``train detector``,
-    "none", or None for what is shipped for the detector.
+    "auto" for what is shipped for the detector, or "none".
     """
 
     session: Path
@@ -82,7 +82,7 @@ class FitRequest:
     device: str = "auto"
     detector: str = "blazepose"
     detector_weights: Path | None = None
-    detector_profile: str | None = None
+    detector_profile: str = "none"
     resume: bool = False
     people: str | int = "auto"
     person: tuple[str, ...] = ()

@@ -171,6 +171,8 @@ detector = together(
 )
 detector_profile = click.option(
     "--detector-profile",
-    metavar="FILE|none",
-    help="What is known of the detector [default: what is shipped for the one that made the keypoints].",
+    default="none",
+    show_default=True,
+    metavar="FILE|auto|none",
+    help="What is known of the detector; auto: what is shipped for the one that made the keypoints.",
 )

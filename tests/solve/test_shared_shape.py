@@ -16,6 +16,7 @@ from refit_mv.optimizers.scipy_optimizer import Scipy, ScipyOptions
 from refit_mv.people.evidence import Evidence, evidence_on
 from refit_mv.people.stature import stature
 from refit_mv.people.subject import Subject, meet, spread_frames
+from refit_mv.session.detector_profile import Habits
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions, FitProblem
 from refit_mv.solve.shared_shape import common_jacobian, shared_cost, solve_shared
@@ -153,3 +154,33 @@ def test_frames_for_the_subject_are_spread_and_well_seen(body: BodyModel, noisy_
     assert float(seen[chosen].min()) >= float(seen.median()) - 1e-9
     blind = Evidence(evidence.landmark_names, evidence.pixels, torch.zeros_like(evidence.confidence))
     assert len(spread_frames(blind, 10)) == 10
+
+
+def test_offsets_are_expected_where_a_detectors_points_usually_sit(body: BodyModel, marked: SyntheticSession) -> None:
+    """A person like everybody else before this detector: knowing its habit, nothing is left to find."""
+    generator = torch.Generator().manual_seed(54)
+    usual = 0.03 * torch.randn(67, 3, generator=generator, dtype=torch.float64)
+    evidence = displaced(body, marked, usual)
+    habits = Habits(usual, usual.new_zeros(0), usual.new_zeros(67, 0))
+    options = CostOptions(noise=0.005, pose_prior=1e-2)
+    told, ignorant = (
+        each.problem(body, marked.rig, options, "shared") for each in (replace(evidence, habits=habits), evidence)
+    )
+    knowing = GaussNewton().solve(told, initialise(told))
+    guessing = GaussNewton().solve(ignorant, initialise(ignorant))
+    assert float((knowing.landmark_offset - usual).norm(dim=-1).max()) < 2e-3
+    assert float((guessing.landmark_offset - usual).norm(dim=-1).mean()) > 5e-3
+    # SciPy minimises the same cost: from there it has nowhere to go.
+    few, start = told.frames(slice(0, 2)), knowing.params[:2]
+    classic = Scipy(ScipyOptions(shared_evaluations=3)).solve(few, start)
+    assert float((classic.landmark_offset - usual).norm(dim=-1).max()) < 3e-3
+
+
+def test_a_profile_without_habits_changes_no_bit(body: BodyModel, marked: SyntheticSession) -> None:
+    evidence = displaced(body, marked, torch.zeros(67, 3, dtype=torch.float64))
+    zero = evidence.pixels.new_zeros
+    empty = replace(evidence, habits=Habits(zero(67, 3), zero(0), zero(67, 0)))
+    first, second = (each.problem(body, marked.rig, CostOptions(), "shared") for each in (evidence, empty))
+    one, other = (GaussNewton().solve(each, initialise(each)) for each in (first, second))
+    assert torch.equal(one.landmark_offset, other.landmark_offset)
+    assert torch.equal(one.params.rotations, other.params.rotations)

@@ -30,7 +30,7 @@ from refit_mv.people.person import people_of
 from refit_mv.people.reprojection import pixel_error
 from refit_mv.people.subject import meet, spread_frames
 from refit_mv.people.tracks import follow
-from refit_mv.profile_choice import shipped_profiles, with_profile
+from refit_mv.profile_choice import AUTO, shipped_profiles, with_profile
 from refit_mv.session.detector_profile import DetectorProfile, read_profile
 from refit_mv.session.observations import CONFIDENT, PersonObservations
 from refit_mv.session.recording import Recording, read_recording
@@ -158,7 +158,7 @@ def _of_recording(body: BodyModel, asked: argparse.Namespace) -> Iterator[Readin
     if asked.detections is not None:
         session = with_keypoints(session, asked.detections)
     recording = read_recording(session, asked.keypoints)
-    profile = with_profile(recording, str(asked.profile) if asked.profile else None).observations.profile
+    profile = with_profile(recording, str(asked.profile) if asked.profile else AUTO).observations.profile
     if profile is None:
         raise InputError("no profile is shipped for these keypoints; give --profile FILE")
     return measured(lambda known, optimizer: recording_cells(body, recording, known, optimizer), profile)

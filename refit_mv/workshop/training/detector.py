@@ -15,7 +15,7 @@ from refit_mv.session.detector_profile import DetectorProfile, ProfileCard, writ
 from refit_mv.workshop.synthetic.motions import read_motions
 from refit_mv.workshop.synthetic.pose_bank import PoseBank, pose_bank
 from refit_mv.workshop.training.detector_habits import learn
-from refit_mv.workshop.training.detector_pictures import PictureOptions, draw_sightings
+from refit_mv.workshop.training.detector_pictures import PictureOptions, Sightings, draw_sightings
 
 # Fewer sightings than this tell habits of people rather than of a detector.
 FEWEST = 20
@@ -50,17 +50,21 @@ def train_detector(
             f"{detector.name} found {int(seen.found.sum())} of {len(seen)} rendered people, {FEWEST} are needed to "
             "learn its habits: render more (--people)"
         )
-    card = ProfileCard(
-        detector=detector.name,
-        keypoints=detector.keypoints.name,
-        made_from=f"learned from {len(seen.truth)} rendered people, seed {recipe.seed}",
-        people=len(seen.truth),
-        pictures=len(seen),
-    )
-    profile = learn(body, seen, card)
+    profile = learn(body, seen, card_of(detector, seen, recipe.seed))
     with writing(out):
         write_profile(out, profile)
     return profile
+
+
+def card_of(detector: Detector, seen: Sightings, seed: int) -> ProfileCard:
+    """What a profile of these sightings rests on."""
+    return ProfileCard(
+        detector=detector.name,
+        keypoints=detector.keypoints.name,
+        made_from=f"learned from {len(seen.truth)} rendered people, seed {seed}",
+        people=len(seen.truth),
+        pictures=len(seen),
+    )
 
 
 def bank_of(folders: Sequence[Path], excluded: Sequence[str] = ()) -> PoseBank:
