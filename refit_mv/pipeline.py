@@ -34,7 +34,7 @@ from refit_mv.people.plausibility import session_findings
 from refit_mv.people.reprojection import left_out_error, pixel_error
 from refit_mv.people.subject import Start, meet
 from refit_mv.people.tracks import Track, about_tracks
-from refit_mv.profile_choice import with_profile
+from refit_mv.profile_choice import refuse_unreadable, with_profile
 from refit_mv.progress import Progress, quiet
 from refit_mv.recipe import FitRecipe
 from refit_mv.rigs.mending import MendOptions, mend, with_mended
@@ -206,6 +206,7 @@ def refine_rig(request: FitRequest, options: MendOptions, progress: Progress = q
 def _opened(request: FitRequest) -> Session:
     if request.detector not in DETECTORS:
         detector(request.detector)
+    refuse_unreadable(request.detector_profile)
     return open_session(request.session, request.calib, request.units, request.mapping)
 
 

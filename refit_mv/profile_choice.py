@@ -29,6 +29,16 @@ def with_profile(recording: Recording, asked: str = NONE) -> Recording:
     return replace(recording, observations=observations, warnings=(*recording.warnings, profile.text))
 
 
+def refuse_unreadable(asked: str) -> None:
+    """Before anything is detected: whether a profile that was asked for can be read at all.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if asked not in (NONE, AUTO):
+        read_profile(Path(asked))
+
+
 def shipped_profiles() -> dict[str, Path]:
     """The profiles that come with the program, by the detector's name."""
     folder = shipped_recipes() / FOLDER

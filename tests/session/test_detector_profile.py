@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from refit_mv.errors import InputError
-from refit_mv.profile_choice import shipped_profiles
+from refit_mv.profile_choice import refuse_unreadable, shipped_profiles
 from refit_mv.session.detector_profile import (
     DetectorProfile,
     Habits,
@@ -82,3 +82,10 @@ def test_the_shipped_profile_is_of_its_detector() -> None:
     assert profile.card.detector.startswith("blazepose full")
     # Less confident points are worse, at every landmark.
     assert bool((profile.habits.sigma.diff(dim=1) <= 0).all())
+
+
+def test_a_profile_that_cannot_be_read_is_refused_before_anything_is_detected(tmp_path: Path) -> None:
+    refuse_unreadable("none")
+    refuse_unreadable("auto")
+    with pytest.raises(InputError, match=r"nowhere\.safetensors"):
+        refuse_unreadable(str(tmp_path / "nowhere.safetensors"))
