@@ -70,7 +70,7 @@ def _words(name: str, default: str, text: str, read: Callable = shared.words) ->
 
 @click.command()
 @_words("--views", "4", "Numbers of views, with commas between.", shared.counts)
-@_words("--noise", "standard", "none, clean, standard, strong; of sequences also swaps, gap, steady.")
+@_words("--noise", "standard", "none, clean, standard, strong, studio, crowd; of sequences also swaps, gap, steady.")
 @click.option("--frames", type=click.IntRange(max=10**7), default=512, show_default=True, help="Frames in each cell.")
 @click.option("--sequences", is_flag=True, help="People in motion, with time terms on, instead of independent frames.")
 @click.option(

@@ -28,8 +28,8 @@ from refit_mv.workshop.bench.columns import ACCURACY, BOUND, Layout, Row, counte
 from refit_mv.workshop.bench.errors import PoseErrors, accuracy, pose_errors
 from refit_mv.workshop.bench.motions import bench_motions
 from refit_mv.workshop.bench.run import Contender, check_views
-from refit_mv.workshop.synthetic.detector_noise import DetectorNoise, detector_noise
 from refit_mv.workshop.synthetic.session import SyntheticSession, independent_frames
+from refit_mv.workshop.synthetic.world import Noise, World, noise_named
 
 Start = Literal["cold", "truth"]
 STARTS: tuple[Start, ...] = ("cold", "truth")
@@ -118,7 +118,7 @@ class FrameBench:
         check_views(self.views)
         keypoint_set(self.keypoints)
         for name in self.noise:
-            detector_noise(name)
+            noise_named(name)
         for name in self.starts:
             if name not in STARTS:
                 raise InputError(f"unknown start '{name}': expected {' or '.join(STARTS)}")
@@ -140,7 +140,7 @@ class FrameBench:
     def cells(self) -> list[Callable[[], "FrameCell"]]:
         motions = bench_motions(self.motion, self.seed).motions
         return [
-            partial(draw_cell, self, motions, views, detector_noise(noise))
+            partial(draw_cell, self, motions, views, noise_named(noise))
             for noise, views in product(self.noise, self.views)
         ]
 
@@ -151,7 +151,7 @@ class FrameCell:
 
     bench: FrameBench
     views: int
-    noise: DetectorNoise
+    noise: Noise
     blocks: tuple[Block, ...]
     timed: Block
 
@@ -178,9 +178,9 @@ class FrameCell:
     def limits(self) -> list[Row]:
         if not self.bench.bound:
             return []
-        information = detector_information(self.noise)
+        information = detector_information(self.noise.middle)
         errors = [
-            cramer_rao(self.bench.body, block, information, self.bench.seed + at).errors
+            cramer_rao(block.problem.body, block, information, self.bench.seed + at).errors
             for at, block in enumerate(self.blocks)
         ]
         untimed: dict[str, float | None] = {"ms_per_person_frame": None, "start_ms": None, "live_ms": None}
@@ -221,7 +221,7 @@ class FrameCell:
         finite = params.finite
         # A body of NaN has no error to average: such a frame counts as failed and as wrong as the start it was given.
         params = params.where(finite, block.start)
-        errors = pose_errors(self.bench.body, block.problem.skin, params, block.truth)
+        errors = pose_errors(block.problem.body, block.problem.skin, params, block.truth)
         said = torch.tensor([status is FrameStatus.FAILED for status in result.status])
         return errors, said | ~finite | (errors.joint.mean(1) > FAILED_ERROR), seconds
 
@@ -251,18 +251,32 @@ class FrameCell:
         return sorted(seconds)[len(seconds) // 2]
 
 
-def draw_cell(bench: FrameBench, motions: Sequence[Motion], views: int, noise: DetectorNoise) -> FrameCell:
+def draw_cell(bench: FrameBench, motions: Sequence[Motion], views: int, noise: Noise) -> FrameCell:
     """Draw a cell. The same seed gives the same people in the same poses whatever the views and the noise, but for
     frames that had to be replaced.
     """
     count = math.ceil(bench.frames / bench.frames_per_rig)
     sizes = [len(part) for part in torch.arange(bench.frames).tensor_split(count)]
-
-    def sessions(frames: int, blocks: int) -> list[SyntheticSession]:
-        return independent_frames(bench.body, bench.keypoints, motions, views, noise, frames, bench.seed, blocks)
-
-    drawn = sessions(count * math.ceil(max(sizes) * (1 + SPARE)), count)
-    (timed,) = sessions(math.ceil(bench.timed_frames * (1 + SPARE)), 1)
-    blocks = [Block.of_seen(bench.body, session, bench.cost, size) for session, size in zip(drawn, sizes, strict=True)]
-    batch = Block.of_seen(bench.body, timed, bench.cost, bench.timed_frames, TIMED_RUNS)
+    drawn = _sessions(bench, motions, views, noise, count, math.ceil(max(sizes) * (1 + SPARE)))
+    ((body, timed),) = _sessions(bench, motions, views, noise, 1, math.ceil(bench.timed_frames * (1 + SPARE)))
+    blocks = [Block.of_seen(own, seen, bench.cost, size) for (own, seen), size in zip(drawn, sizes, strict=True)]
+    batch = Block.of_seen(body, timed, bench.cost, bench.timed_frames, TIMED_RUNS)
     return FrameCell(bench, views, noise, tuple(blocks), batch)
+
+
+def _sessions(
+    bench: FrameBench, motions: Sequence[Motion], views: int, noise: Noise, count: int, frames: int
+) -> list[tuple[BodyModel, SyntheticSession]]:
+    """So many rigs with so many frames each, and whose body is before them: in a world everybody has one of their
+    own.
+    """
+    if not isinstance(noise, World):
+        drawn = independent_frames(
+            bench.body, bench.keypoints, motions, views, noise, count * frames, bench.seed, count
+        )
+        return [(bench.body, session) for session in drawn]
+    found = []
+    for block in range(count):
+        body, seed = noise.body(bench.body, (bench.seed, 10, block)), 10_007 * bench.seed + block
+        found.append((body, *independent_frames(body, bench.keypoints, motions, views, noise, frames, seed, 1)))
+    return found

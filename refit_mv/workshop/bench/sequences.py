@@ -30,11 +30,12 @@ from refit_mv.workshop.bench.errors import MotionErrors, PoseErrors, accuracy, m
 from refit_mv.workshop.bench.motions import bench_motions
 from refit_mv.workshop.bench.peers import Filtered, with_and_without_time
 from refit_mv.workshop.bench.run import Contender, check_views
-from refit_mv.workshop.synthetic.detector_noise import DetectorNoise, detector_noise
+from refit_mv.workshop.synthetic.detector_noise import detector_noise
 from refit_mv.workshop.synthetic.motions import sampled_motion
 from refit_mv.workshop.synthetic.plausibility import plausible_frames
 from refit_mv.workshop.synthetic.rigs import CAPTURE_RADIUS, random_rig
 from refit_mv.workshop.synthetic.session import SyntheticSession, synthesise
+from refit_mv.workshop.synthetic.world import WORLDS, Noise, World
 
 # Runs of plausible frames shorter than this tell little about motion, seconds.
 SHORTEST_SEQUENCE = 1.0
@@ -50,13 +51,14 @@ class Scenario:
     sees anything.
     """
 
-    noise: DetectorNoise
+    noise: Noise
     lost_seconds: float = 0.0
 
 
 # "steady" errors are those of a detector that errs alike in neighbouring frames, as detectors do.
 SCENARIOS: dict[str, Scenario] = {
     **{name: Scenario(detector_noise(name)) for name in ("none", "clean", "standard", "strong")},
+    **{name: Scenario(world) for name, world in WORLDS.items()},
     "swaps": Scenario(replace(detector_noise("standard"), name="swaps", swap_share=0.05)),
     "gap": Scenario(replace(detector_noise("standard"), name="gap"), lost_seconds=0.3),
     "steady": Scenario(replace(detector_noise("standard"), name="steady", persistence=0.9)),
@@ -151,13 +153,16 @@ class SequenceBench:
         known = [name in self.body.landmark_names for name in keypoint_set(self.keypoints).keypoint_names]
         offset = torch.zeros(sum(known), 3, dtype=torch.float64)
         for index in range(self.sequences):
-            session = self._session(clips, views, chosen.noise, index)
+            body = self.body
+            if isinstance(chosen.noise, World):
+                body = chosen.noise.body(body, (self.seed, 11, index))
+            session = self._session(body, clips, views, chosen.noise, index)
             subject = Subject(session.truth.shape[0], offset) if self.subject_known else None
-            blocks.append(sequence_block(self.body, session, self.cost, chosen.lost_seconds, subject))
+            blocks.append(sequence_block(body, session, self.cost, chosen.lost_seconds, subject))
         return SequenceCell(self, views, noise, blocks)
 
     def _session(
-        self, clips: Sequence[Sequence[Motion]], views: int, noise: DetectorNoise, index: int
+        self, body: BodyModel, clips: Sequence[Sequence[Motion]], views: int, noise: Noise, index: int
     ) -> SyntheticSession:
         """The ``index``-th sequence: motions take turns, their clips are drawn. The same seed gives the same people in
         the same motion whatever the noise.
@@ -169,7 +174,7 @@ class SequenceBench:
         travel = clip.pelvis[:, [0, 2]]
         reach = float((travel.amax(0) - travel.amin(0)).norm()) / 2 + ROOM
         rig = random_rig([self.seed, 9, index], views, capture_radius=max(CAPTURE_RADIUS, reach))
-        return synthesise(self.body, self.keypoints, clip, rig, noise, self.seed * 10_007 + index)
+        return synthesise(body, self.keypoints, clip, rig, noise, self.seed * 10_007 + index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,9 +191,10 @@ class SequenceCell:
         poses: list[PoseErrors] = []
         motions: list[MotionErrors] = []
         statuses: list[FrameStatus] = []
-        seconds, body, fps = 0.0, self.bench.body, self.bench.fps
+        seconds, fps = 0.0, self.bench.fps
         for block in self.blocks:
             result, solving = block.solve(contender)
+            body = block.problem.body
             seconds += solving + block.start_seconds
             params = result.params.to(torch.float64)
             seen = torch.ones(len(block), dtype=torch.bool)

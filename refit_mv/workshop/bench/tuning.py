@@ -28,7 +28,7 @@ from refit_mv.solve.terms.motion import MotionOptions
 from refit_mv.workshop.bench.block import Block
 from refit_mv.workshop.bench.frames import FrameBench, draw_cell
 from refit_mv.workshop.bench.peers import PerFrame
-from refit_mv.workshop.synthetic.detector_noise import detector_noise
+from refit_mv.workshop.synthetic.world import noise_named
 
 Setting = TypeVar("Setting", CostOptions, MotionOptions)
 Solve = Callable[[Block, Setting], BodyParams]
@@ -128,7 +128,7 @@ def tune_cost(
 ) -> Tuning[CostOptions]:
     """Try the grid about ``bench.cost`` in the benchmark's cells of these motions."""
     cells = {
-        f"{noise} {views}": draw_cell(bench, motions, views, detector_noise(noise)).blocks
+        f"{noise} {views}": draw_cell(bench, motions, views, noise_named(noise)).blocks
         for noise, views in product(bench.noise, bench.views)
     }
 

@@ -5,7 +5,8 @@ All sizes are in units of the person's apparent height, the image of 1.70 m at t
 far cameras are alike to a detector that crops the person.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -20,6 +21,10 @@ from refit_mv.errors import InputError
 APPARENT_STATURE = 1.70
 # A detector's sigma at which its confidence has fallen to 1/e.
 CONFIDENCE_SIGMA = 0.012
+# What goes astray together when an arm or a leg is taken for something else.
+LIMB_ENDS = (("elbow", "wrist", "hand", "thumb", "pinky", "index"), ("knee", "ankle", "heel", "toe", "foot"))
+# How far off in the picture somebody is who is taken for the person (sigma per axis, apparent heights).
+STRANGER_DISTANCE = 0.4
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,14 @@ class DetectorNoise:
     of its own, the same in all views and frames (a detector's habit). ``bystander_share``: views in which a second
     person is seen. ``persistence``: how much everything random about a point resembles the frame before, 0 to below 1;
     at 0.9 an error, a swap or a missing point lasts some 10 frames. ``calibration_rotation`` (radians) and
-    ``calibration_translation`` (metres): the error of the rig that the session hands out.
+    ``calibration_translation`` (metres) and ``calibration_focal`` (share): the error of the rig that the session hands
+    out.
+
+    ``placement_sigma`` (metres): every point sits so far beside the body's landmark of its name, where the person's
+    limbs carry it. ``view_offset_sigma``: every keypoint has a constant image offset of its own in each view.
+    ``limb_share``: frame-views in which all points of a limb are displaced together, by an outlier's sigma, as when it
+    is taken for what hides it. ``stranger_share``: frame-views whose points are somebody else's. ``claim_power``:
+    confidences are claimed to this power. ``late``: cameras run late by up to so many frames, each by its own.
     """
 
     name: str
@@ -49,6 +61,32 @@ class DetectorNoise:
     persistence: float = 0.0
     calibration_rotation: float = 0.0
     calibration_translation: float = 0.0
+    calibration_focal: float = 0.0
+    placement_sigma: float = 0.0
+    view_offset_sigma: float = 0.0
+    limb_share: float = 0.0
+    stranger_share: float = 0.0
+    claim_power: float = 1.0
+    late: float = 0.0
+
+    def drawn(self, rng: np.random.Generator) -> "DetectorNoise":
+        """The errors of one recording: these, whichever it is."""
+        return self
+
+    @property
+    def middle(self) -> "DetectorNoise":
+        """The errors of the middling recording: these."""
+        return self
+
+    @property
+    def still(self) -> "DetectorNoise":
+        """The same of frames that have nothing to do with one another."""
+        return replace(self, persistence=0.0, late=0.0)
+
+    @property
+    def exact_rig(self) -> bool:
+        """Whether the rig that the session hands out is the true one."""
+        return self.calibration_rotation == self.calibration_translation == self.calibration_focal == 0
 
 
 # "Almost clean" keeps the standard's missing points and views: it is the accuracy that differs, not what is seen.
@@ -137,6 +175,40 @@ def _swapped(
     )
 
 
+def limbs(names: Sequence[str]) -> list[list[int]]:
+    """The places of the points of each arm and each leg beyond its root, those that go astray together."""
+    return [
+        [at for at, name in enumerate(names) if side in name and any(word in name for word in words)]
+        for side in ("left_", "right_")
+        for words in LIMB_ENDS
+    ]
+
+
+def _limbs_astray(
+    noise: DetectorNoise, names: Sequence[str], frame_view: tuple[int, ...], draw: Draws
+) -> Float[np.ndarray, "frame view landmark 2"]:
+    shift = np.zeros((*frame_view, len(names), 2))
+    for points in limbs(names):
+        astray = draw.uniform(frame_view) < noise.limb_share
+        together = draw.normal((*frame_view, 2)) * noise.outlier_sigma * astray[..., None]
+        shift[:, :, points] = together[:, :, None]
+    return shift
+
+
+def _strangers(
+    noise: DetectorNoise, pixels: np.ndarray, visible: np.ndarray, height: np.ndarray, draw: Draws
+) -> tuple[np.ndarray, np.ndarray]:
+    """Somebody else in some frame-views: the person at another time, somewhere else in the picture."""
+    frame_view = pixels.shape[:2]
+    wrong = draw.uniform(frame_view) < noise.stranger_share
+    place = draw.normal((*frame_view, 2)) * STRANGER_DISTANCE * height[..., None]
+    other = pixels[::-1] + place[:, :, None]
+    return (
+        np.where(wrong[..., None, None], other, pixels),
+        np.where(wrong[..., None], visible[::-1], visible),
+    )
+
+
 def detect(
     noise: DetectorNoise,
     keypoints: KeypointSet,
@@ -169,10 +241,17 @@ def detect(
     outlier = draw.uniform(points) < noise.outlier_share
     habit = noise.offset_sigma * rng.normal(size=(points[2], 2))
     shift = draw.normal((*points, 2)) * np.where(outlier, noise.outlier_sigma, sigma)[..., None] + habit
+    if noise.view_offset_sigma > 0:
+        shift = shift + noise.view_offset_sigma * rng.normal(size=(*points[1:], 2))
+    if noise.limb_share > 0:
+        shift = shift + _limbs_astray(noise, names, frame_view, draw)
+    if noise.stranger_share > 0:
+        pixels, visible = _strangers(noise, pixels, visible, height, draw)
     reported = np.clip(pixels + shift * height[..., None, None], 0, last)
 
     confidence = np.exp(-sigma / CONFIDENCE_SIGMA) * draw.between(noise.confidence, points)
     confidence = np.where(outlier, confidence * draw.between(noise.outlier_confidence, points), confidence)
+    confidence = confidence**noise.claim_power
     visible = visible & (draw.uniform(points) >= noise.missing_points)
     visible = visible & (draw.uniform(frame_view) >= noise.missing_views)[..., None]
     return Detections(

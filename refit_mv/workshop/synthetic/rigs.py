@@ -153,14 +153,20 @@ def moved_rig(rig: CameraRig, new_from_old: RigidTransform) -> CameraRig:
     return CameraRig(tuple(replace(camera, cam_from_world=camera.cam_from_world @ old_from_new) for camera in rig))
 
 
-def miscalibrated_rig(rig: CameraRig, rotation: float, translation: float, rng: np.random.Generator) -> CameraRig:
-    """What a calibration with errors says: every camera turned about itself by N(0, ``rotation``) radians per axis and
-    shifted by N(0, ``translation``) metres per axis.
+def miscalibrated_rig(
+    rig: CameraRig, rotation: float, translation: float, rng: np.random.Generator, focal: float = 0.0
+) -> CameraRig:
+    """What a calibration with errors says: every camera turned about itself by N(0, ``rotation``) radians per axis,
+    shifted by N(0, ``translation``) metres per axis, and its focal length off by the share N(0, ``focal``).
     """
     cameras = []
     for camera in rig:
         turn = exp(torch.from_numpy(rng.normal(0, 1, 3) * rotation))
         wrong = turn @ camera.cam_from_world.rotation
         center = camera.center + torch.from_numpy(rng.normal(0, 1, 3) * translation)
-        cameras.append(replace(camera, cam_from_world=RigidTransform(wrong, -(wrong @ center))))
+        matrix = camera.matrix
+        if focal > 0:
+            zoom = 1 + focal * rng.normal()
+            matrix = matrix * np.array([[zoom, 1, 1], [1, zoom, 1], [1, 1, 1]])
+        cameras.append(replace(camera, matrix=matrix, cam_from_world=RigidTransform(wrong, -(wrong @ center))))
     return CameraRig(tuple(cameras))

@@ -13,6 +13,7 @@ from refit_mv.body.joints import BODY_JOINT_NAMES, SMPL_JOINT_NAMES
 from refit_mv.body.keypoint_sets import KeypointSet, keypoint_set
 from refit_mv.body.model import BodyModel, rest_joints
 from refit_mv.body.params import BodyParams
+from refit_mv.body.sides import mirrored_order
 from refit_mv.body.skin import LandmarkSkin, landmark_skin, pose_landmarks
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
@@ -25,6 +26,7 @@ from refit_mv.session.observations import Observations
 from refit_mv.workshop.synthetic.detector_noise import Detections, DetectorNoise, apparent_height, detect
 from refit_mv.workshop.synthetic.plausibility import plausible_frames
 from refit_mv.workshop.synthetic.rigs import miscalibrated_rig, moved_rig, random_rig
+from refit_mv.workshop.synthetic.world import Noise
 
 # Shape coefficients are standard normal; beyond two standard deviations bodies turn into caricatures.
 LARGEST_SHAPE = 2.0
@@ -69,20 +71,43 @@ def _on_body(body: BodyModel, keypoints: KeypointSet) -> list[int]:
     return present
 
 
-def true_points(body: BodyModel, keypoints: KeypointSet, params: BodyParams) -> Float[np.ndarray, "frame landmark 3"]:
-    """Where in the world (metres) those of the keypoints are that the body carries, in their order."""
+def true_points(
+    body: BodyModel,
+    keypoints: KeypointSet,
+    params: BodyParams,
+    placement: Float[Tensor, "landmark 3"] | None = None,
+) -> Float[np.ndarray, "frame landmark 3"]:
+    """Where in the world (metres) those of the keypoints are that the body carries, in their order; ``placement`` puts
+    them beside the body's own (rest pose, metres).
+    """
     names = tuple(keypoints.keypoint_names[place] for place in _on_body(body, keypoints))
-    return pose_landmarks(_skin(body, names), params).positions.numpy()
+    skin = _skin(body, names)
+    if placement is not None:
+        skin = replace(skin, offset=skin.offset + placement)
+    return pose_landmarks(skin, params).positions.numpy()
+
+
+def random_placement(names: Sequence[str], sigma: float, rng: np.random.Generator) -> Float[Tensor, "landmark 3"]:
+    """Where a detector's points sit beside a body's, rest pose, N(0, ``sigma``) metres per axis: mostly alike on both
+    sides.
+    """
+    own = rng.normal(size=(2, len(names), 3))
+    alike = (own[0] + own[0][list(mirrored_order(names))] * [-1, 1, 1]) / 2**0.5
+    return torch.from_numpy(sigma * (0.9 * alike + (1 - 0.9**2) ** 0.5 * own[1]))
 
 
 def true_keypoints(
-    body: BodyModel, keypoints: KeypointSet, params: BodyParams, rig: CameraRig
+    body: BodyModel,
+    keypoints: KeypointSet,
+    params: BodyParams,
+    rig: CameraRig,
+    placement: Float[Tensor, "landmark 3"] | None = None,
 ) -> tuple[Float[np.ndarray, "frame view landmark 2"], Float[np.ndarray, "frame view landmark"]]:
     """Exact pixels and depths (metres) of all keypoints in all views. Keypoints that are not on the body have depth NaN
     and pixel 0.
     """
     present = _on_body(body, keypoints)
-    seen_pixels, seen_depth = project(rig.stacked(), torch.from_numpy(true_points(body, keypoints, params)))
+    seen_pixels, seen_depth = project(rig.stacked(), torch.from_numpy(true_points(body, keypoints, params, placement)))
     shape = (len(params), len(rig), len(keypoints.keypoint_names))
     pixels, depth = np.zeros((*shape, 2)), np.full(shape, np.nan)
     pixels[:, :, present], depth[:, :, present] = seen_pixels.numpy(), seen_depth.numpy()
@@ -113,6 +138,20 @@ def random_shape(body: BodyModel, frames: int, rng: np.random.Generator) -> Floa
     return torch.from_numpy(rng.normal(size=(frames, body.shape_count)).clip(-LARGEST_SHAPE, LARGEST_SHAPE))
 
 
+def _out_of_step(
+    pixels: Float[np.ndarray, "frame view landmark 2"], late: Float[np.ndarray, " view"]
+) -> Float[np.ndarray, "frame view landmark 2"]:
+    """What cameras see that run late by so many frames; the truth is at the middle of their times."""
+    times, shown = np.arange(len(pixels), dtype=np.float64), pixels.copy()
+    for view, lag in enumerate(late - late.mean()):
+        at = np.clip(times - lag, 0, len(pixels) - 1)
+        before = np.minimum(at.astype(np.int64), max(len(pixels) - 2, 0))
+        share = (at - before)[:, None, None]
+        after = np.minimum(before + 1, len(pixels) - 1)
+        shown[:, view] = (1 - share) * pixels[before, view] + share * pixels[after, view]
+    return shown
+
+
 def _look(
     body: BodyModel,
     keypoints: KeypointSet,
@@ -121,7 +160,11 @@ def _look(
     noise: DetectorNoise,
     rng: np.random.Generator,
 ) -> Detections:
-    pixels, depth = true_keypoints(body, keypoints, params, rig)
+    names = [keypoints.keypoint_names[place] for place in _on_body(body, keypoints)]
+    placement = random_placement(names, noise.placement_sigma, rng) if noise.placement_sigma > 0 else None
+    pixels, depth = true_keypoints(body, keypoints, params, rig, placement)
+    if noise.late > 0:
+        pixels = _out_of_step(pixels, rng.uniform(0, noise.late, len(rig)))
     on_body = ~np.isnan(depth[0, 0])
     focal = np.array([camera.focal for camera in rig])
     sizes = np.array([camera.size or (np.inf, np.inf) for camera in rig], dtype=np.float64)
@@ -170,10 +213,11 @@ def observe(
         order = np.stack([subject, 1 - subject], axis=2)
         pixels = np.take_along_axis(pixels, order[..., None, None], axis=2)
         confidence = np.take_along_axis(confidence, order[..., None], axis=2)
-    given_rig = miscalibrated_rig(rig, noise.calibration_rotation, noise.calibration_translation, rng)
+    given_rig = miscalibrated_rig(
+        rig, noise.calibration_rotation, noise.calibration_translation, rng, noise.calibration_focal
+    )
     observations = Observations(pixels, confidence, keypoints, rig.names, fps, np.arange(len(truth)))
-    exact = noise.calibration_rotation == 0 and noise.calibration_translation == 0
-    return SyntheticSession(rig if exact else given_rig, rig, observations, truth, body.name, subject)
+    return SyntheticSession(rig if noise.exact_rig else given_rig, rig, observations, truth, body.name, subject)
 
 
 def synthesise(
@@ -181,7 +225,7 @@ def synthesise(
     keypoint_set_name: str,
     motions: Motion | Sequence[Motion],
     rig: CameraRig,
-    noise: DetectorNoise,
+    noise: Noise,
     seed: int,
     shape: Float[Tensor, " shape"] | None = None,
 ) -> SyntheticSession:
@@ -202,8 +246,9 @@ def synthesise(
         middle = (take.pelvis.amax(0) + take.pelvis.amin(0)) / 2 * torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64)
         centred = replace(take, pelvis=take.pelvis - middle)
         parts.append(motion_params(body, centred, chosen.expand(len(take), body.shape_count)))
+    errors = noise.drawn(np.random.default_rng([seed, 6]))
     return observe(
-        body, keypoint_set(keypoint_set_name), BodyParams.concatenate(parts), rig, noise, [seed, 2], takes[0].fps
+        body, keypoint_set(keypoint_set_name), BodyParams.concatenate(parts), rig, errors, [seed, 2], takes[0].fps
     )
 
 
@@ -236,7 +281,7 @@ def observe_in_blocks(
     keypoint_set_name: str,
     people: BodyParams,
     views: int,
-    noise: DetectorNoise,
+    noise: Noise,
     seed: int,
     blocks: int = 16,
     distortion: bool = False,
@@ -250,7 +295,8 @@ def observe_in_blocks(
     sessions = []
     for block, chosen in enumerate(torch.arange(len(people)).tensor_split(blocks)):
         rig = random_rig([seed, 4, block], views, distortion=distortion)
-        sessions.append(observe(body, keypoints, people[chosen], rig, noise, [seed, 5, block], fps=1.0))
+        errors = noise.drawn(np.random.default_rng([seed, 6, block])).still
+        sessions.append(observe(body, keypoints, people[chosen], rig, errors, [seed, 5, block], fps=1.0))
     return sessions
 
 
@@ -259,7 +305,7 @@ def independent_frames(
     keypoint_set_name: str,
     motions: Sequence[Motion],
     views: int,
-    noise: DetectorNoise,
+    noise: Noise,
     frames: int,
     seed: int,
     blocks: int = 16,

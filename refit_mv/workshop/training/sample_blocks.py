@@ -20,10 +20,11 @@ from refit_mv.session.observations import Observations
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions
 from refit_mv.solve.terms.rays import Rays
-from refit_mv.workshop.synthetic.detector_noise import DetectorNoise, detector_noise
+from refit_mv.workshop.synthetic.detector_noise import DetectorNoise
 from refit_mv.workshop.synthetic.pose_bank import PoseBank, PoseMix, draw_poses
 from refit_mv.workshop.synthetic.rigs import random_rig
 from refit_mv.workshop.synthetic.session import STANDING_RADIUS, motion_params, observe, random_shape
+from refit_mv.workshop.synthetic.world import noise_named
 
 Choice = TypeVar("Choice")
 
@@ -33,7 +34,8 @@ class EvidenceMix:
     """What training sessions look like. Tuples of (name or number, chance) are drawn from; shares are probabilities.
 
     ``usual_rigs`` stand 2.5–5.5 m away like the benchmark's, the others anywhere in ``distance`` (metres). ``noise``
-    knows the presets of ``refit_mv.workshop.synthetic.detector_noise`` and "mixed": every error at a random strength.
+    knows the presets, the worlds of ``refit_mv.workshop.synthetic.world``, and "mixed": every error at a random
+    strength.
     ``thinned`` blocks lose up to ``thinning`` of their landmarks; ``confused`` views show another person's points.
     ``wide_shape`` multiplies the standard normal shapes of some bodies.
     """
@@ -132,7 +134,7 @@ def draw_truth(
 def pick_noise(options: Sequence[tuple[str, float]], rng: np.random.Generator) -> tuple[str, DetectorNoise]:
     """A kind of noise, and a detector of that kind."""
     kind = pick(options, rng)
-    return kind, mixed_noise(rng) if kind == "mixed" else detector_noise(kind)
+    return kind, mixed_noise(rng) if kind == "mixed" else noise_named(kind).drawn(rng)
 
 
 def pick_body(bodies: Sequence[BodyModel], first: float, rng: np.random.Generator) -> int:
@@ -157,7 +159,7 @@ def draw_block(
     body = bodies[index]
     truth = draw_truth(bank, body, poses, mix.wide_shape if rng.uniform() < 0.2 else 1.0, frames, rng)
     rig = pick_rig(views, mix.usual_rigs, mix.distance, rng)
-    session = observe(body, keypoints, truth, rig, noise, int(rng.integers(2**62)), fps=1.0)
+    session = observe(body, keypoints, truth, rig, noise.still, int(rng.integers(2**62)), fps=1.0)
     observations = session.observations
     if kind == "mixed" and rng.uniform() < mix.confused:
         observations = _confused(observations, rng)

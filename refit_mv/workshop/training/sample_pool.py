@@ -25,9 +25,13 @@ from refit_mv.workshop.synthetic.detector_noise import (
     DetectorNoise,
 )
 from refit_mv.workshop.synthetic.pose_bank import PoseBank, PoseMix, draw_poses
+from refit_mv.workshop.synthetic.world import WORLDS
 from refit_mv.workshop.training.sample_blocks import SampleBlock
+from refit_mv.workshop.training.world_noise import world_noise
 
-NOISE_KINDS = ("standard", "clean", "strong", "mixed")
+NOISE_KINDS = ("standard", "clean", "strong", "mixed", *WORLDS)
+# Blocks of this kind were drawn with a detector that is not known any more.
+LASTING = NOISE_KINDS.index("mixed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,12 +214,16 @@ class SamplePool:
         scene = Scene.of(skin, self._bodies[0].joint_names, self._prior, with_shape)
         if rng.uniform() < fresh:
             if rng.uniform() < renewed:
-                truth, start = self._strike_poses(truth, start, noise < len(NOISE_KINDS) - 1, rng)
+                truth, start = self._strike_poses(truth, start, noise != LASTING, rng)
             landmarks = pose_landmarks(skin, truth).positions
-            for index, kind in enumerate(NOISE_KINDS[:3]):
+            for index, kind in enumerate(NOISE_KINDS):
                 rows = (noise == index).nonzero()[:, 0]
-                if len(rows):
-                    anew = fresh_noise(PRESETS[kind], landmarks[rows], evidence[rows], group.limb_orders, generator)
+                if len(rows) and index != LASTING:
+                    if kind in WORLDS:
+                        own = replace(skin, rest_mean=skin.rest_mean[rows], anchor=skin.anchor[rows])
+                        anew = world_noise(WORLDS[kind], own, truth[rows], evidence[rows], generator)
+                    else:
+                        anew = fresh_noise(PRESETS[kind], landmarks[rows], evidence[rows], group.limb_orders, generator)
                     evidence = replace(
                         evidence,
                         bearing=evidence.bearing.index_copy(0, rows, anew.bearing),

@@ -20,8 +20,8 @@ from refit_mv.networks.unroll import unroll
 from refit_mv.solve.problem import CostOptions
 from refit_mv.solve.uncertainty import factored_covariance
 from refit_mv.workshop.bench.block import Block
-from refit_mv.workshop.synthetic.detector_noise import detector_noise
 from refit_mv.workshop.synthetic.session import independent_frames
+from refit_mv.workshop.synthetic.world import noise_named
 
 KEYPOINTS = "coco23"
 VIEWS = (1, 2, 4, 8)
@@ -55,7 +55,7 @@ def draw_validation(
     """The benchmark's kinds of evidence on the given motions. Frames in which nearly nothing is seen are left out."""
     count, checks = max(1, frames // frames_per_rig), []
     for kind, views in product(noise, view_counts):
-        sessions = independent_frames(body, keypoints, motions, views, detector_noise(kind), frames, seed, count)
+        sessions = independent_frames(body, keypoints, motions, views, noise_named(kind), frames, seed, count)
         blocks = (Block.of_seen(body, session, CostOptions()) for session in sessions)
         checks.append(Validation(f"{kind} {views}", views, tuple(block for block in blocks if len(block))))
     return tuple(checks)
