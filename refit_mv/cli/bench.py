@@ -38,6 +38,11 @@ class _Asked:
     session: Path | None
     demo: bool
     calib: Path | None
+    people: str
+    leave_views_out: bool
+    truth: Path | None
+    detections: Path | None
+    detector_profile: str
     units: str | None
     starts: tuple[str, ...]
     keypoints: str | None
@@ -84,6 +89,11 @@ def _words(name: str, default: str, text: str, read: Callable = shared.words) ->
 @click.option("--session", type=shared.FOLDER, help="Measure on this recording instead of made-up evidence.")
 @click.option("--demo", is_flag=True, help="Measure on the demo recording.")
 @click.option("--calib", type=shared.FILE, help="Calibration of --session [default: the one inside].")
+@click.option("--people", default="main", show_default=True, help="Of a recording: main, auto, or how many at most.")
+@click.option("--leave-views-out", is_flag=True, help="Of a recording: predict each view from the others as well.")
+@click.option("--truth", type=shared.FILE, help="Of a recording: NPZ file of joints that are known, by name.")
+@click.option("--detections", type=shared.FOLDER, help="Of a recording without keypoints: the folder of `detect`.")
+@shared.detector_profile
 @click.option("--units", help="Unit of that calibration's lengths where the file does not say.")
 @_words("--starts", "cold", "cold, truth.")
 @click.option("--keypoints", help="Keypoint set of the evidence [default: coco23; of a recording what its files say].")
@@ -153,8 +163,12 @@ def bench(recipe: str, scenes: str | None, seeds: int, boards: int | None, **opt
         return _on_scenes(asked, chosen, scenes, seeds)
     if asked.session is not None or asked.demo:
         return _on_recording(asked, chosen)
-    if asked.calib is not None or asked.units is not None:
-        raise InputError("--calib and --units belong to a recording: give its --session too")
+    of_a_recording = (asked.calib, asked.units, asked.truth, asked.detections, asked.leave_views_out or None)
+    if any(given is not None for given in of_a_recording):
+        raise InputError(
+            "--calib, --units, --truth, --detections and --leave-views-out belong to a recording: give its --session "
+            "too"
+        )
     return (_on_sequences if asked.sequences else _on_frames)(asked, chosen)
 
 
@@ -260,8 +274,21 @@ def _on_recording(asked: _Asked, recipe: "FitRecipe") -> None:
         recording = fetch_recording()
         session, calib, keypoints = recording.session, recording.calib, recording.keypoints
         click.echo(recording.note)
-    cost = recipe.problem_cost
-    _run(asked, recipe, RecordingBench(session, calib, keypoints, asked.units, recipe.subject_frames, cost, body))
+    measured = RecordingBench(
+        session,
+        calib,
+        keypoints,
+        asked.units,
+        asked.detections,
+        recipe.subject_frames,
+        asked.people,
+        asked.leave_views_out,
+        asked.truth,
+        asked.detector_profile,
+        recipe.problem_cost,
+        body,
+    )
+    _run(asked, recipe, measured)
 
 
 def _on_sequences(asked: _Asked, recipe: "FitRecipe") -> None:

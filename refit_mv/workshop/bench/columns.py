@@ -46,7 +46,9 @@ def _percent(digits: int) -> Callable[[float], str]:
 # their own mean acceleration, jitter and motion together. ``peak_kept``: the median share of an impact's peak
 # acceleration that is left. ``gap_mm``: mean joint error where no view saw anything. ``wrong_side``: a share of joints.
 # ``within_*``: shares of joint errors per axis within one and two stated standard deviations, ideally 0.68 and 0.95.
-# ``worst_frame_px``: the largest mean over a frame's keypoints. ``start_ms``: the part of the time that the cold start
+# ``worst_frame_px``: the largest mean over a frame's keypoints. ``left_out_*``: of views predicted by a fit without
+# them; ``left_out_near``: share of their points within a tenth of the torso; ``bones_sd``: how much bones change from
+# frame to frame, each with a shape of its own. ``start_ms``: the part of the time that the cold start
 # takes; ``live_ms``: the time of a frame that comes alone. ``*_share``: shares of frames whose mean joint error, mean
 # landmark error, and largest landmark error stay under 1 mm. Of cameras: ``focal_pct`` is in percent of the focal
 # length, ``*_in`` are shares of errors within one stated standard deviation, ``solve_s`` is the seconds of a session.
@@ -89,6 +91,10 @@ COLUMNS = {
     "mean_px": Column("mean", _decimals(1)),
     "p95_px": Column("p95", _decimals(1)),
     "worst_frame_px": Column("worst frame", _decimals(1)),
+    "left_out_median_px": Column("left out", _decimals(2)),
+    "left_out_p95_px": Column("its p95", _decimals(1)),
+    "left_out_near": Column("near", _percent(1)),
+    "bones_sd": Column("bones", _percent(2)),
     "accel_mm_s2": Column("accel", _decimals(1, 1e-3)),
     "accel_m_s2": Column("accel", _decimals(1)),
     "peak_kept": Column("peaks", _percent(0)),

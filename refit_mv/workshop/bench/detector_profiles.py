@@ -1,40 +1,30 @@
 """What a detector's profile is worth: ``python -m refit_mv.workshop.bench.detector_profiles --motion DIR`` on rendered
-people whose truth is known, or ``--session DIR`` on a recording.
+people whose truth is known.
 
 Both optimizers get the same keypoints twice, as they come and read with the profile. Rendered people move as the
-benchmark's subjects do, whom no profile was learned from. Of a recording everybody who is followed counts: every view
-in turn is left out and predicted by the body that the others fit, and bones are measured frame by frame, each frame
-with a shape of its own.
+benchmark's subjects do, whom no profile was learned from.
 """
 
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from refit_mv.body.files import load_body
-from refit_mv.body.model import BodyModel, posed_joints, rest_joints
+from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.detect.detector import detector
 from refit_mv.errors import InputError
-from refit_mv.geometry.camera import CameraRig
 from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.optimizers.refit import ReFit
-from refit_mv.people.evidence import Evidence, evidence_on
-from refit_mv.people.person import people_of
-from refit_mv.people.reprojection import pixel_error
-from refit_mv.people.subject import meet, spread_frames
-from refit_mv.people.tracks import follow
-from refit_mv.profile_choice import AUTO, shipped_profiles, with_profile
+from refit_mv.people.evidence import evidence_on
+from refit_mv.profile_choice import shipped_profiles
 from refit_mv.session.detector_profile import DetectorProfile, read_profile
-from refit_mv.session.observations import CONFIDENT, PersonObservations
-from refit_mv.session.recording import Recording, read_recording
-from refit_mv.session.session import open_session, with_keypoints
+from refit_mv.session.observations import PersonObservations
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions
 from refit_mv.solve.result import Optimizer
@@ -44,9 +34,6 @@ from refit_mv.workshop.training.detector_pictures import PictureOptions, Sightin
 
 # A person counts who was found in so many views.
 FEWEST_VIEWS = 2
-FRAMES = 48
-# SMPL's joints at the ends of the bones that are measured: thighs, shins, upper arms, forearms.
-BONES = ((1, 4), (2, 5), (4, 7), (5, 8), (16, 18), (17, 19), (18, 20), (19, 21))
 
 
 @dataclass(frozen=True)
@@ -84,48 +71,6 @@ def rendered_errors(
     return np.array(errors)
 
 
-def left_out_pixels(
-    body: BodyModel, rig: CameraRig, evidence: Evidence, optimizer: Optimizer
-) -> tuple[Float[Tensor, " point"], Float[Tensor, " bone"]]:
-    """Pixel errors of all confident points of views that were left out, and how much bones change from frame to frame:
-    standard deviation over length.
-    """
-    options = CostOptions()
-    some = evidence.frames(spread_frames(evidence, FRAMES))
-    subject = meet(body, rig, evidence, optimizer, options, 64, "cpu")
-    errors = []
-    for view in range(len(rig)):
-        problem = subject.lock(some.without_view(view).problem(body, rig, options, "locked"))
-        fitted = optimizer.solve(problem, subject.dress(initialise(problem))).params.to(torch.float64)
-        error = pixel_error(problem.skin.to(torch.float64, "cpu"), rig.stacked(), fitted, some)[:, view]
-        errors.append(error[(some.confidence[:, view] > CONFIDENT) & error.isfinite()])
-    free = some.problem(body, rig, options, "free")
-    free = replace(free, skin=subject.lock(free).skin)
-    rest = rest_joints(body, optimizer.solve(free, initialise(free)).params.shape.to(torch.float64))
-    ends = torch.tensor(BONES)
-    long = (rest[:, ends[:, 0]] - rest[:, ends[:, 1]]).norm(dim=-1)
-    return torch.cat(errors), long.std(0) / long.mean(0)
-
-
-def recording_cells(
-    body: BodyModel, recording: Recording, profile: DetectorProfile | None, optimizer: Optimizer
-) -> tuple[tuple[str, float], ...]:
-    """Figures of everybody in a recording together."""
-    observations = replace(recording.observations, profile=profile)
-    tracks = follow(recording.observations, recording.rig, "auto")
-    found = [
-        left_out_pixels(body, recording.rig, person.evidence, optimizer)
-        for person in people_of(observations, tracks, body)
-    ]
-    pixels = torch.cat([errors for errors, _ in found]).numpy()
-    bones = torch.stack([steady for _, steady in found]).mean()
-    return (
-        ("left-out median px", float(np.median(pixels))),
-        ("left-out p95 px", float(np.quantile(pixels, 0.95))),
-        ("bones sd %", 100 * float(bones)),
-    )
-
-
 def measured(
     measure: Callable[[DetectorProfile | None, Optimizer], tuple[tuple[str, float], ...]], profile: DetectorProfile
 ) -> Iterator[Reading]:
@@ -153,17 +98,6 @@ def _of_rendered(body: BodyModel, asked: argparse.Namespace) -> Iterator[Reading
     return measured(measure, profile)
 
 
-def _of_recording(body: BodyModel, asked: argparse.Namespace) -> Iterator[Reading]:
-    session = open_session(asked.session, asked.calib, asked.units)
-    if asked.detections is not None:
-        session = with_keypoints(session, asked.detections)
-    recording = read_recording(session, asked.keypoints)
-    profile = with_profile(recording, str(asked.profile) if asked.profile else AUTO).observations.profile
-    if profile is None:
-        raise InputError("no profile is shipped for these keypoints; give --profile FILE")
-    return measured(lambda known, optimizer: recording_cells(body, recording, known, optimizer), profile)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -171,22 +105,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--detector", default="blazepose")
     parser.add_argument("--profile", type=Path, help="file of the profile [default: the shipped one]")
-    parser.add_argument("--motion", type=Path, help="folder of motions that rendered people make")
+    parser.add_argument("--motion", type=Path, required=True, help="folder of motions that rendered people make")
     parser.add_argument("--people", type=int, default=100)
     parser.add_argument("--views", type=int, default=4)
     parser.add_argument("--seed", type=int, default=900)
-    parser.add_argument("--session", type=Path, help="a recording instead of rendered people")
-    parser.add_argument("--calib", type=Path)
-    parser.add_argument("--units")
-    parser.add_argument("--keypoints", help="keypoint set of the recording's files")
-    parser.add_argument("--detections", type=Path, help="folder of `detect`, where the recording holds videos only")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     try:
-        if (given.session is None) == (given.motion is None):
-            raise InputError("give --motion DIR (rendered people) or --session DIR (a recording)")
-        body = load_body("open")
-        for row in _of_rendered(body, given) if given.session is None else _of_recording(body, given):
+        for row in _of_rendered(load_body("open"), given):
             cells = " | ".join(f"{name} {value:.2f}" for name, value in row.cells)
             print(f"{row.optimizer:13s} profile {row.profile:5s} {cells}", flush=True)
     except InputError as error:

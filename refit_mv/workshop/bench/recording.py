@@ -11,53 +11,79 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Int
 
 from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.body.open_body import open_body
 from refit_mv.body.params import BodyParams
+from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.people.evidence import Evidence
 from refit_mv.people.person import people_of
-from refit_mv.people.reprojection import pixel_error
+from refit_mv.people.reprojection import FEWEST_VIEWS_TO_LEAVE_ONE_OUT, pixel_error
 from refit_mv.people.subject import meet
 from refit_mv.people.tracks import follow
+from refit_mv.profile_choice import with_profile
 from refit_mv.session.observations import CONFIDENT
 from refit_mv.session.recording import read_recording
-from refit_mv.session.session import open_session
+from refit_mv.session.session import open_session, with_keypoints
 from refit_mv.solve.problem import CostOptions, FitProblem
 from refit_mv.solve.result import Optimizer
 from refit_mv.status import FrameStatus
 from refit_mv.workshop.bench.block import cold_start, solved
 from refit_mv.workshop.bench.columns import Layout, Row
 from refit_mv.workshop.bench.errors import accelerations
-from refit_mv.workshop.bench.peers import with_and_without_time
+from refit_mv.workshop.bench.known_joints import KnownJoints, read_known_joints, share_correct
+from refit_mv.workshop.bench.left_out import LeftOut, leave_views_out
+from refit_mv.workshop.bench.peers import PerFrame, with_and_without_time
 from refit_mv.workshop.bench.run import Contender
 
 _PIXELS = ("median_px", "mean_px", "p95_px", "worst_frame_px", "accel_m_s2")
-LAYOUT = Layout(
-    csv=("optimizer", "frames", *_PIXELS, "ms_per_person_frame", "failures"),
-    table=("optimizer", *_PIXELS, "ms_per_person_frame", "failures"),
-    block=(),
-    title=lambda row: f"{row['frames']} frames (errors in px, accel in m/s², ms per person-frame)",
-)
+_LEFT_OUT = ("left_out_median_px", "left_out_p95_px", "left_out_near", "bones_sd")
+CSV = ("optimizer", "frames", *_PIXELS, "ms_per_person_frame", "failures", "people", *_LEFT_OUT, "pcp")
+
+
+def _title(row: Row) -> str:
+    people = "" if row["people"] == 1 else f"{row['people']} people, "
+    return f"{people}{row['frames']} frames (errors in px, accel in m/s², ms per person-frame)"
+
+
+def _layout(*more: str) -> Layout:
+    return Layout(
+        csv=CSV, table=("optimizer", *_PIXELS, *more, "ms_per_person_frame", "failures"), block=(), title=_title
+    )
+
+
+LAYOUT = _layout()
 
 
 @dataclass(frozen=True)
 class RecordingBench:
     """A session folder as ``fit`` takes it; ``calib`` None looks inside, ``keypoints`` and ``units`` where the files
-    leave them open. ``subject_frames`` fix the person's shape.
+    leave them open, ``detections`` where ``detect`` has left its keypoints elsewhere. ``subject_frames`` fix a person's
+    shape. ``people`` as ``fit`` has them. ``leave_views_out``: predict every view from the others as well. ``truth``
+    is a file of known joints (``refit_mv.workshop.bench.known_joints``). ``profile``: "none", "auto", or a detector's
+    profile.
     """
 
     session: Path
     calib: Path | None = None
     keypoints: str | None = None
     units: str | None = None
+    detections: Path | None = None
     subject_frames: int = 64
+    people: str = "main"
+    leave_views_out: bool = False
+    truth: Path | None = None
+    profile: str = "none"
     cost: CostOptions = field(default_factory=CostOptions)
     body: BodyModel = field(default_factory=open_body)
 
-    layout = LAYOUT
+    @property
+    def layout(self) -> Layout:
+        left_out = _LEFT_OUT if self.leave_views_out else ()
+        return _layout(*left_out, *(("pcp",) if self.truth is not None else ()))
 
     def contenders(self, optimizers: Mapping[str, Optimizer]) -> list[Contender]:
         return with_and_without_time(optimizers)
@@ -66,56 +92,112 @@ class RecordingBench:
         return [self._read]
 
     def _read(self) -> "RecordingCell":
-        """The recording's person.
+        """The recording's people.
 
         Raises:
-            InputError: the session or its calibration cannot be used.
+            InputError: the session, its calibration, the truth or the profile cannot be used.
         """
-        recording = read_recording(open_session(self.session, self.calib, self.units), self.keypoints)
+        truth = None if self.truth is None else read_known_joints(self.truth, self.body)
+        session = open_session(self.session, self.calib, self.units)
+        if self.detections is not None:
+            session = with_keypoints(session, self.detections)
+        recording = with_profile(read_recording(session, self.keypoints), self.profile)
         rig, observations = recording.rig, recording.observations
-        evidence = people_of(observations, follow(observations, rig, "main"), self.body)[0].evidence
-        subject = meet(self.body, rig, evidence, GaussNewton(), self.cost, self.subject_frames, "cpu")
-        problem = evidence.problem(self.body, rig, self.cost, "locked", time_step=1 / observations.fps)
-        problem = subject.lock(problem)
-        return RecordingCell(problem, *cold_start(problem, dress=subject.dress), rig, evidence, observations.fps)
+        if self.leave_views_out and len(rig) < FEWEST_VIEWS_TO_LEAVE_ONE_OUT:
+            raise InputError(
+                f"{self.session} has {len(rig)} views: {FEWEST_VIEWS_TO_LEAVE_ONE_OUT} at least are needed to leave "
+                "one out"
+            )
+        found = []
+        for person in people_of(observations, follow(observations, rig, self.people), self.body):
+            evidence = person.evidence
+            subject = meet(self.body, rig, evidence, GaussNewton(), self.cost, self.subject_frames, "cpu")
+            problem = subject.lock(
+                evidence.problem(self.body, rig, self.cost, "locked", time_step=1 / observations.fps)
+            )
+            found.append(Performer(problem, *cold_start(problem, dress=subject.dress), evidence))
+        return RecordingCell(self, tuple(found), rig, observations.fps, observations.frame_numbers, truth)
 
 
 @dataclass(frozen=True, eq=False)
-class RecordingCell:
+class Performer:
     """One person's evidence over the whole recording, and the start, which took ``start_seconds``."""
 
     problem: FitProblem
     start: BodyParams
     start_seconds: float
-    rig: CameraRig
     evidence: Evidence
+
+
+@dataclass(frozen=True, eq=False)
+class RecordingCell:
+    """Everybody in the recording who is measured."""
+
+    bench: RecordingBench
+    people: tuple[Performer, ...]
+    rig: CameraRig
     fps: float
+    frame_numbers: Int[np.ndarray, " frame"]
+    truth: KnownJoints | None
 
     def measure(self, contender: Contender) -> list[Row]:
-        """Pixels over all confident keypoints."""
-        problem, beginning = self.problem, slice(0, 8)
+        """Pixels over all confident keypoints of everybody."""
+        first, beginning = self.people[0], slice(0, 8)
         # Once for what is compiled and loaded at the first call.
-        contender.optimizer.solve(problem.frames(beginning), self.start[beginning])
-        result, seconds = solved(contender, problem, self.start)
-        params = result.params.to(torch.float64)
-        error = pixel_error(problem.skin.to(torch.float64, "cpu"), self.rig.stacked(), params, self.evidence)
-        known = (self.evidence.confidence > CONFIDENT) & torch.isfinite(error)
-        by_frame = torch.where(known, error, 0.0).sum((1, 2)) / known.sum((1, 2)).clamp_min(1)
-        joints = posed_joints(problem.body, params).positions[:, problem.body.smpl_joints]
-        pixels = error[known]
+        contender.optimizer.solve(first.problem.frames(beginning), first.start[beginning])
+        pixels, worst, moved, fitted, seconds, failures = [], [], [], [], 0.0, 0
+        for each in self.people:
+            problem, evidence = each.problem, each.evidence
+            result, solving = solved(contender, problem, each.start)
+            params = result.params.to(torch.float64)
+            error = pixel_error(problem.skin.to(torch.float64, "cpu"), self.rig.stacked(), params, evidence)
+            known = (evidence.confidence > CONFIDENT) & torch.isfinite(error)
+            by_frame = torch.where(known, error, 0.0).sum((1, 2)) / known.sum((1, 2)).clamp_min(1)
+            joints = posed_joints(problem.body, params).positions[:, problem.body.smpl_joints]
+            pixels.append(error[known])
+            worst.append(float(by_frame.max()))
+            moved.append(accelerations(joints, self.fps).norm(dim=-1).flatten())
+            fitted.append(params)
+            seconds += each.start_seconds + solving
+            failures += result.status.count(FrameStatus.FAILED)
+        every, frames = torch.cat(pixels), len(first.problem)
         row = {
             "optimizer": contender.name,
-            "frames": len(problem),
-            "median_px": float(pixels.median()),
-            "mean_px": float(pixels.mean()),
+            "frames": frames,
+            "median_px": float(every.median()),
+            "mean_px": float(every.mean()),
             # numpy's, because torch.quantile refuses more than 16 million numbers.
-            "p95_px": float(np.quantile(pixels.numpy(), 0.95)),
-            "worst_frame_px": float(by_frame.max()),
-            "accel_m_s2": float(accelerations(joints, self.fps).norm(dim=-1).mean()),
-            "ms_per_person_frame": 1000 * (self.start_seconds + seconds) / len(problem),
-            "failures": result.status.count(FrameStatus.FAILED),
+            "p95_px": float(np.quantile(every.numpy(), 0.95)),
+            "worst_frame_px": max(worst),
+            "accel_m_s2": float(torch.cat(moved).mean()),
+            "ms_per_person_frame": 1000 * seconds / (frames * len(self.people)),
+            "failures": failures,
+            "people": len(self.people),
+            **self._left_out(contender),
+            "pcp": self._correct(fitted),
         }
         return [row]
+
+    def _left_out(self, contender: Contender) -> dict[str, float | None]:
+        """Of each frame alone: the frames that are fitted without a view are few and far between."""
+        alone = contender.optimizer
+        if not self.bench.leave_views_out or not isinstance(alone, PerFrame):
+            return dict.fromkeys(_LEFT_OUT)
+        parts = [
+            leave_views_out(self.bench.body, self.rig, each.evidence, alone, self.bench.cost) for each in self.people
+        ]
+        told = LeftOut.concatenate(parts)
+        return {
+            "left_out_median_px": float(told.pixels.median()),
+            "left_out_p95_px": float(np.quantile(told.pixels.numpy(), 0.95)),
+            "left_out_near": float(told.near.double().mean()),
+            "bones_sd": float(told.bones.mean()),
+        }
+
+    def _correct(self, fitted: list[BodyParams]) -> float | None:
+        if self.truth is None:
+            return None
+        return share_correct(self.bench.body, self.truth, fitted, self.frame_numbers)
 
     def limits(self) -> list[Row]:
         """None are known."""

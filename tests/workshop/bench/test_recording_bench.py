@@ -5,16 +5,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
+from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.result import FitResult
 from refit_mv.workshop.bench.columns import Row, table, write_csv
 from refit_mv.workshop.bench.recording import LAYOUT, RecordingBench
 from refit_mv.workshop.bench.run import run_bench
+from refit_mv.workshop.synthetic.session import SyntheticSession
 
 
 @dataclass(frozen=True)
@@ -78,3 +82,26 @@ def test_from_the_command_line(cli: Callable, session_copy: Callable, tmp_path: 
     assert done.code == 0, done.err
     assert "gauss-newton per frame" in done.out
     assert (tmp_path / "rows.csv").is_file()
+
+
+def test_views_are_left_out_and_known_joints_compared(
+    cli: Callable, session_copy: Callable, noisy_session: SyntheticSession, body: BodyModel, tmp_path: Path
+) -> None:
+    names = ("left_hip", "left_knee", "left_ankle")
+    places = pose_landmarks(landmark_skin(body, names), noisy_session.truth).positions.numpy()
+    np.savez(tmp_path / "truth.npz", **{name: places[:, at] for at, name in enumerate(names)})
+    done = cli(
+        "bench", "--session", session_copy(frames=40, views=4), "--optimizers", "gauss-newton", "--leave-views-out",
+        "--truth", tmp_path / "truth.npz", "--csv", tmp_path / "rows.csv",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    with (tmp_path / "rows.csv").open() as file:
+        rows = {row["optimizer"]: row for row in csv.DictReader(file)}
+    # Standard noise of four views: everything is near, nothing is exact.
+    assert all(float(row["pcp"]) > 0.95 for row in rows.values())
+    alone = rows["gauss-newton per frame"]
+    assert float(alone["median_px"]) < float(alone["left_out_median_px"]) < 5 * float(alone["median_px"])
+    assert float(alone["left_out_near"]) > 0.6 and 0 < float(alone["bones_sd"]) < 0.1
+    assert rows["gauss-newton"]["left_out_median_px"] == ""
+    refused = cli("bench", "--leave-views-out")
+    assert refused.code == 2 and "--session" in refused.err
