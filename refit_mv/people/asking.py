@@ -6,8 +6,8 @@ it shows is for the association to say, which then begins anew.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,9 @@ from jaxtyping import Bool, Float
 from refit_mv.body.model import BodyModel
 from refit_mv.detect.crop import MARGIN, Crop, crop_up_to
 from refit_mv.detect.detector import CropDetector
-from refit_mv.errors import InputError
-from refit_mv.files import complete_or_absent, found_at, read_npz
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.projection import in_pictures
+from refit_mv.people.answers import Answer, Answers, answers_to
 from refit_mv.people.figures import Figures, joined, lonely, lost
 from refit_mv.people.following import followed
 from refit_mv.people.joining import whole_people
@@ -58,7 +57,7 @@ def look_again(
     Raises:
         InputError: a picture cannot be read.
     """
-    known = [_Known.read(folder, name, detector) for name in observations.view_names]
+    known = [Answers.read(folder, name, detector) for name in observations.view_names]
     asked: dict[tuple[int, int], list[Crop]] = defaultdict(list)
     # Who they are is decided later: whoever may be there is asked for.
     generous = replace(options, ghost=0.0, agreement=0.0, shown=0.0)
@@ -71,9 +70,9 @@ def look_again(
         if not figures.lacking.any():
             break
         wanted = _questions(figures, observations, rig, pictures, asked)
-        found: list[_Found] = []
+        found: list[Answer] = []
         for view, (name, questions) in enumerate(zip(observations.view_names, wanted, strict=True)):
-            answers = _ask(questions, view, known[view], observations, pictures, detector)
+            answers = answers_to(questions, view, known[view], observations, pictures, detector)
             for done, answer in enumerate(answers, 1):
                 found += answer
                 progress(f"look again {name}", done, len(questions))
@@ -131,78 +130,7 @@ def crop_around(pixels: Float[np.ndarray, "joint 2"], known: Bool[np.ndarray, " 
     return crop_up_to(middle, top, MARGIN) or Crop(float(middle[0]), float(middle[1]), 2 * MARGIN)
 
 
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """One answer: points of x, y, confidence."""
-
-    row: int
-    view: int
-    points: Float[np.ndarray, "joint 3"]
-
-
-@dataclass(eq=False)
-class _Known:
-    """The answers of one view, by frame number and crop; on disk as one archive."""
-
-    answers: dict[tuple[int, Crop], Float[np.ndarray, "joint 3"]] = field(default_factory=dict)
-    fresh: bool = False
-
-    @staticmethod
-    def read(folder: Path | None, view: str, detector: CropDetector) -> "_Known":
-        """What an earlier run was told; nothing where that was another detector, or the archive is damaged."""
-        path = _archive(folder, view)
-        if path is None or found_at(path) is None:
-            return _Known()
-        try:
-            kept = read_npz(path, "answers of the detector")
-            if str(kept["detector"]) != detector.name:
-                return _Known()
-            keys = zip(kept["number"].tolist(), kept["crop"].tolist(), strict=True)
-            return _Known({(number, Crop(*crop)): a for (number, crop), a in zip(keys, kept["points"], strict=True)})
-        except (InputError, KeyError, TypeError, ValueError):
-            return _Known()
-
-    def write(self, folder: Path | None, view: str, detector: CropDetector) -> None:
-        path = _archive(folder, view)
-        if path is None or not self.fresh:
-            return
-        number = np.array([number for number, _ in self.answers], dtype=np.int64)
-        crop = np.array([[crop.x, crop.y, crop.size, crop.rotation] for _, crop in self.answers], dtype=np.float64)
-        points = np.stack(list(self.answers.values()))
-        with complete_or_absent(path) as temporary:
-            np.savez(temporary, detector=np.array(detector.name), number=number, crop=crop, points=points)
-        self.fresh = False
-
-
-def _archive(folder: Path | None, view: str) -> Path | None:
-    return None if folder is None else folder / f"{view}.npz"
-
-
-def _ask(
-    questions: dict[int, list[Crop]],
-    view: int,
-    known: _Known,
-    observations: Observations,
-    pictures: Pictures,
-    detector: CropDetector,
-) -> Iterator[list[_Found]]:
-    """The answers frame by frame: those who were found."""
-    numbers = observations.frame_numbers
-    rows = sorted(questions)
-    unknown = [row for row in rows if any((int(numbers[row]), crop) not in known.answers for crop in questions[row])]
-    open_rows, seen = set(unknown), pictures.of(view, unknown)
-    for row in rows:
-        number, crops = int(numbers[row]), questions[row]
-        if row in open_rows:
-            _, picture = next(seen)
-            for crop, points in zip(crops, detector.detect_crops(picture, crops)[0], strict=True):
-                known.answers[number, crop] = points
-            known.fresh = True
-        told = [known.answers[number, crop] for crop in crops]
-        yield [_Found(row, view, points) for points in told if (points[:, 2] > 0).sum() >= FEWEST_KEYPOINTS]
-
-
-def _with(observations: Observations, found: Sequence[_Found]) -> Observations:
+def _with(observations: Observations, found: Sequence[Answer]) -> Observations:
     """The observations with more detections, behind those that are there."""
     if not found:
         return observations
