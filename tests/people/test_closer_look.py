@@ -1,4 +1,4 @@
-"""A second look where the body is: better points take the place of worse ones; other people's and doubtful ones do not."""
+"""A second look where the body is: better points replace worse ones; other people's and doubtful ones do not."""
 
 from dataclasses import replace
 from pathlib import Path
