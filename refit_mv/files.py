@@ -12,11 +12,11 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from fcntl import LOCK_EX, LOCK_NB, flock
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refit_mv.errors import InputError
+from refit_mv.errors import InputError, PassingError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -181,12 +181,13 @@ def made_folder(path: Path, option: str = "--out") -> Path:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Keeps other processes that ask the same out of a folder. Nothing is left there: the lock is the folder's own, and
-    ends with the process, however that ends. File systems without locks do without.
+def alone_in(folder: Path, shared: bool = False) -> Iterator[None]:
+    """Keeps other processes that ask the same out of a folder; with ``shared`` only those that want it for themselves.
+    Nothing is left there: the lock is the folder's own, and ends with the process, however that ends. File systems
+    without locks do without.
 
     Raises:
-        InputError: another process is there.
+        PassingError: another process is there.
     """
     handle = None
     with suppress(OSError):
@@ -195,9 +196,9 @@ def alone_in(folder: Path) -> Iterator[None]:
         if handle is not None:
             with suppress(OSError):
                 try:
-                    flock(handle, LOCK_EX | LOCK_NB)
+                    flock(handle, (LOCK_SH if shared else LOCK_EX) | LOCK_NB)
                 except BlockingIOError:
-                    raise InputError(
+                    raise PassingError(
                         f"{folder}: another refit-mv is writing here; wait for it, or give another folder"
                     ) from None
         _held.append(folder)
@@ -230,12 +231,13 @@ def writing(path: Path) -> Iterator[None]:
     """Around whatever writes ``path``: a disk that refuses is a line that says so.
 
     Raises:
-        InputError: no space, no permission, a name too long.
+        PassingError: no space, no permission, a name too long.
     """
     try:
         yield
     except OSError as error:
-        raise InputError(f"cannot write {path}: {_reason(error)}; free some space or choose another folder") from None
+        told = f"cannot write {path}: {_reason(error)}; free some space or choose another folder"
+        raise PassingError(told) from None
 
 
 @contextmanager

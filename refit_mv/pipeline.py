@@ -7,32 +7,25 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
 from refit_mv.body.files import load_body
 from refit_mv.body.model import BodyModel
-from refit_mv.body.params import BodyParams
 from refit_mv.checks.cameras import check_cameras
-from refit_mv.checks.doubts import borne_out, doubts
+from refit_mv.checks.doubts import borne_out
 from refit_mv.checks.places import misplaced_cameras
 from refit_mv.delivery import Delivery, deliver
 from refit_mv.detect.detector import DETECTORS, CropDetector, Detector, detector
 from refit_mv.detect.run_detection import pictures_to_detect, run_detection
 from refit_mv.errors import InputError
-from refit_mv.files import alone_in, made_folder, writing
+from refit_mv.files import alone_in, made_folder
 from refit_mv.finding import Finding
-from refit_mv.image.crop_reading import crop_reader
-from refit_mv.optimizers.image import picture_start
+from refit_mv.fitting import Fitting
 from refit_mv.people.asking import look_again
-from refit_mv.people.cast import Cast, cast, wanted
+from refit_mv.people.cast import Cast, Wanted, cast, wanted
+from refit_mv.people.closer_look import Looking, look_closer
 from refit_mv.people.edits_file import people_edits
-from refit_mv.people.following import unconnected
-from refit_mv.people.options import PeopleOptions
 from refit_mv.people.person import Person, people_of
 from refit_mv.people.plausibility import session_findings
-from refit_mv.people.reprojection import left_out_error, pixel_error
-from refit_mv.people.subject import Start, meet
 from refit_mv.people.tracks import Track, about_tracks
 from refit_mv.profile_choice import refuse_unreadable, with_profile
 from refit_mv.progress import Progress, quiet
@@ -43,17 +36,15 @@ from refit_mv.rigs.sayings import Commands
 from refit_mv.session.pictures import pictures_of
 from refit_mv.session.recording import Recording, read_recording
 from refit_mv.session.session import Session, open_session, with_keypoints
-from refit_mv.solve.gaps import bridged_frames, landmark_age, seen_frames
-from refit_mv.solve.initialise import initialise
-from refit_mv.take.contact import apart, left_alone
-from refit_mv.take.fingerprint import as_plain, fingerprint
+from refit_mv.take.fingerprint import as_plain
 from refit_mv.take.fitted_person import FittedPerson
 from refit_mv.take.leftovers import clear_others
-from refit_mv.take.take import FILE as TAKE_FILE
 from refit_mv.take.take import Take, package_versions, write_take
 
 # Where the answers are kept when a detector is asked for people whom it missed.
 ASKED = "asked"
+# And when it looks again where the fitted bodies are.
+CLOSER = "closer"
 # The cameras as the people have them.
 MENDED = "calib.toml"
 
@@ -102,19 +93,68 @@ def fit(request: FitRequest, progress: Progress = quiet) -> Delivery:
         InputError: the session, the calibration or an option cannot be used; the message says which and what to do.
     """
     began = time.perf_counter()
+    session = opened(request)
+    with alone_in(made_folder(request.out_folder)):
+        return _fit_cast(request, associate(request, session, progress), progress, began)
+
+
+@dataclass(frozen=True, eq=False)
+class Associated:
+    """A recording once it is known who is who. ``doubted`` is what its cameras suffer."""
+
+    recording: Recording
+    body: BodyModel
+    whom: Cast
+    doubted: tuple[Finding, ...] = ()
+
+    @cached_property
+    def people(self) -> tuple[Person, ...]:
+        """Whom to fit, the main person first.
+
+        Raises:
+            InputError: body and keypoint set have too few points in common.
+        """
+        return people_of(self.recording.observations, self.whom.tracks, self.body)
+
+
+def opened(request: FitRequest) -> Session:
+    """The session of a request that can be obeyed.
+
+    Raises:
+        InputError: the session, the calibration or an option cannot be used.
+    """
     # Before anything is read: what cannot be obeyed.
     request.recipe.build_optimizer()
-    wish = wanted(request.people, request.person, people_edits(request.session, request.people_edits))
-    session = _opened(request)
-    with alone_in(made_folder(request.out_folder)):
-        recording, body, chosen, doubted = _read(session, request, progress)
-        if request.refine_rig:
-            told = mend(recording, body, request.recipe.people, MendOptions(), progress)
-            recording = with_mended(recording, told, request.out_folder / MENDED)
-        if isinstance(chosen, CropDetector) and request.recipe.people.look_again:
-            recording = _looked_again(recording, body, chosen, request, progress)
-        whom = cast(recording.observations, recording.rig, wish, request.recipe.people)
-        return _fit_cast(request, recording, body, whom, progress, began, doubted)
+    _wish(request)
+    return _opened(request)
+
+
+def associate(request: FitRequest, session: Session, progress: Progress = quiet) -> Associated:
+    """Detect where nothing is detected yet, read, mend the cameras where that is wanted, and tell who is who.
+
+    Raises:
+        InputError: the recording cannot be used, or corrections cannot be made.
+    """
+    recording, body, chosen, doubted = _read(session, request, progress)
+    if request.refine_rig:
+        told = mend(recording, body, request.recipe.people, MendOptions(), progress)
+        recording = with_mended(recording, told, request.out_folder / MENDED)
+    if isinstance(chosen, CropDetector) and request.recipe.people.look_again:
+        recording = _looked_again(recording, body, chosen, request, progress)
+    whom = cast(recording.observations, recording.rig, _wish(request), request.recipe.people)
+    if isinstance(chosen, CropDetector) and request.recipe.people.closer_looks:
+        recording = _looked_closer(recording, body, whom.tracks, chosen, request, progress)
+    return Associated(recording, body, whom, doubted)
+
+
+def fitting(request: FitRequest, known: Associated) -> Fitting:
+    """How the people of a request are met and fitted."""
+    device = _device(request.device)
+    return Fitting(known.recording, known.body, request.recipe, device, request.out_folder, request.height)
+
+
+def _wish(request: FitRequest) -> Wanted:
+    return wanted(request.people, request.person, people_edits(request.session, request.people_edits))
 
 
 def _commands(request: FitRequest, session: Session) -> Commands:
@@ -139,36 +179,37 @@ def fit_tracks(
         raise InputError(f"{request.session}: nobody to fit")
     whom = Cast(tuple(tracks), tuple(tracks), notes=about_tracks(recording.observations, tracks))
     with alone_in(made_folder(request.out_folder)):
-        return _fit_cast(request, recording, body, whom, progress, time.perf_counter() if began is None else began)
+        known = Associated(recording, body, whom)
+        return _fit_cast(request, known, progress, time.perf_counter() if began is None else began)
 
 
-def _fit_cast(
-    request: FitRequest,
-    recording: Recording,
-    body: BodyModel,
-    whom: Cast,
-    progress: Progress,
-    began: float,
-    doubted: tuple[Finding, ...] = (),
-) -> Delivery:
-    job = _Job(recording, body, request.recipe, _device(request.device), request.out_folder, request.height)
-    people = people_of(recording.observations, whom.tracks, body)
+def _fit_cast(request: FitRequest, known: Associated, progress: Progress, began: float) -> Delivery:
+    job, people = fitting(request, known), known.people
     count = len(people)
     fitted = [job.fit(person, request.resume, _of(progress, place, count)) for place, person in enumerate(people)]
-    seconds = time.perf_counter() - began
-    warnings = (*recording.warnings, *whom.notes)
+    take = finish(request, known, fitted, time.perf_counter() - began)
+    return deliver(take, request.recipe.overlay, progress)
+
+
+def finish(request: FitRequest, known: Associated, fitted: Sequence[FittedPerson], seconds: float) -> Take:
+    """The take of all people who are fitted, written down. ``seconds`` is the time the fit took.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    job, people, recording = fitting(request, known), known.people, known.recording
     clear_others(job.out, fitted)
     judged = [job.judged(*each, main=each[0] is people[0]) for each in zip(people, fitted, strict=True)]
     believed = borne_out([person.findings for person in judged], people)
     told = [replace(person, findings=said) for person, said in zip(judged, believed, strict=True)]
     take = Take(
         folder=job.out,
-        session=replace(recording.session, warnings=warnings),
+        session=replace(recording.session, warnings=(*recording.warnings, *known.whom.notes)),
         source_numbers=recording.source_numbers,
         frame_numbers=recording.observations.frame_numbers,
         fps=recording.observations.fps,
         keypoint_set=recording.observations.keypoints.name,
-        body=body,
+        body=known.body,
         body_source=request.body if request.body == "open" else str(Path(request.body).expanduser().resolve()),
         optimizer=request.recipe.optimizer,
         recipe=as_plain(request.recipe),
@@ -176,14 +217,14 @@ def _fit_cast(
         seconds=seconds,
         people=job.apart(told),
         findings=(
-            *session_findings(body, recording.observations, recording.rig, whom.everybody),
+            *session_findings(known.body, recording.observations, recording.rig, known.whom.everybody),
             *misplaced_cameras(recording.rig, people),
-            *doubted,
+            *known.doubted,
         ),
-        edits=whom.edits,
+        edits=known.whom.edits,
     )
     write_take(take)
-    return deliver(take, request.recipe.overlay, progress)
+    return take
 
 
 def _of(progress: Progress, place: int, count: int) -> Progress:
@@ -260,132 +301,24 @@ def _looked_again(
     return replace(recording, observations=found)
 
 
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """What is done for one person after the other, and what they all share."""
-
-    recording: Recording
-    body: BodyModel
-    recipe: FitRecipe
-    device: str
-    out: Path
-    height: float | None
-
-    @cached_property
-    def _unconnected(self) -> bool:
-        return unconnected(self.recording.observations, self.recipe.people)
-
-    def fit(self, person: Person, resume: bool, progress: Progress) -> FittedPerson:
-        """A person's results, all of them on disk."""
-        start = self._start(person)
-        fitted = self._meet(person, start, resume, progress)
-        self._solve(person, start, fitted, progress)
-        return fitted
-
-    def _start(self, person: Person) -> Start | None:
-        """Where the person's frames begin, None: where the keypoints say."""
-        if self.recipe.optimizer != "image":
-            return None
-        reader = crop_reader(self.recording.session, self.recording.source_numbers, person.observations)
-        return picture_start(self.body, reader, self.recipe.image, self.device)
-
-    def _meet(self, person: Person, start: Start | None, resume: bool, progress: Progress) -> FittedPerson:
-        """The results of an earlier, interrupted run, or room for new ones: then the subject is met first. New ones as
-        well where other detections of the same recording were the person's.
-        """
-        # Whether pictures are drawn does not change the numbers, nor why these observations are the person's.
-        recipe = replace(self.recipe, overlay=True, people=PeopleOptions())
-        made_from, recorded = (
-            fingerprint(self.recording.rig, seen, self.body, recipe, recipe.optimizer)
-            for seen in (person.observations, self.recording.observations)
-        )
-        if resume and FittedPerson.place(self.out, person.id).exists():
-            earlier = FittedPerson.open(self.out, person.id)
-            if earlier.store.fingerprint == made_from or earlier.recorded != recorded:
-                return FittedPerson.open(self.out, person.id, made_from)
-        progress("person", 0, 1)
-        subject = meet(
-            self.body,
-            self.recording.rig,
-            person.evidence,
-            recipe.build_optimizer(),
-            recipe.cost,
-            recipe.subject_frames,
-            self.device,
-            start,
-        )
-        progress("person", 1, 1)
-        fitted = FittedPerson.create(self.out, person, subject, self.body, recipe.chunk_frames, made_from, recorded)
-        # What an earlier fit left here is no longer a whole: but only now, that there was room for this one.
-        with writing(self.out / TAKE_FILE):
-            (self.out / TAKE_FILE).unlink(missing_ok=True)
-        return fitted
-
-    def _solve(self, person: Person, start: Start | None, fitted: FittedPerson, progress: Progress) -> None:
-        """Fit chunk after chunk. A chunk depends on nothing but the evidence, the subject and the last frames of the
-        chunk before, all read from the store.
-        """
-        recipe, rig, evidence, store = self.recipe, self.recording.rig, person.evidence, fitted.store
-        optimizer, subject = recipe.build_optimizer(), fitted.subject
-        step = 1 / person.observations.fps
-        # Nothing moves from one frame to the next where that is another moment.
-        tied = recipe.smooth != "off" and not self._unconnected
-        seen = seen_frames(evidence.confidence)
-        bridged = bridged_frames(seen, step, recipe.cost.time.longest_gap)
-        age = landmark_age(evidence.confidence, step if tied else None)
-        for index in store.unfinished():
-            chunk = store.chunk_rows(index)
-            # Frames beyond the chunk are there to be looked at; their own results come with the next chunk.
-            wanted = slice(chunk.start, min(chunk.stop + recipe.lookahead, len(evidence)))
-            problem = evidence.frames(wanted).problem(self.body, rig, recipe.problem_cost, "locked", device=self.device)
-            problem = replace(subject.lock(problem), age=age[wanted].to(self.device))
-            if tied:
-                before = _preceding(fitted, chunk.start, seen | bridged)
-                problem = replace(
-                    problem,
-                    time_step=step,
-                    bridged=bridged[wanted].to(self.device),
-                    preceding=None if before is None else before.to(torch.float64, self.device),
-                )
-            initial = initialise(problem) if start is None else start(problem, torch.arange(wanted.start, wanted.stop))
-            result = optimizer.solve(problem, subject.dress(initial))[: chunk.stop - chunk.start]
-            part = evidence.frames(chunk)
-            if result.swapped is not None:
-                part = part.with_sides_exchanged(result.swapped.cpu())
-            skin = problem.skin.to(torch.float64, "cpu")
-            error = pixel_error(skin, rig.stacked(), result.params.to(torch.float64, "cpu"), part)
-            fitted.write_chunk(index, result, part, error, person)
-            progress("fit", chunk.stop, len(fitted))
-
-    def judged(self, person: Person, fitted: FittedPerson, main: bool) -> FittedPerson:
-        """The results, with what the views say of each other."""
-        recipe = self.recipe
-        left_out = left_out_error(
-            self.body,
-            self.recording.rig,
-            person.evidence,
-            fitted.subject,
-            recipe.build_keypoint_optimizer(),
-            recipe.cost,
-            self.device,
-        )
-        known = self.height if main else None
-        found = doubts(
-            self.body, self.recording.rig, person, fitted.subject, fitted.params(), neighbours=not self._unconnected
-        )
-        name, hard = person.track.name, person.track.hard
-        return replace(fitted, name=name, left_out_px=left_out, findings=found, known_height_m=known, hard=hard)
-
-    def apart(self, fitted: Sequence[FittedPerson]) -> tuple[FittedPerson, ...]:
-        """All people, out of one another's way where the recipe wants that."""
-        if self.recipe.people.contact:
-            return apart(self.out, self.body, self.recording.rig, self.recipe.cost, fitted)
-        return left_alone(self.out, fitted)
-
-
-def _preceding(fitted: FittedPerson, first: int, present: Bool[Tensor, " frame"]) -> BodyParams | None:
-    """The two frames before the ``first``, or the one, whose motion goes on in it."""
-    count = 0
-    while count < min(2, first) and bool(present[first - 1 - count]):
-        count += 1
-    return fitted.params(slice(first - count, first)) if count else None
+def _looked_closer(
+    recording: Recording,
+    body: BodyModel,
+    tracks: Sequence[Track],
+    chosen: CropDetector,
+    request: FitRequest,
+    progress: Progress,
+) -> Recording:
+    """The recording with what its detector sees of everybody where their bodies are."""
+    recipe = request.recipe
+    looking = Looking(
+        pictures_of(recording.session, recording.source_numbers),
+        chosen,
+        recipe.build_keypoint_optimizer(),
+        recipe.cost,
+        recipe.subject_frames,
+        _device(request.device),
+        request.out_folder / CLOSER,
+    )
+    seen, rounds = recording.observations, recipe.people.closer_looks
+    return replace(recording, observations=look_closer(seen, recording.rig, body, tracks, looking, rounds, progress))

@@ -38,8 +38,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"take"}),
     frozenset({"report"}),
     frozenset({"recipe"}),
-    frozenset({"delivery", "profile_choice"}),
+    frozenset({"delivery", "profile_choice", "fitting"}),
     frozenset({"pipeline", "shape_request"}),
+    frozenset({"farm"}),
     frozenset({"workshop"}),
     frozenset({"cli"}),
 )
@@ -68,6 +69,11 @@ FENCES = {
     "pxr": ("refit_mv.motion",),
     "ezc3d": ("refit_mv.motion",),
     "bpy": ("refit_mv.motion",),
+    "dask": ("refit_mv.farm",),
+    "distributed": ("refit_mv.farm",),
+    "submitit": ("refit_mv.farm",),
+    "fsspec": ("refit_mv.farm", "refit_mv.files"),
+    "s3fs": ("refit_mv.farm",),
 }
 
 LONGEST_MODULE = 400

@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 @shared.device
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same fit stopped.")
 @click.option("--smooth", help="Overrides the recipe's smoothing over time: off, default or strong.")
+@click.option(
+    "--look-again",
+    type=click.IntRange(0, 10),
+    metavar="N",
+    help="From pictures: so many further looks where the bodies are [default: the recipe's, 1].",
+)
 @click.option("--refine-rig", is_flag=True, help="Mend the cameras by the people in front of them first.")
 @click.option("--no-overlay", is_flag=True, help="Do not draw overlay videos.")
 @click.option(
@@ -44,7 +50,13 @@ if TYPE_CHECKING:
 @shared.detector
 @shared.detector_profile
 def fit(
-    recipe: str, optimizer: str | None, smooth: str | None, no_overlay: bool, formats: tuple[str, ...], **options
+    recipe: str,
+    optimizer: str | None,
+    smooth: str | None,
+    look_again: int | None,
+    no_overlay: bool,
+    formats: tuple[str, ...],
+    **options,
 ) -> None:
     """Turn a recording of people into the motion of a body for each.
 
@@ -62,6 +74,8 @@ def fit(
         chosen = with_optimizer(chosen, optimizer)
     if smooth is not None:
         chosen = with_smoothing(chosen, smooth)
+    if look_again is not None:
+        chosen = replace(chosen, people=replace(chosen.people, closer_looks=look_again))
     if no_overlay:
         chosen = replace(chosen, overlay=False)
     _fit_and_tell(FitRequest(recipe=chosen, **options), formats=formats)

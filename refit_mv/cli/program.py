@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from refit_mv import __version__
+from refit_mv.cli.batch import batch
 from refit_mv.cli.bench import bench
 from refit_mv.cli.calibration import calib
 from refit_mv.cli.export import export
@@ -22,7 +23,7 @@ from refit_mv.cli.train import train
 from refit_mv.errors import InputError
 
 # A new command is a file beside this one and its name here.
-COMMANDS = (fit, detect, demo, export, calib, sync, shape, synthesise, bench, train, weights)
+COMMANDS = (fit, batch, detect, demo, export, calib, sync, shape, synthesise, bench, train, weights)
 
 
 # What no command can foresee: the place that standard output goes to, and the machine, are full.

@@ -15,23 +15,39 @@ from refit_mv.session.session import Session, frame_source
 from refit_mv.session.video import FrameSource
 
 
-def run_detection(session: Session, detector: Detector, out_folder: Path, progress: Progress | None = None) -> Path:
+def run_detection(
+    session: Session,
+    detector: Detector,
+    out_folder: Path,
+    progress: Progress | None = None,
+    only: str | None = None,
+) -> Path:
     """Detect people in every picture of every view: ``<out>/pose/<view>_json/<view>_000000.json``, numbered as the
     pictures are.
 
     Files appear complete or not at all; run again after an interruption, it goes on with the first missing file of each
     view. ``progress`` is called with view name, finished frames and all frames of that view. Returns the folder
-    ``<out>/pose``; read it back with ``with_keypoints``.
+    ``<out>/pose``; read it back with ``with_keypoints``. ``only``: of one view, others come from other processes.
 
     Raises:
         InputError: a view without pictures, a picture that cannot be read, or a folder that another detector or
         recording filled.
     """
     pictures = pictures_to_detect(session)
-    folder = out_folder / "pose"
-    _claim(folder, detector, pictures)
-    for name, source in pictures.items():
+    folder = claim_detections(session, detector, out_folder)
+    for name, source in pictures.items() if only is None else [(only, pictures[only])]:
         _detect_view(name, source, detector, folder / f"{name}_json", progress)
+    return folder
+
+
+def claim_detections(session: Session, detector: Detector, out_folder: Path) -> Path:
+    """The folder ``<out>/pose``, marked as what this detector fills with this session's people.
+
+    Raises:
+        InputError: a view without pictures, or a folder that another detector or recording filled.
+    """
+    folder = out_folder / "pose"
+    _claim(folder, detector, pictures_to_detect(session))
     return folder
 
 

@@ -19,7 +19,8 @@ class PeopleOptions:
     trembling is a statue, and left out, unless they are supported at least ``still_share`` as well as the best (0:
     nobody is left out). ``separate``: every frame is a moment of its own, as are frames farther than ``lost`` from both
     neighbours in any case. ``recognise``: whom one view alone shows in such a moment is taken for whoever is found
-    there in others. ``look_again``: with pictures at hand, a detector that takes crops is asked for whom it missed.
+    there in others. ``look_again``: with pictures at hand, a detector that takes crops is asked for whom it missed,
+    and looks again where the fitted bodies are, ``closer_looks`` times.
     ``contact``: people whose bodies overlap give way to one another.
     """
 
@@ -38,11 +39,12 @@ class PeopleOptions:
     separate: bool = False
     recognise: bool = True
     look_again: bool = True
+    closer_looks: int = 1
     contact: bool = True
 
     def __post_init__(self) -> None:
         require_positive(self, "confirm_frames", "lost", "scatter", "still_after")
-        require_not_negative(self, "alone", "absence", "ghost", "still_reach")
+        require_not_negative(self, "closer_looks", "alone", "absence", "ghost", "still_reach")
         require_share(self, "agreement", "shown", "still_share")
 
 

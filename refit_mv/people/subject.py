@@ -1,6 +1,6 @@
 """The person behind a session: shape and landmark offsets, solved once from a spread of frames and then locked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,12 +41,26 @@ class Subject:
 
 def spread_frames(evidence: Evidence, count: int) -> Tensor:
     """Frames spread over the session, taken among the better-seen half so that shape is learned from good evidence."""
-    quality = evidence.confidence.sum((-1, -2)).numpy()
+    return best_frames([evidence_quality(evidence)], count)[0]
+
+
+def evidence_quality(evidence: Evidence) -> Float[np.ndarray, " frame"]:
+    """How much is seen in every frame."""
+    return evidence.confidence.sum((-1, -2)).numpy()
+
+
+def best_frames(qualities: Sequence[Float[np.ndarray, " _"]], count: int) -> list[Tensor]:
+    """The rows of each of several takes that :func:`spread_frames` would choose of all of them in a row."""
+    quality = np.concatenate(qualities)
     good = np.flatnonzero(quality >= max(np.median(quality), 1e-9))
     if not len(good):
         good = np.arange(len(quality))
     chosen = good[spread_rows(len(good), count)]
-    return torch.from_numpy(chosen)
+    ends = np.cumsum([len(each) for each in qualities])
+    return [
+        torch.from_numpy(chosen[(chosen >= end - len(each)) & (chosen < end)] - (end - len(each)))
+        for each, end in zip(qualities, ends, strict=True)
+    ]
 
 
 def meet(
@@ -61,6 +75,22 @@ def meet(
 ) -> Subject:
     """Solve for the subject of a session, from the keypoints' own start unless another is given."""
     rows = spread_frames(evidence, frames)
-    problem = evidence.frames(rows).problem(body, rig, options, "shared", device=device)
-    result = optimizer.solve(problem, initialise(problem) if start is None else start(problem, rows))
+    begin = None if start is None else lambda problem, _: start(problem, rows)
+    return meet_in(body, rig, evidence.frames(rows), optimizer, options, device, begin)
+
+
+def meet_in(
+    body: BodyModel,
+    rig: CameraRig,
+    evidence: Evidence,
+    optimizer: Optimizer,
+    options: CostOptions,
+    device: torch.device | str,
+    start: Start | None = None,
+) -> Subject:
+    """Solve for the subject from all frames of the evidence."""
+    problem = evidence.problem(body, rig, options, "shared", device=device)
+    result = optimizer.solve(
+        problem, initialise(problem) if start is None else start(problem, torch.arange(len(evidence)))
+    )
     return Subject(result.params.shape[0].cpu(), result.landmark_offset.cpu())

@@ -11,7 +11,15 @@ import torch
 
 T = TypeVar("T")
 
+# Where many processes share a machine, each is told how many of its cores it may use.
+CORES = "REFIT_MV_CORES"
 _thread = threading.local()
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    told = os.environ.get(CORES, "")
+    return max(int(told), 1) if told.isascii() and told.isdecimal() else os.cpu_count() or 1
 
 
 def over_cores(work: Callable[[slice], T], frames: int, batch_frames: int, device: torch.device) -> list[T]:
@@ -21,7 +29,7 @@ def over_cores(work: Callable[[slice], T], frames: int, batch_frames: int, devic
     each thread computes alone, because threads inside one operation would fight.
     """
     slices = [slice(at, min(at + batch_frames, frames)) for at in range(0, frames, batch_frames)]
-    cores = (os.cpu_count() or 1) if device.type == "cpu" else 1
+    cores = usable_cores() if device.type == "cpu" else 1
     # Work inside work stays where it is: its thread's place among the others is taken already.
     if not slices or cores == 1 or getattr(_thread, "works", False):
         return [work(chosen) for chosen in slices]

@@ -17,7 +17,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from refit_mv.errors import InputError
+from refit_mv.errors import InputError, PassingError
 from refit_mv.files import complete_or_absent, found_at, refuse_leaving, regular_file
 
 FORMAT = "refit-mv results"
@@ -321,7 +321,7 @@ class ResultStore:
             finally:
                 os.close(handle)
         except OSError as error:
-            raise InputError(
+            raise PassingError(
                 f"cannot write {self.path}: {error.strerror}; the finished chunks are kept, run again to go on"
             ) from None
 

@@ -31,6 +31,7 @@ SAME = 0.15
 class PictureOptions:
     """``people`` before ``views`` cameras each, in pictures of ``side`` pixels that show ``margin`` times a person's
     box, then made smaller by a factor down to ``smallest`` and compressed (JPEG, ``quality`` from and to).
+    ``kept``: for whoever looks at them again.
     """
 
     people: int = 1000
@@ -41,6 +42,7 @@ class PictureOptions:
     quality: tuple[int, int] = (50, 95)
     distance: tuple[float, float] = (2.0, 7.0)
     occluded: float = 0.15
+    kept: bool = False
 
     def __post_init__(self) -> None:
         require_positive(self, "people", "views", "side", "margin", "smallest", "quality", "distance")
@@ -51,7 +53,7 @@ class Sightings:
     """What a detector reported of people whose truth is known. Picture ``i`` shows person ``i // views``; ``matrix``,
     ``rotation`` and ``translation`` are its pinhole camera (pixels of the picture that the detector saw;
     cam_from_world, metres), ``box_px`` the side of the square around the person there. Where the person was not
-    ``found``, confidences are 0.
+    ``found``, confidences are 0. ``pictures`` are what the detector saw, where they were kept.
     """
 
     keypoints: KeypointSet
@@ -64,6 +66,7 @@ class Sightings:
     translation: Float[np.ndarray, "picture 3"]
     box_px: Float[np.ndarray, " picture"]
     truth: BodyParams
+    pictures: tuple[UInt8[np.ndarray, "_rows _columns 3"], ...] = ()
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -85,7 +88,10 @@ class Sightings:
         """Join along the picture axis."""
         arrays = ("pixels", "confidence", "found", "matrix", "rotation", "translation", "box_px")
         joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
-        return replace(parts[0], **joined, truth=BodyParams.concatenate([part.truth for part in parts]))
+        pictures = tuple(picture for part in parts for picture in part.pictures)
+        return replace(
+            parts[0], **joined, truth=BodyParams.concatenate([part.truth for part in parts]), pictures=pictures
+        )
 
 
 def draw_sightings(
@@ -121,9 +127,12 @@ def _seen(
     on_body = [place for place, name in enumerate(keypoints.keypoint_names) if name in body.landmark_names]
     names = tuple(keypoints.keypoint_names[place] for place in on_body)
     points = pose_landmarks(landmark_skin(body, names), people.truth[owner]).positions.numpy()
+    kept = []
     for at in range(count):
         scale = float(np.exp(rng.uniform(np.log(options.smallest), 0)))
         picture, scale = _smaller(people.picture(at), scale, int(rng.integers(*options.quality)))
+        if options.kept:
+            kept.append(picture)
         # Pixel centres are at integers: a picture scaled by s has its old pixel x at s (x + 1/2) − 1/2.
         change = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]])
         matrix[at], box[at] = change @ matrix[at], scale * box[at]
@@ -134,7 +143,7 @@ def _seen(
             pixels[at], confidence[at], found[at] = best[:, :2], best[:, 2], True
     return Sightings(
         keypoints, people.views, pixels, confidence, found, matrix,
-        people.world_rotation, people.world_translation, box, people.truth,
+        people.world_rotation, people.world_translation, box, people.truth, tuple(kept),
     )  # fmt: skip
 
 

@@ -1,0 +1,258 @@
+"""``refit-mv batch`` as a function: what has to be done of a list of takes, done; and what the morning is told."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from refit_mv.errors import InputError
+from refit_mv.farm.driver import Driver, Patience, Told, performer_tasks
+from refit_mv.farm.engine import EngineOptions, start_engine
+from refit_mv.farm.jobs import Key, Night, key_of, recipe_word
+from refit_mv.farm.manifest import FILE, Manifest, State
+from refit_mv.farm.night_page import night_page
+from refit_mv.farm.performers import FILE as PERFORMERS_FILE
+from refit_mv.farm.performers import GIVEN, Performer, performer_key, performers_text, read_performers
+from refit_mv.farm.places import Place
+from refit_mv.farm.stages import RECEIPT_FORMAT, read_performer, write_performer
+from refit_mv.farm.take_list import TakeEntry
+from refit_mv.farm.workplace import RECEIPT
+from refit_mv.files import alone_in, complete_or_absent, found_at, made_folder
+from refit_mv.pipeline import FitRequest
+
+PAGE = "night.html"
+# Takes are looked at side by side: a store answers each question after a while.
+LOOKING = 8
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """What to do and with what. ``request`` says how every take is fitted. ``state`` is the folder of the manifest and
+    of what engines keep (None: the output, where that is a folder of this machine); ``scratch`` where workers keep
+    copies of what a store holds. ``performers``: a file of people who were met before.
+    """
+
+    entries: tuple[TakeEntry, ...]
+    out: Place
+    request: FitRequest
+    engine: str = "local"
+    workers: int | None = None
+    address: str | None = None
+    slurm: Mapping[str, str] = field(default_factory=dict)
+    gpus: int = 0
+    state: Path | None = None
+    scratch: Path | None = None
+    performers: Path | None = None
+    patience: Patience = field(default_factory=Patience)
+
+    @property
+    def state_folder(self) -> Path:
+        """Where the manifest is.
+
+        Raises:
+            InputError: the output is a store, and no folder is given.
+        """
+        if self.state is not None:
+            return self.state
+        if self.out.remote:
+            raise InputError(
+                f"--out {self.out} is a store, which holds no manifest: give --state, a folder on this machine"
+            )
+        return self.out.path
+
+    @property
+    def night(self) -> Night:
+        """What workers are told."""
+        scratch = self.scratch or self.state_folder / "scratch"
+        return Night(
+            Place(str(self.out.path.resolve())) if not self.out.remote else self.out,
+            self.request,
+            scratch.resolve(),
+            self.gpus > 0,
+        )
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What would be done: per take its state, and why it is not what it was."""
+
+    todo: tuple[str, ...]
+    states: Mapping[str, State]
+    refused: Mapping[str, str]
+    keys: Mapping[str, Key]
+    met: tuple[str, ...]
+
+
+def plan(batch: BatchRequest, book: Manifest) -> Planned:
+    """Compare every take with what was done of it.
+
+    Raises:
+        InputError: the performers' file cannot be read.
+    """
+    night, recipe = batch.night, recipe_word(batch.request)
+    keys: dict[str, Key] = {}
+    refused: dict[str, str] = {}
+
+    def look(entry: TakeEntry) -> Key | str:
+        try:
+            return key_of(entry, batch.request, recipe)
+        except InputError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(LOOKING) as threads:
+        for entry, key in zip(batch.entries, threads.map(look, batch.entries), strict=True):
+            if isinstance(key, str):
+                refused[entry.name] = key
+            keys[entry.name] = Key("", recipe, "") if isinstance(key, str) else key
+    met, open_days = _met(batch, night, keys)
+    with_keys = [(entry, keys[entry.name]) for entry in batch.entries]
+    states = book.plan(with_keys)
+    todo = []
+    for entry in batch.entries:
+        waits = any((entry.day, name) in open_days for name in entry.performers)
+        gone = states[entry.name] is State.DONE and not _delivered(night, entry, keys[entry.name])
+        if entry.name not in refused and (states[entry.name] is not State.DONE or waits or gone):
+            todo.append(entry.name)
+    for name, reason in refused.items():
+        book.end(name, State.FAILED, reason)
+    return Planned(tuple(todo), states, refused, keys, met)
+
+
+def _delivered(night: Night, entry: TakeEntry, key: Key) -> bool:
+    """Whether the receipt of a take that is done is still there."""
+    content = (night.out / entry.name).read(RECEIPT)
+    return content is not None and RECEIPT_FORMAT.encode() in content and key.word.encode() in content
+
+
+def _met(batch: BatchRequest, night: Night, keys: Mapping[str, Key]) -> tuple[tuple[str, ...], set[tuple[str, str]]]:
+    """Performers' tasks that are done, and those (day and name) that are not."""
+    wanted = performer_tasks(batch.entries)
+    if batch.performers is not None:
+        for performer in read_performers(batch.performers):
+            if (performer.day, performer.name) in wanted.values():
+                write_performer(night, performer, Performer.file(performer.name, performer.day))
+    met, missing = [], set()
+    for identifier, (day, name) in wanted.items():
+        there = read_performer(night.out, name, day)
+        if there is not None and _fresh(there, batch.request, keys):
+            met.append(identifier)
+        else:
+            missing.add((day, name))
+    return tuple(met), missing
+
+
+def _fresh(met: Performer, request: FitRequest, keys: Mapping[str, Key]) -> bool:
+    """Whether a performer would be met from the same frames again. Takes that came later do not change them."""
+    if met.key == GIVEN:
+        return True
+    changed = any(take in keys and keys[take].word != key for take, key in met.sources.items())
+    return not changed and met.key == performer_key(request, met.name, met.day, met.sources)
+
+
+@dataclass(frozen=True)
+class Morning:
+    """How the night went."""
+
+    counts: Mapping[State, int]
+    levels: Mapping[str, int]
+    done_now: int
+    failed_now: int
+    page: Path
+
+
+def run_batch(batch: BatchRequest, told: Told, begins: Callable[[Planned], None]) -> Morning:
+    """Do what is open. ``begins`` hears what that is, ``told`` of every take that ends.
+
+    Raises:
+        InputError: another batch is at work here, the engine is not there, or it went away.
+    """
+    folder = made_folder(batch.state_folder)
+    with alone_in(folder):
+        book = Manifest(folder, write=True)
+        try:
+            planned = plan(batch, book)
+            begins(planned)
+            ended = {State.DONE: 0, State.FAILED: len(planned.refused)}
+
+            def count(name: str, state: State, said: str) -> None:
+                ended[state] += 1
+                told(name, state, said)
+
+            for name, reason in planned.refused.items():
+                told(name, State.FAILED, reason)
+            try:
+                if planned.todo:
+                    _work(batch, folder, planned, book, count)
+            finally:
+                page = write_page(batch, book, folder)
+            return Morning(book.counts(), book.levels(), ended[State.DONE], ended[State.FAILED], page)
+        finally:
+            book.close()
+
+
+def _work(batch: BatchRequest, folder: Path, planned: Planned, book: Manifest, told: Told) -> None:
+    options = EngineOptions(folder, batch.workers, batch.address, batch.slurm, batch.gpus)
+    engine = start_engine(batch.engine, options)
+    try:
+        entries = {entry.name: entry for entry in batch.entries}
+        Driver(batch.night, entries, planned.keys, engine, book, told, batch.patience).run(planned.todo, planned.met)
+    finally:
+        engine.close()
+
+
+def write_page(batch: BatchRequest, book: Manifest, folder: Path) -> Path:
+    """The page of the night, and who was met, beside the takes' folders.
+
+    Raises:
+        PassingError: the disk or the store refuses.
+    """
+    path = folder / PAGE
+    with complete_or_absent(path) as temporary:
+        temporary.write_text(night_page(book, str(batch.out)), encoding="utf-8", errors="backslashreplace")
+    names = [PAGE]
+    performers = [
+        met
+        for day, name in performer_tasks(batch.entries).values()
+        if (met := read_performer(batch.night.out, name, day))
+    ]
+    if performers:
+        with complete_or_absent(folder / PERFORMERS_FILE) as temporary:
+            temporary.write_text(performers_text(performers), encoding="utf-8")
+        names.append(PERFORMERS_FILE)
+    if batch.out.remote:
+        batch.out.send(folder, names)
+    return path
+
+
+def open_book(folder: Path) -> Manifest:
+    """The book of a night, to look at.
+
+    Raises:
+        InputError: there is none.
+    """
+    if found_at(folder / FILE) is None and found_at(folder) is None:
+        raise InputError(f"{folder}: no such folder; give the output of refit-mv batch")
+    return Manifest(folder)
+
+
+def wrong_files(out: Place, names: Sequence[str]) -> dict[str, list[str]]:
+    """Of takes that are done, the files whose bytes are not those that were delivered.
+
+    Raises:
+        PassingError: the store cannot be reached.
+    """
+    import hashlib
+    import json
+
+    wrong: dict[str, list[str]] = {}
+    for name in names:
+        place = out / name
+        content = place.read(RECEIPT)
+        if content is None:
+            wrong[name] = [RECEIPT]
+            continue
+        for file, expected in json.loads(content)["files"].items():
+            found = place.read(file)
+            if found is None or hashlib.sha256(found).hexdigest() != expected["sha256"]:
+                wrong.setdefault(name, []).append(file)
+    return wrong

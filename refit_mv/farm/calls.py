@@ -1,0 +1,143 @@
+"""What an engine runs: some stages of one take in a row, in one process.
+
+A call begins with one task and goes on with whatever that leads to, as long as there is one next thing to do and time
+is left: so a take that nobody shares mostly stays where its arrays are in memory, and an engine is asked a few times
+per take and not for every chunk.
+"""
+
+import os
+import resource
+import socket
+import time
+from dataclasses import dataclass
+
+from refit_mv.errors import InputError, PassingError
+from refit_mv.farm.jobs import Night, TakeJob
+from refit_mv.farm.stages import (
+    associate_take,
+    deliver_take,
+    detect_view,
+    fit_chunk,
+    meet_one,
+    meet_person,
+    read_take,
+)
+from refit_mv.farm.tasks import ON_GPU, Found, Graph, Stage, Task, next_tasks
+from refit_mv.solve.cores import CORES
+
+NOTHING = Found()
+# Errors of the surroundings rather than of the take.
+PASSING = (PassingError, OSError, MemoryError, EOFError, TimeoutError)
+
+
+@dataclass(frozen=True)
+class Call:
+    """``tasks`` are the open ones of a take, the one to begin with first; ``over`` those that are not. ``jobs`` has the
+    take, or of a performer all takes that they are in. ``budget``: seconds after which no
+    other task is begun; ``spent``: on the take so far.
+    """
+
+    night: Night
+    tasks: tuple[Task, ...]
+    jobs: tuple[TakeJob, ...]
+    over: frozenset[str] = frozenset()
+    budget: float = 30.0
+    spent: float = 0.0
+
+    @property
+    def id(self) -> str:
+        return self.tasks[0].id
+
+    @property
+    def gpu(self) -> bool:
+        return self.night.gpu and self.tasks[0].stage in ON_GPU
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task that was tried. ``error`` says why it failed, ``passing`` whether it may go well another time; ``peak_mb``
+    is the most memory the process has had.
+    """
+
+    task: Task
+    seconds: float
+    found: Found = NOTHING
+    error: str = ""
+    passing: bool = False
+    worker: str = ""
+    peak_mb: float = 0.0
+
+
+def run_call(call: Call) -> tuple[Done, ...]:
+    """Do as much of a call as there is time for. It raises nothing: what went wrong is told."""
+    began, spent = time.perf_counter(), call.spent
+    graph, told = Graph(call.tasks, call.over), []
+    task: Task | None = call.tasks[0]
+    while task is not None:
+        done = _tried(call, task, spent)
+        told.append(done)
+        spent += done.seconds
+        if done.error:
+            break
+        graph.done(task.id)
+        if task.stage is not Stage.PERFORMER:
+            graph.add(next_tasks(call.jobs[0].entry, task, done.found))
+        ready = list(graph.ready.values())
+        # Where the way forks, or another kind of machine is wanted, the engine decides who goes on.
+        forks = len(ready) != 1 or (call.night.gpu and (ready[0].stage in ON_GPU) != (task.stage in ON_GPU))
+        task = None if forks or time.perf_counter() - began > call.budget else ready[0]
+    return tuple(told)
+
+
+def _tried(call: Call, task: Task, spent: float) -> Done:
+    began = time.perf_counter()
+    error, passing, found = "", False, Found()
+    try:
+        found = _run(call, task, spent)
+    except InputError as refused:
+        error, passing = str(refused), isinstance(refused, PassingError)
+    except PASSING as trouble:
+        error, passing = f"{type(trouble).__name__}: {trouble}", True
+    except Exception as fault:
+        error = f"{type(fault).__name__}: {fault}"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    error = " ".join(error.split())[:2000]
+    return Done(task, time.perf_counter() - began, found, error, passing, worker, peak)
+
+
+def _run(call: Call, task: Task, spent: float) -> Found:
+    job = call.jobs[0]
+    person, _, chunk = task.part.partition(":")
+    match task.stage:
+        case Stage.READ:
+            return read_take(job)
+        case Stage.DETECT:
+            return detect_view(job, task.part)
+        case Stage.ASSOCIATE:
+            return associate_take(job)
+        case Stage.PERFORMER:
+            return meet_one(call.night, task.part, task.take, call.jobs)
+        case Stage.MEET:
+            return meet_person(job, int(person))
+        case Stage.FIT:
+            return fit_chunk(job, int(person), int(chunk))
+        case Stage.DELIVER:
+            return deliver_take(job, spent)
+
+
+def prepare_worker(threads: int = 1) -> None:
+    """Make a process one that works beside others: so many threads, and a word about no more than mistakes."""
+    import torch
+
+    os.environ[CORES] = str(threads)
+    torch.set_num_threads(1)
+
+
+# What must be there before a worker imports anything that counts threads.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def worker_environment(threads: int = 1) -> dict[str, str]:
+    """Variables that hold a worker to its threads."""
+    return dict.fromkeys(THREADS, "1") | {CORES: str(threads)}

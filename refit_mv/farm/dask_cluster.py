@@ -1,0 +1,113 @@
+"""``dask.distributed``: workers of a scheduler somewhere, or a cluster of processes on this machine."""
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from refit_mv.errors import InputError
+from refit_mv.farm.calls import Call, prepare_worker, run_call, worker_environment
+from refit_mv.farm.engine import Ended, EngineGoneError, EngineOptions
+from refit_mv.farm.packages import needed
+
+# Calls that wait at a worker, so that it need not ask for the next one.
+AHEAD = 2
+# A scheduler that is away for longer is gone.
+MOST_SECONDS_AWAY = 20.0
+
+
+class DaskCluster:
+    """A client of a scheduler. With no address, scheduler and workers are this engine's own."""
+
+    budget = 30.0
+
+    def __init__(self, options: EngineOptions) -> None:
+        self._distributed = needed("distributed", "--engine dask")
+        needed("dask", "--engine dask")
+        self._cluster = None if options.address else self._own(options)
+        try:
+            self._client = self._distributed.Client(options.address or self._cluster, timeout=MOST_SECONDS_AWAY)
+        except (OSError, ValueError) as error:
+            raise InputError(f"--address {options.address}: no dask scheduler answers ({error})") from None
+        # Workers that join later are held to one thread as well.
+        self._client.register_plugin(_plugin(self._distributed))
+        self._running: dict[Any, Call] = {}
+
+    def _own(self, options: EngineOptions) -> Any:
+        import dask
+
+        # A take that kills three of its workers is given up by the scheduler, before it kills all.
+        dask.config.set({"distributed.nanny.pre-spawn-environ": worker_environment()})
+        return self._distributed.LocalCluster(
+            n_workers=options.workers or os.cpu_count() or 1,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            silence_logs=50,
+            local_directory=str(options.folder / "dask"),
+            resources={"GPU": 1} if options.gpus else None,
+        )
+
+    def room(self) -> int:
+        if self._client.status != "running":
+            return 0
+        threads = sum(self._client.nthreads().values())
+        return max(AHEAD * threads - len(self._running), 0)
+
+    def submit(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            resources = {"GPU": 1} if call.gpu else None
+            # Order counts: takes that are begun are finished first.
+            future = self._client.submit(run_call, call, pure=False, resources=resources, priority=-len(self._running))
+            self._running[future] = call
+
+    def wait(self, seconds: float) -> list[Ended]:
+        if not self._running:
+            self._check()
+            return []
+        try:
+            over = self._distributed.wait(list(self._running), timeout=seconds, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            self._check()
+            return []
+        return [self._ended(future) for future in over]
+
+    def _ended(self, future: Any) -> Ended:
+        call, status = self._running.pop(future), future.status
+        if status == "finished":
+            try:
+                return Ended(call, future.result(timeout=MOST_SECONDS_AWAY))
+            except Exception as error:
+                return Ended(call, lost=f"its result was lost ({type(error).__name__}: {error})")
+        if status in ("cancelled", "lost"):
+            self._check()
+            return Ended(call, lost=f"dask says: {status}")
+        error = future.exception(timeout=MOST_SECONDS_AWAY)
+        if isinstance(error, self._distributed.KilledWorker):
+            return Ended(call, lost="its workers died (killed, or out of memory)")
+        return Ended(call, lost=f"{type(error).__name__}: {error}")
+
+    def _check(self) -> None:
+        """The scheduler is there, or comes back soon."""
+        until = time.monotonic() + MOST_SECONDS_AWAY
+        while self._client.status != "running":
+            if time.monotonic() > until or self._client.status == "closed":
+                raise EngineGoneError("the dask scheduler is gone; start it again and run the same command: it goes on")
+            time.sleep(0.2)
+
+    def close(self) -> None:
+        for future in self._running:
+            future.cancel(reason="the night is over") if self._client.status == "running" else None
+        self._client.close(timeout=5)
+        if self._cluster is not None:
+            self._cluster.close(timeout=10)
+
+
+def _plugin(distributed: Any) -> Any:
+    class OneThread(distributed.WorkerPlugin):
+        name = "refit-mv-threads"
+
+        def setup(self, worker: Any) -> None:
+            prepare_worker()
+
+    return OneThread()

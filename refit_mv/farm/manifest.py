@@ -1,0 +1,240 @@
+"""The night's book: which takes are waiting, running, done, stale or failed and why, as an SQLite file. One process
+writes it; anybody may look meanwhile.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from refit_mv.errors import InputError, PassingError
+from refit_mv.farm.calls import Done
+from refit_mv.farm.jobs import Key
+from refit_mv.farm.take_list import TakeEntry
+from refit_mv.files import found_at
+
+FILE = "manifest.sqlite"
+VERSION = 1
+_TABLES = """
+CREATE TABLE IF NOT EXISTS takes (
+    name TEXT PRIMARY KEY, place TEXT NOT NULL, day TEXT NOT NULL, performers TEXT NOT NULL, key TEXT NOT NULL,
+    state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0,
+    seconds REAL NOT NULL DEFAULT 0, began REAL, ended REAL, level TEXT NOT NULL DEFAULT '',
+    summary TEXT NOT NULL DEFAULT '', rank INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS takes_state ON takes (state);
+CREATE TABLE IF NOT EXISTS stages (
+    take TEXT NOT NULL, stage TEXT NOT NULL, part TEXT NOT NULL, seconds REAL NOT NULL, worker TEXT NOT NULL,
+    peak_mb REAL NOT NULL, ended REAL NOT NULL, error TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS stages_take ON stages (take);
+"""
+
+
+class State(StrEnum):
+    """``stale``: it was done, but its inputs, the recipe or the version changed since."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    STALE = "stale"
+
+
+@dataclass(frozen=True)
+class TakeRow:
+    """What the book says of a take. ``summary`` is what its delivery said."""
+
+    name: str
+    place: str
+    day: str
+    performers: tuple[str, ...]
+    key: str
+    state: State
+    reason: str
+    tries: int
+    seconds: float
+    began: float | None
+    ended: float | None
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What a stage cost over the whole night; ``peak_mb``: the most memory that a worker has had."""
+
+    stage: str
+    count: int
+    seconds: float
+    peak_mb: float
+
+
+class Manifest:
+    """The book of one output. Opened to write, it is this process's alone."""
+
+    def __init__(self, folder: Path, write: bool = False) -> None:
+        path = folder / FILE
+        if not write and found_at(path) is None:
+            raise InputError(f"{folder}: no night was begun here (no {FILE} in it); give the output of refit-mv batch")
+        self.path = path
+        address = f"{path.resolve().as_uri()}?mode={'rwc' if write else 'ro'}"
+        try:
+            self._base = sqlite3.connect(address, uri=True, isolation_level=None, timeout=10)
+            if write:
+                # Readers do not wait for the writer, and a kill at any moment loses nothing that was committed.
+                self._base.execute("PRAGMA journal_mode=WAL")
+                self._base.execute("PRAGMA synchronous=NORMAL")
+            version = self._base.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, VERSION):
+                raise InputError(f"{path}: is of version {version}, this program writes {VERSION}; give another --out")
+            if write:
+                self._base.executescript(_TABLES)
+                self._base.execute(f"PRAGMA user_version={VERSION}")
+        except sqlite3.Error as error:
+            raise InputError(
+                f"{path}: no manifest that can be used ({error}); delete it, finished takes are kept"
+            ) from None
+
+    @contextmanager
+    def _asking(self) -> Iterator[sqlite3.Connection]:
+        try:
+            yield self._base
+        except sqlite3.OperationalError as error:
+            raise PassingError(f"cannot write {self.path}: {error}; free some space, and run the same again") from None
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"{self.path}: damaged ({error}); delete it, finished takes are kept") from None
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """All of the changes or none."""
+        with self._asking() as base:
+            base.execute("BEGIN IMMEDIATE")
+            try:
+                yield base
+            except BaseException:
+                base.execute("ROLLBACK")
+                raise
+            base.execute("COMMIT")
+
+    def plan(self, takes: Sequence[tuple[TakeEntry, Key]]) -> dict[str, State]:
+        """Enter takes as they are now, and say of each whether it has to be done."""
+        states: dict[str, State] = {}
+        with self._changing() as base:
+            known = {row.name: row for row in self._rows("")}
+            # Whoever kept this book before is gone, and what was running with them.
+            base.execute(
+                "UPDATE takes SET state = ?, reason = 'interrupted' WHERE state = ?", (State.WAITING, State.RUNNING)
+            )
+            for rank, (entry, key) in enumerate(takes):
+                row, state, reason = known.get(entry.name), State.WAITING, ""
+                if row is not None and row.state in (State.DONE, State.STALE):
+                    changed = key.changed(row.key)
+                    state = State.DONE if changed is None else State.STALE
+                    reason = "" if changed is None else f"changed: {changed}"
+                elif row is not None and row.state is State.RUNNING:
+                    reason = "interrupted"
+                told = (str(entry.take), entry.day, json.dumps(entry.performers))
+                kept = row.key if row is not None and state in (State.STALE, State.DONE) else key.text
+                base.execute(
+                    "INSERT INTO takes (name, place, day, performers, key, state, reason, rank) "
+                    "VALUES (?,?,?,?,?,?,?,?) "
+                    "ON CONFLICT (name) DO UPDATE SET place=excluded.place, day=excluded.day, "
+                    "performers=excluded.performers, key=excluded.key, state=excluded.state, reason=excluded.reason, "
+                    "rank=excluded.rank",
+                    (entry.name, *told, kept, state, reason, rank),
+                )
+                states[entry.name] = state
+        return states
+
+    def begin(self, name: str, key: Key) -> None:
+        """A take is being worked on."""
+        with self._changing() as base:
+            base.execute(
+                "UPDATE takes SET tries = CASE state WHEN 'running' THEN tries ELSE 0 END, seconds = CASE state WHEN "
+                "'running' THEN seconds ELSE 0 END, began = CASE state WHEN 'running' THEN began ELSE ? END, "
+                "state = 'running', reason = '', key = ? WHERE name = ?",
+                (time.time(), key.text, name),
+            )
+
+    def tried(self, take: str, done: Sequence[Done]) -> None:
+        """What a take's stages said."""
+        with self._changing() as base:
+            base.executemany(
+                "INSERT INTO stages VALUES (?,?,?,?,?,?,?,?)",
+                [
+                    (
+                        take,
+                        each.task.stage,
+                        each.task.part,
+                        each.seconds,
+                        each.worker,
+                        each.peak_mb,
+                        time.time(),
+                        each.error,
+                    )
+                    for each in done
+                ],
+            )
+            spent = sum(each.seconds for each in done)
+            base.execute("UPDATE takes SET seconds = seconds + ? WHERE name = ?", (spent, take))
+
+    def again(self, name: str, reason: str, tries: int) -> None:
+        """A take failed, and is tried again."""
+        with self._changing() as base:
+            base.execute(
+                "UPDATE takes SET reason = ?, tries = ? WHERE name = ?", (f"again after: {reason}", tries, name)
+            )
+
+    def end(self, name: str, state: State, reason: str = "", summary: str = "") -> None:
+        """A take is done, or failed for good."""
+        level = json.loads(summary)["level"] if summary else ""
+        with self._changing() as base:
+            base.execute(
+                "UPDATE takes SET state = ?, reason = ?, ended = ?, level = ?, summary = ? WHERE name = ?",
+                (state, reason, time.time(), level, summary, name),
+            )
+
+    def counts(self) -> dict[State, int]:
+        """How many takes are in each state."""
+        with self._asking() as base:
+            found = dict(base.execute("SELECT state, COUNT(*) FROM takes GROUP BY state"))
+        return {state: found.get(state, 0) for state in State}
+
+    def levels(self) -> dict[str, int]:
+        """How many takes that are done have each verdict."""
+        with self._asking() as base:
+            return dict(base.execute("SELECT level, COUNT(*) FROM takes WHERE state = 'done' GROUP BY level"))
+
+    def takes(self, state: State | None = None, most: int | None = None) -> list[TakeRow]:
+        """The takes in the order in which they were given, or those of one state."""
+        where = "" if state is None else "WHERE state = :state"
+        return self._rows(where, {"state": state}, most)
+
+    def _rows(self, where: str, values: dict[str, Any] | None = None, most: int | None = None) -> list[TakeRow]:
+        names = "name, place, day, performers, key, state, reason, tries, seconds, began, ended, summary"
+        limit = "" if most is None else f"LIMIT {int(most)}"
+        with self._asking() as base:
+            rows = base.execute(f"SELECT {names} FROM takes {where} ORDER BY rank {limit}", values or {}).fetchall()
+        return [
+            TakeRow(
+                *row[:3],
+                tuple(json.loads(row[3])),
+                row[4],
+                State(row[5]),
+                *row[6:11],
+                json.loads(row[11]) if row[11] else {},
+            )
+            for row in rows
+        ]
+
+    def costs(self) -> list[StageCost]:
+        """What the stages cost, failed tries included."""
+        with self._asking() as base:
+            query = "SELECT stage, COUNT(*), SUM(seconds), MAX(peak_mb) FROM stages GROUP BY stage ORDER BY 3 DESC"
+            return [StageCost(*row) for row in base.execute(query)]
+
+    def close(self) -> None:
+        self._base.close()
