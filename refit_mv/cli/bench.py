@@ -42,6 +42,7 @@ class _Asked:
     leave_views_out: bool
     truth: Path | None
     detections: Path | None
+    looks: int
     detector_profile: str
     units: str | None
     starts: tuple[str, ...]
@@ -93,6 +94,10 @@ def _words(name: str, default: str, text: str, read: Callable = shared.words) ->
 @click.option("--leave-views-out", is_flag=True, help="Of a recording: predict each view from the others as well.")
 @click.option("--truth", type=shared.FILE, help="Of a recording: NPZ file of joints that are known, by name.")
 @click.option("--detections", type=shared.FOLDER, help="Of a recording without keypoints: the folder of `detect`.")
+@click.option(
+    "--looks", type=click.IntRange(1, 10), default=1, show_default=True,
+    help="Of a recording with pictures: look again where the bodies are, so often in all.",
+)  # fmt: skip
 @shared.detector_profile
 @click.option("--units", help="Unit of that calibration's lengths where the file does not say.")
 @_words("--starts", "cold", "cold, truth.")
@@ -285,6 +290,7 @@ def _on_recording(asked: _Asked, recipe: "FitRecipe") -> None:
         asked.leave_views_out,
         asked.truth,
         asked.detector_profile,
+        asked.looks,
         recipe.problem_cost,
         body,
     )

@@ -53,22 +53,29 @@ class LeftOut:
 
 
 def leave_views_out(
-    body: BodyModel, rig: CameraRig, evidence: Evidence, optimizer: Optimizer, options: CostOptions
+    body: BodyModel,
+    rig: CameraRig,
+    evidence: Evidence,
+    optimizer: Optimizer,
+    options: CostOptions,
+    target: Evidence | None = None,
 ) -> LeftOut:
     """A person before a rig without each of its views in turn. The person (shape and offsets) is met with all views, by
-    the same optimizer.
+    the same optimizer. ``target``: what is predicted, if not the evidence itself.
     """
-    some = evidence.frames(spread_frames(evidence, FRAMES))
+    target = evidence if target is None else target
+    rows = spread_frames(target, FRAMES)
+    some, wanted = evidence.frames(rows), target.frames(rows)
     subject = meet(body, rig, evidence, optimizer, options, SUBJECT_FRAMES, "cpu")
     pixels, near = [], []
     trunk = landmark_skin(body, TORSO)
     for view in range(len(rig)):
         problem = subject.lock(some.without_view(view).problem(body, rig, options, "locked"))
         fitted = optimizer.solve(problem, subject.dress(initialise(problem))).params.to(torch.float64)
-        error = pixel_error(problem.skin.to(torch.float64, "cpu"), rig.stacked(), fitted, some)[:, view]
+        error = pixel_error(problem.skin.to(torch.float64, "cpu"), rig.stacked(), fitted, wanted)[:, view]
         ends, _ = project(rig.stacked(), pose_landmarks(trunk, fitted).positions)
         torso = (ends[:, view, 0] - ends[:, view, 1]).norm(dim=-1, keepdim=True).expand_as(error)
-        known = (some.confidence[:, view] > CONFIDENT) & error.isfinite()
+        known = (wanted.confidence[:, view] > CONFIDENT) & error.isfinite()
         pixels.append(error[known])
         near.append(error[known] < NEAR * torso[known])
     free = some.problem(body, rig, options, "free")

@@ -5,7 +5,7 @@ All get the same person (shape and landmark offsets, met once by the classic opt
 start; with their time terms, and each frame alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,17 +16,20 @@ from jaxtyping import Int
 from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.body.open_body import open_body
 from refit_mv.body.params import BodyParams
+from refit_mv.detect.detector import CropDetector, detector
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.optimizers.gauss_newton import GaussNewton
+from refit_mv.people.closer_look import Looking, look_closer
 from refit_mv.people.evidence import Evidence
 from refit_mv.people.person import people_of
 from refit_mv.people.reprojection import FEWEST_VIEWS_TO_LEAVE_ONE_OUT, pixel_error
 from refit_mv.people.subject import meet
-from refit_mv.people.tracks import follow
+from refit_mv.people.tracks import Track, follow
 from refit_mv.profile_choice import with_profile
-from refit_mv.session.observations import CONFIDENT
-from refit_mv.session.recording import read_recording
+from refit_mv.session.observations import CONFIDENT, Observations
+from refit_mv.session.pictures import pictures_of
+from refit_mv.session.recording import Recording, read_recording
 from refit_mv.session.session import open_session, with_keypoints
 from refit_mv.solve.problem import CostOptions, FitProblem
 from refit_mv.solve.result import Optimizer
@@ -39,6 +42,8 @@ from refit_mv.workshop.bench.left_out import LeftOut, leave_views_out
 from refit_mv.workshop.bench.peers import PerFrame, with_and_without_time
 from refit_mv.workshop.bench.run import Contender
 
+# Who looks again: the one that is there without fetching weights by hand.
+DEFAULT_DETECTOR = "blazepose"
 _PIXELS = ("median_px", "mean_px", "p95_px", "worst_frame_px", "accel_m_s2")
 _LEFT_OUT = ("left_out_median_px", "left_out_p95_px", "left_out_near", "bones_sd")
 CSV = ("optimizer", "frames", *_PIXELS, "ms_per_person_frame", "failures", "people", *_LEFT_OUT, "pcp")
@@ -64,7 +69,8 @@ class RecordingBench:
     leave them open, ``detections`` where ``detect`` has left its keypoints elsewhere. ``subject_frames`` fix a person's
     shape. ``people`` as ``fit`` has them. ``leave_views_out``: predict every view from the others as well. ``truth``
     is a file of known joints (``refit_mv.workshop.bench.known_joints``). ``profile``: "none", "auto", or a detector's
-    profile.
+    profile. ``looks``: how often pictures are looked at in all; views that are left out are predicted as the first look
+    had them.
     """
 
     session: Path
@@ -77,6 +83,7 @@ class RecordingBench:
     leave_views_out: bool = False
     truth: Path | None = None
     profile: str = "none"
+    looks: int = 1
     cost: CostOptions = field(default_factory=CostOptions)
     body: BodyModel = field(default_factory=open_body)
 
@@ -108,25 +115,40 @@ class RecordingBench:
                 f"{self.session} has {len(rig)} views: {FEWEST_VIEWS_TO_LEAVE_ONE_OUT} at least are needed to leave "
                 "one out"
             )
+        tracks = follow(observations, rig, self.people)
+        first = people_of(observations, tracks, self.body)
+        if self.looks > 1:
+            observations = self._looked_closer(recording, tracks)
         found = []
-        for person in people_of(observations, follow(observations, rig, self.people), self.body):
+        for person, before in zip(people_of(observations, tracks, self.body), first, strict=True):
             evidence = person.evidence
             subject = meet(self.body, rig, evidence, GaussNewton(), self.cost, self.subject_frames, "cpu")
             problem = subject.lock(
                 evidence.problem(self.body, rig, self.cost, "locked", time_step=1 / observations.fps)
             )
-            found.append(Performer(problem, *cold_start(problem, dress=subject.dress), evidence))
+            found.append(Performer(problem, *cold_start(problem, dress=subject.dress), evidence, before.evidence))
         return RecordingCell(self, tuple(found), rig, observations.fps, observations.frame_numbers, truth)
+
+    def _looked_closer(self, recording: Recording, tracks: Sequence[Track]) -> Observations:
+        chosen = detector(DEFAULT_DETECTOR)
+        if not isinstance(chosen, CropDetector):
+            raise InputError(f"{DEFAULT_DETECTOR} cannot be told where to look: leave out --looks")
+        pictures = pictures_of(recording.session, recording.source_numbers)
+        looking = Looking(pictures, chosen, GaussNewton(), self.cost, self.subject_frames)
+        return look_closer(recording.observations, recording.rig, self.body, tracks, looking, self.looks - 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Performer:
-    """One person's evidence over the whole recording, and the start, which took ``start_seconds``."""
+    """One person's evidence over the whole recording, and the start, which took ``start_seconds``. ``first`` is what
+    the first look said.
+    """
 
     problem: FitProblem
     start: BodyParams
     start_seconds: float
     evidence: Evidence
+    first: Evidence
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +206,8 @@ class RecordingCell:
         if not self.bench.leave_views_out or not isinstance(alone, PerFrame):
             return dict.fromkeys(_LEFT_OUT)
         parts = [
-            leave_views_out(self.bench.body, self.rig, each.evidence, alone, self.bench.cost) for each in self.people
+            leave_views_out(self.bench.body, self.rig, each.evidence, alone, self.bench.cost, each.first)
+            for each in self.people
         ]
         told = LeftOut.concatenate(parts)
         return {
