@@ -18,4 +18,8 @@ class NobodyError(InputError):
 
 
 class PassingError(InputError):
-    """What may be otherwise a while later: a full disk, a folder that another process writes to."""
+    """What may be otherwise a while later: a full disk, a store that does not answer."""
+
+
+class BusyError(PassingError):
+    """Another process is at work where this one wants to be."""

@@ -16,7 +16,7 @@ from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refit_mv.errors import InputError, PassingError
+from refit_mv.errors import BusyError, InputError, PassingError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -187,7 +187,7 @@ def alone_in(folder: Path, shared: bool = False) -> Iterator[None]:
     without locks do without.
 
     Raises:
-        PassingError: another process is there.
+        BusyError: another process is there.
     """
     handle = None
     with suppress(OSError):
@@ -198,7 +198,7 @@ def alone_in(folder: Path, shared: bool = False) -> Iterator[None]:
                 try:
                     flock(handle, (LOCK_SH if shared else LOCK_EX) | LOCK_NB)
                 except BlockingIOError:
-                    raise PassingError(
+                    raise BusyError(
                         f"{folder}: another refit-mv is writing here; wait for it, or give another folder"
                     ) from None
         _held.append(folder)

@@ -19,9 +19,11 @@ NOT_ALL = NobodyError.exit_code
 class _Batch(click.Group):
     """``refit-mv batch TAKES…`` runs; the words below do something with what was run."""
 
+    usual = "run"
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
-            args = ["run", *args]
+            args = [self.usual, *args]
         return super().parse_args(ctx, args)
 
 
@@ -199,21 +201,19 @@ def status(folder: Path, most: int) -> None:
     """How far a night is: FOLDER is its --out, or its --state."""
     from refit_mv.farm.batch import open_book
     from refit_mv.farm.manifest import State
-    from refit_mv.farm.night_page import ranked
 
     book = open_book(folder)
     _tell_counts(book.counts(), book.levels())
     for state in (State.FAILED, State.STALE, State.RUNNING):
         for row in book.takes(state, most):
             click.echo(f"{state}: {row.name}{f': {row.reason}' if row.reason else ''}")
-    wanted = [row for row in ranked(book.takes(State.DONE)) if row.summary.get("level") != "good"]
-    for row in wanted[:most]:
+    for row in book.to_look_at(most):
         click.echo(
             f"{row.summary['level']}: {row.name}: {row.summary['headline']} {' '.join(row.summary['findings'][:1])}"
         )
     for cost in book.costs():
-        each = f"{cost.seconds:9.1f} s  {cost.seconds / cost.count:8.3f} s each  {cost.peak_mb:6.0f} MB"
-        click.echo(f"  {cost.stage:>10}  {cost.count:6d} times  {each}")
+        cores = f"{cost.cpu:9.1f} s of a core  {cost.cpu / cost.count:8.3f} each"
+        click.echo(f"  {cost.stage:>10}  {cost.count:6d} times  {cost.seconds:9.1f} s  {cores}  {cost.peak_mb:6.0f} MB")
 
 
 @batch.command()

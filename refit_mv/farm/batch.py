@@ -1,5 +1,7 @@
 """``refit-mv batch`` as a function: what has to be done of a list of takes, done; and what the morning is told."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -108,20 +110,33 @@ def plan(batch: BatchRequest, book: Manifest) -> Planned:
     with_keys = [(entry, keys[entry.name]) for entry in batch.entries]
     states = book.plan(with_keys)
     todo = []
-    for entry in batch.entries:
+    for entry in (each for each in batch.entries if each.name not in refused):
         waits = any((entry.day, name) in open_days for name in entry.performers)
-        gone = states[entry.name] is State.DONE and not _delivered(night, entry, keys[entry.name])
-        if entry.name not in refused and (states[entry.name] is not State.DONE or waits or gone):
+        summary = None if waits else _delivered(night, entry, keys[entry.name])
+        if summary is None:
             todo.append(entry.name)
+        elif states[entry.name] is not State.DONE:
+            # Whoever did it could not say so any more.
+            book.begin(entry.name, keys[entry.name])
+            book.end(entry.name, State.DONE, summary=summary)
+            states[entry.name] = State.DONE
     for name, reason in refused.items():
         book.end(name, State.FAILED, reason)
     return Planned(tuple(todo), states, refused, keys, met)
 
 
-def _delivered(night: Night, entry: TakeEntry, key: Key) -> bool:
-    """Whether the receipt of a take that is done is still there."""
+def _delivered(night: Night, entry: TakeEntry, key: Key) -> str | None:
+    """What the delivery of a take said, if it is there and of what the take is made from now."""
     content = (night.out / entry.name).read(RECEIPT)
-    return content is not None and RECEIPT_FORMAT.encode() in content and key.word.encode() in content
+    try:
+        receipt = json.loads(content or b"{}")
+        if receipt["format"] != RECEIPT_FORMAT or receipt["key"] != key.word:
+            return None
+        met = {name: read_performer(night.out, name, entry.day) for name in receipt["performers"]}
+        same = {name: None if each is None else each.word for name, each in met.items()} == receipt["performers"]
+        return json.dumps(receipt["summary"]) if same else None
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def _met(batch: BatchRequest, night: Night, keys: Mapping[str, Key]) -> tuple[tuple[str, ...], set[tuple[str, str]]]:
@@ -191,7 +206,7 @@ def run_batch(batch: BatchRequest, told: Told, begins: Callable[[Planned], None]
 
 
 def _work(batch: BatchRequest, folder: Path, planned: Planned, book: Manifest, told: Told) -> None:
-    options = EngineOptions(folder, batch.workers, batch.address, batch.slurm, batch.gpus)
+    options = EngineOptions(folder.resolve(), batch.workers, batch.address, batch.slurm, batch.gpus)
     engine = start_engine(batch.engine, options)
     try:
         entries = {entry.name: entry for entry in batch.entries}
@@ -241,9 +256,6 @@ def wrong_files(out: Place, names: Sequence[str]) -> dict[str, list[str]]:
     Raises:
         PassingError: the store cannot be reached.
     """
-    import hashlib
-    import json
-
     wrong: dict[str, list[str]] = {}
     for name in names:
         place = out / name

@@ -5,13 +5,16 @@ is left: so a take that nobody shares mostly stays where its arrays are in memor
 per take and not for every chunk.
 """
 
+import ctypes
 import os
 import resource
+import signal
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
-from refit_mv.errors import InputError, PassingError
+from refit_mv.errors import BusyError, InputError, PassingError
 from refit_mv.farm.jobs import Night, TakeJob
 from refit_mv.farm.stages import (
     associate_take,
@@ -26,6 +29,7 @@ from refit_mv.farm.tasks import ON_GPU, Found, Graph, Stage, Task, next_tasks
 from refit_mv.solve.cores import CORES
 
 NOTHING = Found()
+_PR_SET_PDEATHSIG = 1
 # Errors of the surroundings rather than of the take.
 PASSING = (PassingError, OSError, MemoryError, EOFError, TimeoutError)
 
@@ -55,8 +59,9 @@ class Call:
 
 @dataclass(frozen=True)
 class Done:
-    """A task that was tried. ``error`` says why it failed, ``passing`` whether it may go well another time; ``peak_mb``
-    is the most memory the process has had.
+    """A task that was tried. ``error`` says why it failed, ``passing`` whether it may go well another time, ``busy``
+    that somebody else is at work on it; ``peak_mb`` is the most memory the process has had, ``cpu`` the seconds of a
+    core that the task took.
     """
 
     task: Task
@@ -64,8 +69,10 @@ class Done:
     found: Found = NOTHING
     error: str = ""
     passing: bool = False
+    busy: bool = False
     worker: str = ""
     peak_mb: float = 0.0
+    cpu: float = 0.0
 
 
 def run_call(call: Call) -> tuple[Done, ...]:
@@ -90,12 +97,12 @@ def run_call(call: Call) -> tuple[Done, ...]:
 
 
 def _tried(call: Call, task: Task, spent: float) -> Done:
-    began = time.perf_counter()
-    error, passing, found = "", False, Found()
+    began, cores_began = time.perf_counter(), time.process_time()
+    error, passing, busy, found = "", False, False, NOTHING
     try:
         found = _run(call, task, spent)
     except InputError as refused:
-        error, passing = str(refused), isinstance(refused, PassingError)
+        error, passing, busy = str(refused), isinstance(refused, PassingError), isinstance(refused, BusyError)
     except PASSING as trouble:
         error, passing = f"{type(trouble).__name__}: {trouble}", True
     except Exception as fault:
@@ -103,7 +110,9 @@ def _tried(call: Call, task: Task, spent: float) -> Done:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     worker = f"{socket.gethostname()}:{os.getpid()}"
     error = " ".join(error.split())[:2000]
-    return Done(task, time.perf_counter() - began, found, error, passing, worker, peak)
+    return Done(
+        task, time.perf_counter() - began, found, error, passing, busy, worker, peak, time.process_time() - cores_began
+    )
 
 
 def _run(call: Call, task: Task, spent: float) -> Found:
@@ -136,6 +145,14 @@ def prepare_worker(threads: int = 1) -> None:
 
 # What must be there before a worker imports anything that counts threads.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def die_with_parent() -> None:
+    """Have the system end this process when the one that started it ends, however it does: nobody would fetch what it
+    does, and whoever begins again would find it in the way. Where the system cannot, it ends by itself a little later.
+    """
+    with suppress(OSError, AttributeError, ValueError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 def worker_environment(threads: int = 1) -> dict[str, str]:

@@ -21,15 +21,19 @@ WAIT_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Patience:
-    """A task is tried ``tries`` times, after ``pause`` seconds and then ``growth`` times as long each time."""
+    """A task is tried ``tries`` times, after ``pause`` seconds and then ``growth`` times as long each time. While
+    somebody else is at work on it (jobs of a driver that was killed), it is asked for every ``pause``, for ``busy``
+    seconds.
+    """
 
     tries: int = 3
     pause: float = 5.0
     growth: float = 4.0
+    busy: float = 3600.0
 
     def __post_init__(self) -> None:
         require_positive(self, "tries", "growth")
-        require_not_negative(self, "pause")
+        require_not_negative(self, "pause", "busy")
 
     def after(self, failures: int) -> float:
         """Seconds to wait after so many failures."""
@@ -53,6 +57,7 @@ class Driver:
     patience: Patience = field(default_factory=Patience)
     spent: dict[str, float] = field(default_factory=dict)
     _failures: dict[str, int] = field(default_factory=dict)
+    _busy_since: dict[str, float] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)
     _later: list[tuple[float, str]] = field(default_factory=list)
 
@@ -136,6 +141,8 @@ class Driver:
         self.book.tried(head.take, ended.done)
         self.spent[head.take] = self.spent.get(head.take, 0.0) + sum(each.seconds for each in ended.done)
         for done in ended.done:
+            if done.busy and self._wait_for_others(done):
+                continue
             if done.error:
                 self._failed(done.task, done.error, done.passing)
             elif done.task.id in self._graph.open:
@@ -152,6 +159,16 @@ class Driver:
         if task.stage is Stage.DELIVER:
             self.book.end(task.take, State.DONE, summary=done.found.summary)
             self.told(task.take, State.DONE, done.found.summary)
+
+    def _wait_for_others(self, done: Done) -> bool:
+        """Ask again later, if it was not for too long."""
+        now = time.monotonic()
+        if now - self._busy_since.setdefault(done.task.id, now) > self.patience.busy:
+            return False
+        heapq.heappush(self._later, (now + self.patience.pause, done.task.id))
+        if done.task.stage is not Stage.PERFORMER:
+            self.book.again(done.task.take, done.error, self._failures.get(done.task.id, 0))
+        return True
 
     def _failed(self, task: Task, reason: str, passing: bool) -> None:
         if task.id not in self._graph.open:

@@ -5,7 +5,7 @@ be run after what is the graph's matter.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from refit_mv.errors import InputError
 from refit_mv.farm.calls import Call, Done
@@ -24,6 +24,7 @@ class EngineGoneError(InputError):
     """The engine itself is no more: nothing can be run any longer, and nothing that is finished is lost."""
 
 
+@runtime_checkable
 class Engine(Protocol):
     """``room`` is how many more calls are worth handing over now; ``budget`` the seconds after which a call should come
     back, so that others learn how far it is.

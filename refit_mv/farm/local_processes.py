@@ -8,8 +8,13 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
-from refit_mv.farm.calls import Call, Done, prepare_worker, run_call, worker_environment
+from refit_mv.farm.calls import Call, Done, die_with_parent, prepare_worker, run_call, worker_environment
 from refit_mv.farm.engine import Ended, EngineOptions
+
+
+def _prepare() -> None:
+    die_with_parent()
+    prepare_worker()
 
 
 class LocalProcesses:
@@ -43,7 +48,7 @@ class LocalProcesses:
         found = self._pools[slot]
         if found is None:
             # Spawned: a fork would take over this process's threads and open connections, but not their owners.
-            found = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), prepare_worker)
+            found = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare)
             variables = worker_environment()
             if self._gpus:
                 variables["CUDA_VISIBLE_DEVICES"] = str(slot % self._gpus)
@@ -51,7 +56,7 @@ class LocalProcesses:
             os.environ.update(variables)
             try:
                 # The process starts with the first call, and takes these variables along.
-                found.submit(os.getpid).result()
+                found.submit(os.getpid)
             finally:
                 for name, value in before.items():
                     os.environ.pop(name) if value is None else os.environ.update({name: value})

@@ -26,10 +26,13 @@ CREATE TABLE IF NOT EXISTS takes (
     state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0,
     seconds REAL NOT NULL DEFAULT 0, began REAL, ended REAL, level TEXT NOT NULL DEFAULT '',
     summary TEXT NOT NULL DEFAULT '', rank INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS takes_state ON takes (state);
+CREATE INDEX IF NOT EXISTS takes_state ON takes (state, level);
 CREATE TABLE IF NOT EXISTS stages (
     take TEXT NOT NULL, stage TEXT NOT NULL, part TEXT NOT NULL, seconds REAL NOT NULL, worker TEXT NOT NULL,
-    peak_mb REAL NOT NULL, ended REAL NOT NULL, error TEXT NOT NULL);
+    peak_mb REAL NOT NULL, cpu REAL NOT NULL, ended REAL NOT NULL, error TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS costs (
+    stage TEXT PRIMARY KEY, count INTEGER NOT NULL, seconds REAL NOT NULL, peak_mb REAL NOT NULL,
+    cpu REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS stages_take ON stages (take);
 """
 
@@ -64,12 +67,15 @@ class TakeRow:
 
 @dataclass(frozen=True)
 class StageCost:
-    """What a stage cost over the whole night; ``peak_mb``: the most memory that a worker has had."""
+    """What a stage cost over the whole night; ``peak_mb``: the most memory that a worker has had; ``cpu``: seconds of
+    a core.
+    """
 
     stage: str
     count: int
     seconds: float
     peak_mb: float
+    cpu: float
 
 
 class Manifest:
@@ -163,7 +169,7 @@ class Manifest:
         """What a take's stages said."""
         with self._changing() as base:
             base.executemany(
-                "INSERT INTO stages VALUES (?,?,?,?,?,?,?,?)",
+                "INSERT INTO stages VALUES (?,?,?,?,?,?,?,?,?)",
                 [
                     (
                         take,
@@ -172,11 +178,19 @@ class Manifest:
                         each.seconds,
                         each.worker,
                         each.peak_mb,
+                        each.cpu,
                         time.time(),
                         each.error,
                     )
                     for each in done
                 ],
+            )
+            # Summed as it goes: whoever asks in the morning does not wait for a million rows.
+            base.executemany(
+                "INSERT INTO costs VALUES (?, 1, ?, ?, ?) ON CONFLICT (stage) DO UPDATE SET count = count + 1, "
+                "seconds = seconds + excluded.seconds, peak_mb = MAX(peak_mb, excluded.peak_mb), "
+                "cpu = cpu + excluded.cpu",
+                [(each.task.stage, each.seconds, each.peak_mb, each.cpu) for each in done],
             )
             spent = sum(each.seconds for each in done)
             base.execute("UPDATE takes SET seconds = seconds + ? WHERE name = ?", (spent, take))
@@ -213,11 +227,18 @@ class Manifest:
         where = "" if state is None else "WHERE state = :state"
         return self._rows(where, {"state": state}, most)
 
-    def _rows(self, where: str, values: dict[str, Any] | None = None, most: int | None = None) -> list[TakeRow]:
+    def to_look_at(self, most: int) -> list[TakeRow]:
+        """Takes that are done and not good, the worst first."""
+        where = "WHERE state = 'done' AND level IN ('bad', 'check')"
+        return self._rows(where, {}, most, "level, json_extract(summary, '$.points') DESC, rank")
+
+    def _rows(
+        self, where: str, values: dict[str, Any] | None = None, most: int | None = None, order: str = "rank"
+    ) -> list[TakeRow]:
         names = "name, place, day, performers, key, state, reason, tries, seconds, began, ended, summary"
         limit = "" if most is None else f"LIMIT {int(most)}"
         with self._asking() as base:
-            rows = base.execute(f"SELECT {names} FROM takes {where} ORDER BY rank {limit}", values or {}).fetchall()
+            rows = base.execute(f"SELECT {names} FROM takes {where} ORDER BY {order} {limit}", values or {}).fetchall()
         return [
             TakeRow(
                 *row[:3],
@@ -233,7 +254,7 @@ class Manifest:
     def costs(self) -> list[StageCost]:
         """What the stages cost, failed tries included."""
         with self._asking() as base:
-            query = "SELECT stage, COUNT(*), SUM(seconds), MAX(peak_mb) FROM stages GROUP BY stage ORDER BY 3 DESC"
+            query = "SELECT stage, count, seconds, peak_mb, cpu FROM costs ORDER BY seconds DESC"
             return [StageCost(*row) for row in base.execute(query)]
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from urllib.parse import quote
 
-from refit_mv.farm.manifest import Manifest, State, TakeRow
+from refit_mv.farm.manifest import Manifest, StageCost, State, TakeRow
 from refit_mv.finding import Finding, Level
 from refit_mv.report.document import document, section
 from refit_mv.report.verdict import Verdict
@@ -27,6 +27,7 @@ _WANT_A_LOOK, _NOT_DONE = ("failed", "bad", "check"), ("stale", "waiting", "runn
 # More takes than this make a page that no browser shows at once; what is good is left out first.
 MOST_ROWS = 2000
 _STYLE = """
+th{text-align:right;padding:6px 12px}th.left{text-align:left}
 td.words{max-width:42rem;white-space:normal;text-align:left}td.words small{display:block;opacity:.75}
 .mark{display:inline-block;padding:.1em .55em;border-radius:1em;font-size:.85em;white-space:nowrap}
 .mark.failed,.mark.bad{background:#c0392b;color:#fff}.mark.check{background:#e0a100;color:#1b1400}
@@ -39,14 +40,13 @@ def night_page(book: Manifest, title: str) -> str:
     rows = ranked(book.takes())
     assets = files("refit_mv.report") / "assets"
     style = (assets / "page.css").read_text(encoding="utf-8") + _STYLE
-    costs = [(each.stage, each.count, each.seconds, each.peak_mb) for each in book.costs()]
     sections = [
         f'<header><p class="brand">refit-mv <span>batch</span></p><h1>{html.escape(title)}</h1>'
         f'<p class="facts">{len(rows):,} takes · written {time.strftime("%Y-%m-%d %H:%M")}</p></header>',
         verdict_box(_verdict(rows)),
         _tiles(rows),
         section("takes", "Takes", _table(rows)),
-        section("costs", "What it cost", _costs(costs)),
+        section("costs", "What it cost", _costs(book.costs())),
     ]
     return document(f"{title} – batch", style, "".join(sections), ("night", {}), "")
 
@@ -58,10 +58,10 @@ def ranked(rows: Sequence[TakeRow]) -> list[TakeRow]:
 
 def _rank(row: TakeRow) -> tuple[float, ...]:
     if row.state is State.FAILED:
-        return (0,)
+        return (0.0,)
     level = row.summary.get("level", "") if row.state is State.DONE else ""
     error = row.summary.get("median_px") or 0.0
-    return (_LEVELS.get(level, 3), -float(row.summary.get("points", 0)), -_lost_share(row), -float(error))
+    return (float(_LEVELS.get(level, 3)), -float(row.summary.get("points", 0)), -_lost_share(row), -float(error))
 
 
 def _lost_share(row: TakeRow) -> float:
@@ -114,7 +114,7 @@ def _tiles(rows: Sequence[TakeRow]) -> str:
     tiles = [
         ("Takes", f"{sum(row.state is State.DONE for row in rows):,}", f"done, of {len(rows):,}"),
         ("Frames", f"{frames:,}", f"{people:,} with each person counted"),
-        ("Work", _duration(seconds), "of one core"),
+        ("Work", _duration(seconds), "of one worker"),
     ]
     if began and ended:
         tiles.append(("Night", _duration(max(ended) - min(began)), "from the first take to the last"))
@@ -130,10 +130,15 @@ def _duration(seconds: float) -> str:
 
 def _table(rows: Sequence[TakeRow]) -> str:
     heads = ("take", "", "what to look at", "frames", "people", "median, px", "time")
-    head = "".join(f'<th class="left">{name}</th>' for name in heads)
+    head = _heads(heads, 3)
     body = "".join(map(_row, rows[:MOST_ROWS]))
     more = f"<p>{len(rows) - MOST_ROWS:,} more are in the manifest.</p>" if len(rows) > MOST_ROWS else ""
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}'
+
+
+def _heads(names: Sequence[str], left: int) -> str:
+    """A table's head; words stand left, numbers right."""
+    return "".join(f"<th{' class=left' * (place < left)}>{name}</th>" for place, name in enumerate(names))
 
 
 def _row(row: TakeRow) -> str:
@@ -160,13 +165,13 @@ def _row(row: TakeRow) -> str:
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _costs(costs: Sequence[tuple[str, int, float, float]]) -> str:
+def _costs(costs: Sequence[StageCost]) -> str:
     if not costs:
         return ""
-    head = "".join(f'<th class="left">{name}</th>' for name in ("stage", "times", "work", "each", "most memory"))
+    head = _heads(("stage", "times", "time", "of a core", "of a core, each", "most memory"), 1)
     body = "".join(
-        f'<tr><td class="left">{html.escape(stage)}</td><td>{count:,}</td><td>{_duration(seconds)}</td>'
-        f"<td>{seconds / count:.2f} s</td><td>{peak:,.0f} MB</td></tr>"
-        for stage, count, seconds, peak in costs
+        f'<tr><td class="left">{html.escape(each.stage)}</td><td>{each.count:,}</td><td>{_duration(each.seconds)}</td>'
+        f"<td>{_duration(each.cpu)}</td><td>{each.cpu / each.count:.2f} s</td><td>{each.peak_mb:,.0f} MB</td></tr>"
+        for each in costs
     )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -31,7 +31,9 @@ def what_is_wrong(command: str) -> str | None:
     while isinstance(current, click.Group) and words:
         if words[0] in ("--help", "--version"):
             return None
-        name = words.pop(0)
+        # Some groups have a command that is meant where none is named.
+        usual = getattr(current, "usual", None)
+        name = words.pop(0) if words[0] in current.commands or usual is None else usual
         if name not in current.commands:
             return f"no command '{name}'"
         current = current.commands[name]
@@ -73,6 +75,8 @@ def test_commands_in_the_documentation_exist() -> None:
         "refit-mv fit SESSION --out",
         "refit-mv fit SESSION SECOND",
         "refit-mv calib shwo FILE",
+        "refit-mv batch TAKES --ot FOLDER",
+        "refit-mv batch status FOLDER SECOND",
         "refit-mv calib scale FILE --distance left right",
     ],
 )
