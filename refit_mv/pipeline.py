@@ -7,12 +7,9 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
 from refit_mv.body.files import load_body
 from refit_mv.body.model import BodyModel
-from refit_mv.body.params import BodyParams
 from refit_mv.checks.cameras import check_cameras
 from refit_mv.checks.doubts import borne_out, doubts
 from refit_mv.checks.places import misplaced_cameras
@@ -31,9 +28,10 @@ from refit_mv.people.following import unconnected
 from refit_mv.people.options import PeopleOptions
 from refit_mv.people.person import Person, people_of
 from refit_mv.people.plausibility import session_findings
-from refit_mv.people.reprojection import left_out_error, pixel_error
+from refit_mv.people.reprojection import left_out_error
 from refit_mv.people.subject import Start, meet
 from refit_mv.people.tracks import Track, about_tracks
+from refit_mv.person_solver import PersonSolver
 from refit_mv.profile_choice import refuse_unreadable, with_profile
 from refit_mv.progress import Progress, quiet
 from refit_mv.recipe import FitRecipe
@@ -43,8 +41,6 @@ from refit_mv.rigs.sayings import Commands
 from refit_mv.session.pictures import pictures_of
 from refit_mv.session.recording import Recording, read_recording
 from refit_mv.session.session import Session, open_session, with_keypoints
-from refit_mv.solve.gaps import bridged_frames, landmark_age, seen_frames
-from refit_mv.solve.initialise import initialise
 from refit_mv.take.contact import apart, left_alone
 from refit_mv.take.fingerprint import as_plain, fingerprint
 from refit_mv.take.fitted_person import FittedPerson
@@ -325,36 +321,23 @@ class _Job:
         """Fit chunk after chunk. A chunk depends on nothing but the evidence, the subject and the last frames of the
         chunk before, all read from the store.
         """
-        recipe, rig, evidence, store = self.recipe, self.recording.rig, person.evidence, fitted.store
-        optimizer, subject = recipe.build_optimizer(), fitted.subject
-        step = 1 / person.observations.fps
-        # Nothing moves from one frame to the next where that is another moment.
-        tied = recipe.smooth != "off" and not self._unconnected
-        seen = seen_frames(evidence.confidence)
-        bridged = bridged_frames(seen, step, recipe.cost.time.longest_gap)
-        age = landmark_age(evidence.confidence, step if tied else None)
-        for index in store.unfinished():
-            chunk = store.chunk_rows(index)
-            # Frames beyond the chunk are there to be looked at; their own results come with the next chunk.
-            wanted = slice(chunk.start, min(chunk.stop + recipe.lookahead, len(evidence)))
-            problem = evidence.frames(wanted).problem(self.body, rig, recipe.problem_cost, "locked", device=self.device)
-            problem = replace(subject.lock(problem), age=age[wanted].to(self.device))
-            if tied:
-                before = _preceding(fitted, chunk.start, seen | bridged)
-                problem = replace(
-                    problem,
-                    time_step=step,
-                    bridged=bridged[wanted].to(self.device),
-                    preceding=None if before is None else before.to(torch.float64, self.device),
-                )
-            initial = initialise(problem) if start is None else start(problem, torch.arange(wanted.start, wanted.stop))
-            result = optimizer.solve(problem, subject.dress(initial))[: chunk.stop - chunk.start]
-            part = evidence.frames(chunk)
-            if result.swapped is not None:
-                part = part.with_sides_exchanged(result.swapped.cpu())
-            skin = problem.skin.to(torch.float64, "cpu")
-            error = pixel_error(skin, rig.stacked(), result.params.to(torch.float64, "cpu"), part)
-            fitted.write_chunk(index, result, part, error, person)
+        solver = PersonSolver(
+            self.body,
+            self.recording.rig,
+            self.recipe,
+            fitted.subject,
+            person.evidence,
+            1 / person.observations.fps,
+            # Nothing moves from one frame to the next where that is another moment.
+            self.recipe.smooth != "off" and not self._unconnected,
+            self.device,
+            start,
+        )
+        for index in fitted.store.unfinished():
+            chunk = fitted.store.chunk_rows(index)
+            before = fitted.params(solver.preceding(chunk.start))
+            solved = solver.solve(chunk, before)
+            fitted.write_chunk(index, solved.result, solved.evidence, solved.pixel_error, person)
             progress("fit", chunk.stop, len(fitted))
 
     def judged(self, person: Person, fitted: FittedPerson, main: bool) -> FittedPerson:
@@ -381,11 +364,3 @@ class _Job:
         if self.recipe.people.contact:
             return apart(self.out, self.body, self.recording.rig, self.recipe.cost, fitted)
         return left_alone(self.out, fitted)
-
-
-def _preceding(fitted: FittedPerson, first: int, present: Bool[Tensor, " frame"]) -> BodyParams | None:
-    """The two frames before the ``first``, or the one, whose motion goes on in it."""
-    count = 0
-    while count < min(2, first) and bool(present[first - 1 - count]):
-        count += 1
-    return fitted.params(slice(first - count, first)) if count else None

@@ -39,8 +39,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"edits"}),
     frozenset({"report"}),
     frozenset({"recipe"}),
-    frozenset({"delivery", "profile_choice"}),
-    frozenset({"pipeline", "shape_request"}),
+    frozenset({"delivery", "person_solver", "profile_choice"}),
+    frozenset({"pipeline", "refitting", "shape_request"}),
     frozenset({"workshop"}),
     frozenset({"cli"}),
 )

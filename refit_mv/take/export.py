@@ -56,4 +56,4 @@ def _motion(take: Take, person: FittedPerson) -> Motion:
         up=take.session.up,
         name=f"person {person.id}",
     )
-    return motion.knowing(person.store.read("joint_seen").astype(bool), person.joint_sigma())
+    return motion.knowing(person.read("joint_seen").astype(bool), person.joint_sigma())
