@@ -67,6 +67,7 @@ setup(
             "aniposelib>=0.7",
             "usd-core>=24.8",
             "trimesh>=4",
+            "bvhio>=1.5",
             "pytest>=8",
             "pytest-xdist>=3.5",
             "hypothesis>=6.100",

@@ -3,6 +3,7 @@ the fit was given, and come in place of its own, which stay on disk.
 """
 
 import hashlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -45,12 +46,13 @@ AROUND_S = 2.0
 
 @dataclass(frozen=True, eq=False)
 class Refit:
-    """A take with its corrections, and how many frames were solved for them now; those of corrections that are not new
-    were there.
+    """A take with its corrections, how many frames were solved for them now (those of corrections that are not new were
+    there), and how many seconds it took from opening the take until it was whole on disk again.
     """
 
     take: Take
     solved_frames: int
+    seconds: float
 
     def motions(self) -> tuple[Path, ...]:
         """Write the people's motion files anew.
@@ -78,6 +80,7 @@ def refit(folder: Path, edits: Path | None = None, body: Path | None = None, pro
     Raises:
         InputError: no finished fit, no such file, or corrections that cannot be obeyed.
     """
+    began = time.perf_counter()
     path = folder / FILE if edits is None else edits
     if found_at(path) is None:
         raise InputError(f"no corrections in {path}; write some (docs/editing.md), or say where they are with --edits")
@@ -92,9 +95,10 @@ def refit(folder: Path, edits: Path | None = None, body: Path | None = None, pro
         edited = replace(take, people=people, corrections=tuple(map(str, corrections.edits)))
         # From here on the new frames count, and not before.
         write_take(edited)
+        seconds = time.perf_counter() - began
         for person in people:
             clear_edited(folder, person.id, person.edited)
-    return Refit(edited, solved)
+    return Refit(edited, solved, seconds)
 
 
 def _recipe(take: Take) -> FitRecipe:

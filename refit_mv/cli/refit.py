@@ -26,7 +26,8 @@ def refit(take: Path, edits: Path | None, body: Path | None, deliver: bool) -> N
     for line in done.take.corrections:
         click.echo(f"  {line}")
     said = plural(len(done.take.corrections), "correction")
-    click.echo(f"{said} obeyed; {plural(done.solved_frames, 'frame')} of {len(done.take)} solved anew")
+    solved = f"{plural(done.solved_frames, 'frame')} of {len(done.take)} solved anew"
+    click.echo(f"{said} obeyed; {solved}, {done.seconds:.1f} s")
     if not deliver:
         for path in done.motions():
             click.echo(path)
