@@ -228,7 +228,7 @@ class _Work:
         """
         inner, size = self.within(self.rows), self.job.recipe.chunk_frames
         before = solver.preceding(inner.start)
-        motion = self.person.params(slice(before.start + self.seen.start, before.stop + self.seen.start))
+        motion = self.person.params_as_fitted(slice(before.start + self.seen.start, before.stop + self.seen.start))
         parts: list[Solved] = []
         for first in range(inner.start, inner.stop, size):
             if parts:
