@@ -157,8 +157,7 @@ class _Job:
 
     def _tied(self, person: FittedPerson) -> bool:
         """Whether frames are neighbours in time: they are where the fit moved any of them by its neighbours."""
-        some = slice(0, self.recipe.chunk_frames)
-        alone, together = (person.store.read(name, some) for name in ("per_frame_pelvis", "pelvis"))
+        alone, together = map(person.store.read, ("per_frame_pelvis", "pelvis"))
         return self.recipe.smooth != "off" and (self.recipe.optimizer == "scipy" or bool((alone != together).any()))
 
 
