@@ -81,6 +81,7 @@ setup(
             "fsspec>=2024.6",
             "s3fs>=2024.6",
             "moto[server]>=5",
+            "bvhio>=1.5",
             "pytest>=8",
             "pytest-xdist>=3.5",
             "hypothesis>=6.100",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from refit_mv.people.live import FollowStream, FrameObservations
     from refit_mv.pipeline import FitRequest, fit
     from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
+    from refit_mv.refitting import refit
     from refit_mv.session.recording import read_recording
     from refit_mv.session.session import open_session
     from refit_mv.take.export import export
@@ -40,6 +41,7 @@ __all__ = [
     "open_session",
     "open_take",
     "read_recording",
+    "refit",
 ]
 
 _HOMES = {
@@ -50,6 +52,7 @@ _HOMES = {
     "refit_mv.people.live": ("FollowStream", "FrameObservations"),
     "refit_mv.pipeline": ("FitRequest", "fit"),
     "refit_mv.recipe": ("FitRecipe", "find_recipe", "load_recipe"),
+    "refit_mv.refitting": ("refit",),
     "refit_mv.session.recording": ("read_recording",),
     "refit_mv.session.session": ("open_session",),
     "refit_mv.take.export": ("export",),

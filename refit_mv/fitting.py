@@ -8,12 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
-
 from refit_mv.body.model import BodyModel
-from refit_mv.body.params import BodyParams
 from refit_mv.checks.doubts import doubts
 from refit_mv.files import writing
 from refit_mv.image.crop_reading import crop_reader
@@ -21,53 +16,17 @@ from refit_mv.optimizers.image import picture_start
 from refit_mv.people.following import unconnected
 from refit_mv.people.options import PeopleOptions
 from refit_mv.people.person import Person
-from refit_mv.people.reprojection import left_out_error, pixel_error
+from refit_mv.people.reprojection import left_out_error
 from refit_mv.people.subject import Start, Subject, meet
+from refit_mv.person_solver import Course, PersonSolver
 from refit_mv.progress import Progress, quiet
 from refit_mv.recipe import FitRecipe
 from refit_mv.session.recording import Recording
-from refit_mv.solve.gaps import bridged_frames, landmark_age, seen_frames
-from refit_mv.solve.initialise import initialise
 from refit_mv.solve.result import Optimizer
 from refit_mv.take.contact import apart, left_alone
 from refit_mv.take.fingerprint import fingerprint
 from refit_mv.take.fitted_person import FittedPerson
 from refit_mv.take.take import FILE as TAKE_FILE
-
-
-@dataclass(frozen=True, eq=False)
-class Course:
-    """What a person's chunks depend on beyond their own frames. ``present``: frames in which the person is somewhere;
-    ``tied``: whether neighbouring frames are held together; ``step``: seconds between them.
-    """
-
-    tied: bool
-    step: float
-    bridged: Bool[Tensor, " frame"]
-    present: Bool[Tensor, " frame"]
-    age: Float[Tensor, "frame landmark"]
-
-    @staticmethod
-    def of(person: Person, recipe: FitRecipe, connected: bool) -> "Course":
-        """``connected``: whether frames are neighbours in time at all."""
-        step = 1 / person.observations.fps
-        # Nothing moves from one frame to the next where that is another moment.
-        tied = recipe.smooth != "off" and connected
-        seen = seen_frames(person.evidence.confidence)
-        bridged = bridged_frames(seen, step, recipe.cost.time.longest_gap)
-        age = landmark_age(person.evidence.confidence, step if tied else None)
-        return Course(tied, step, bridged, seen | bridged, age)
-
-    def goes_on(self, first: int) -> bool:
-        """Whether a chunk that begins with the frame ``first`` needs the results of the frames before."""
-        return self.tied and first > 0 and bool(self.present[first - 1])
-
-    def preceding(self, fitted: FittedPerson, first: int) -> BodyParams | None:
-        """The two frames before the ``first``, or the one, whose motion goes on in it."""
-        count = 0
-        while count < min(2, first) and bool(self.present[first - 1 - count]):
-            count += 1
-        return fitted.params(slice(first - count, first)) if count else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,15 +51,32 @@ class Fitting:
         """A person's results, all of them on disk."""
         start = self._start(person)
         fitted = self.met(person, resume, start=start, progress=progress)
-        course = Course.of(person, self.recipe, self.connected)
+        solver = self._solver(person, fitted.subject, start)
         for index in fitted.store.unfinished():
-            self._fit_chunk(person, course, start, fitted, index)
+            _fit_chunk(solver, person, fitted, index)
             progress("fit", fitted.store.chunk_rows(index).stop, len(fitted))
         return fitted
 
     def fit_chunk(self, person: Person, fitted: FittedPerson, index: int) -> None:
         """Fit one chunk of a person who has been met. The chunk before must be finished where the motion goes on."""
-        self._fit_chunk(person, Course.of(person, self.recipe, self.connected), self._start(person), fitted, index)
+        _fit_chunk(self._solver(person, fitted.subject, self._start(person)), person, fitted, index)
+
+    def course(self, person: Person) -> Course:
+        """What the person's chunks depend on beyond their own frames."""
+        return Course.of(person.evidence, 1 / person.observations.fps, self.recipe, self.connected)
+
+    def _solver(self, person: Person, subject: Subject, start: Start | None) -> PersonSolver:
+        return PersonSolver(
+            self.body,
+            self.recording.rig,
+            self.recipe,
+            subject,
+            person.evidence,
+            1 / person.observations.fps,
+            self.connected,
+            self.device,
+            start,
+        )
 
     @cached_property
     def _optimizer(self) -> Optimizer:
@@ -179,33 +155,6 @@ class Fitting:
             (self.out / TAKE_FILE).unlink(missing_ok=True)
         return fitted
 
-    def _fit_chunk(self, person: Person, course: Course, start: Start | None, fitted: FittedPerson, index: int) -> None:
-        """A chunk depends on nothing but the evidence, the subject and the last frames of the chunk before, all read
-        from the store.
-        """
-        recipe, rig, evidence, subject = self.recipe, self.recording.rig, person.evidence, fitted.subject
-        chunk = fitted.store.chunk_rows(index)
-        # Frames beyond the chunk are there to be looked at; their own results come with the next chunk.
-        wanted = slice(chunk.start, min(chunk.stop + recipe.lookahead, len(evidence)))
-        problem = evidence.frames(wanted).problem(self.body, rig, recipe.problem_cost, "locked", device=self.device)
-        problem = replace(subject.lock(problem), age=course.age[wanted].to(self.device))
-        if course.tied:
-            before = course.preceding(fitted, chunk.start)
-            problem = replace(
-                problem,
-                time_step=course.step,
-                bridged=course.bridged[wanted].to(self.device),
-                preceding=None if before is None else before.to(torch.float64, self.device),
-            )
-        initial = initialise(problem) if start is None else start(problem, torch.arange(wanted.start, wanted.stop))
-        result = self._optimizer.solve(problem, subject.dress(initial))[: chunk.stop - chunk.start]
-        part = evidence.frames(chunk)
-        if result.swapped is not None:
-            part = part.with_sides_exchanged(result.swapped.cpu())
-        skin = problem.skin.to(torch.float64, "cpu")
-        error = pixel_error(skin, rig.stacked(), result.params.to(torch.float64, "cpu"), part)
-        fitted.write_chunk(index, result, part, error, person)
-
     def judged(self, person: Person, fitted: FittedPerson, main: bool) -> FittedPerson:
         """The results, with what the views say of each other."""
         recipe = self.recipe
@@ -230,3 +179,12 @@ class Fitting:
         if self.recipe.people.contact:
             return apart(self.out, self.body, self.recording.rig, self.recipe.cost, fitted)
         return left_alone(self.out, fitted)
+
+
+def _fit_chunk(solver: PersonSolver, person: Person, fitted: FittedPerson, index: int) -> None:
+    """A chunk depends on nothing but the evidence, the subject and the last frames of the chunk before, all read from
+    the store.
+    """
+    chunk = fitted.store.chunk_rows(index)
+    solved = solver.solve(chunk, fitted.params(solver.course.preceding(chunk.start)))
+    fitted.write_chunk(index, solved.result, solved.evidence, solved.pixel_error, person)

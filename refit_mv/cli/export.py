@@ -28,6 +28,7 @@ def _ids(_context: click.Context, _parameter: click.Parameter, value: str | None
 @click.option(
     "--names", default="smpl", show_default=True, metavar="smpl|mixamo|metahuman|hik|FILE", help="Names of joints."
 )
+@click.option("--rest", type=click.Choice(["t", "a"]), default="t", show_default=True, help="Pose of bare skeletons.")
 def export(take: Path, to: tuple[str, ...], people: tuple[int, ...] | None, out: Path | None, **wished) -> None:
     """Write the motions of TAKE, an output folder of `fit`, in other formats."""
     if not to:
@@ -40,7 +41,7 @@ def export_and_tell(
 ) -> None:
     """Export and say what was written, and what was not as wished."""
     from refit_mv.motion.formats import format_named
-    from refit_mv.motion.wishes import Wishes, without_turn
+    from refit_mv.motion.wishes import Wishes, unmet
     from refit_mv.take.export import export as run
     from refit_mv.take.take import open_take
 
@@ -51,9 +52,8 @@ def export_and_tell(
         click.echo(path)
     if not written:
         click.echo("nobody was found in any frame: there is no motion to write")
-    fixed = without_turn(kinds, wishes)
-    if fixed:
-        click.echo(f"note: by its definition the vertical is fixed in {', '.join(fixed)}: --up did not turn it there")
+    for sentence in unmet(kinds, wishes):
+        click.echo(f"note: {sentence}")
     split = [path.name for path in written if path.stem.endswith("_part2")]
     if split:
         click.echo(f"note: more frames than one file of the format may hold; the motion goes on in {', '.join(split)}")

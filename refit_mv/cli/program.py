@@ -17,13 +17,14 @@ from refit_mv.cli.calibration import calib
 from refit_mv.cli.export import export
 from refit_mv.cli.fit import demo, detect, fit
 from refit_mv.cli.images import shape, weights
+from refit_mv.cli.refit import refit
 from refit_mv.cli.sync import sync
 from refit_mv.cli.synthesise import synthesise
 from refit_mv.cli.train import train
 from refit_mv.errors import InputError
 
 # A new command is a file beside this one and its name here.
-COMMANDS = (fit, batch, detect, demo, export, calib, sync, shape, synthesise, bench, train, weights)
+COMMANDS = (fit, refit, batch, detect, demo, export, calib, sync, shape, synthesise, bench, train, weights)
 
 
 # What no command can foresee: the place that standard output goes to, and the machine, are full.

@@ -22,7 +22,7 @@ from refit_mv.farm.places import Place, sha256
 from refit_mv.farm.tasks import Found, PersonFound
 from refit_mv.farm.workplace import RECEIPT, at_work, tidy, travelling
 from refit_mv.files import alone_in, complete_or_absent, found_at, made_folder, read_json, writing
-from refit_mv.fitting import Course, Fitting
+from refit_mv.fitting import Fitting
 from refit_mv.people.person import Person
 from refit_mv.people.subject import Subject
 from refit_mv.pipeline import Associated, FitRequest, associate, finish, fitting, opened
@@ -82,7 +82,7 @@ def associate_take(job: TakeJob) -> Found:
 
 
 def _found(job: TakeJob, known: "_Known", person: Person) -> PersonFound:
-    course = Course.of(person, known.fitting.recipe, known.fitting.connected)
+    course = known.fitting.course(person)
     goes_on = [course.goes_on(first) for first in range(0, len(person.evidence), known.fitting.recipe.chunk_frames)]
     return PersonFound(person.id, performer_of(person, known.associated.people, job.entry), tuple(goes_on))
 

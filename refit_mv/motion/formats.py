@@ -31,9 +31,9 @@ class Format:
     one, of the skeleton that the file tells; None where the format is only read, or only written.
 
     For exports: ``ending`` comes between a file's name and its suffix. ``up`` is the direction that is customary in
-    the format (None: the motion's own), which ``turns`` to another where somebody wishes. ``renames``: joints may be
-    called otherwise. ``says``: what a reader must know of units and of frames without a pose; empty where the writer
-    says it itself.
+    the format (None: the motion's own), which ``turns`` to another where somebody wishes. ``rigged``: it has a skeleton
+    of its own, whose names and rest pose may be others. ``says``: what a reader must know of units and of frames
+    without a pose; empty where the writer says it itself.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Format:
     ending: str = ""
     up: Direction | None = None
     turns: bool = True
-    renames: bool = False
+    rigged: bool = False
     says: str = ""
 
     def write(self, path: Path, motion: Motion) -> tuple[Path, ...]:
@@ -69,7 +69,7 @@ FORMATS = {
     for kind in (
         Format("amass", ".npz", write_amass, read_amass),
         Format("smplx", ".npz", write_smplx, None, "_smplx", says=HELD.format("metres, radians")),
-        Format("bvh", ".bvh", write_bvh, read_bvh, up=Y_UP, renames=True, says=HELD.format("centimetres, degrees")),
+        Format("bvh", ".bvh", write_bvh, read_bvh, up=Y_UP, rigged=True, says=HELD.format("centimetres, degrees")),
         Format(
             "glb",
             ".glb",
@@ -77,7 +77,7 @@ FORMATS = {
             None,
             up=Y_UP,
             turns=False,
-            renames=True,
+            rigged=True,
             says="metres, quaternions x y z w, seconds; the person's node is scaled to nothing in frames without a "
             "pose of their own",
         ),
@@ -88,7 +88,7 @@ FORMATS = {
             None,
             up=Y_UP,
             turns=False,
-            renames=True,
+            rigged=True,
             says="centimetres, degrees, seconds; the person's node is scaled to nothing in frames without a pose of "
             "their own",
         ),
@@ -98,7 +98,7 @@ FORMATS = {
             write_usd,
             None,
             up=Y_UP,
-            renames=True,
+            rigged=True,
             says="metres, quaternions, time codes that count frames from 0; invisible in frames without a pose of "
             "their own",
         ),

@@ -20,9 +20,9 @@ def status_runs(motion: Motion) -> list[list[object]]:
     return [[str(word), sum(1 for _ in same)] for word, same in groupby(motion.status)]
 
 
-def write_sidecar(path: Path, kind: str, says: str, motion: Motion, files: tuple[Path, ...] = ()) -> Path:
+def write_sidecar(path: Path, kind: str, says: str, motion: Motion, rest: str, files: tuple[Path, ...] = ()) -> Path:
     """Describe the file ``path`` of a ``kind`` of format, which ``motion`` was written to as it stands; ``says`` tells
-    its units, ``files`` all files where there are several. Returns the description's path.
+    its units, ``rest`` its rest pose, ``files`` all files where there are several. Returns the description's path.
 
     Raises:
         InputError: it cannot be written.
@@ -44,7 +44,7 @@ def write_sidecar(path: Path, kind: str, says: str, motion: Motion, files: tuple
         "up_axis": up_axis_name(motion.up),
         "body": body.model.name,
         "shape": [round(float(value), 6) for value in body.shape],
-        "rest_pose": "T-pose of the shaped body: y up, z forward, x to the person's left; every joint unrotated",
+        "rest_pose": f"{rest}; y up, z forward, x to the person's left; every joint unrotated",
         "joint_names": list(names),
         "parents": list(motion.skeleton.parents),
         "rest_joints_m": [[round(float(value), 6) for value in place] for place in body.rest],

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from refit_mv.errors import InputError
+from refit_mv.people.nearest_figure import nearest_figure, pixels_away
 from refit_mv.people.tracks import Track
 from refit_mv.session.observations import Observations
-
-# A pixel farther from every keypoint of a detection than this share of its diagonal is beside it: the middle of a
-# trunk lies within.
-BESIDE = 0.3
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ def _at(tracks: Sequence[Track], place: Pointed, observations: Observations) -> 
 
     def away(track: Track) -> float:
         mine = track.of(observations)
-        return _distance(mine.pixels[row, view], mine.confidence[row, view], place.pixel)
+        return pixels_away(mine.pixels[row, view], mine.confidence[row, view], place.pixel)
 
     # Of one detection different people may have parts.
     return min(owners, key=away).id
@@ -93,21 +90,12 @@ def nearest_detection(observations: Observations, row: int, view: int, pixel: tu
     Raises:
         InputError: nobody was detected there.
     """
-    pixels, confidence = observations.pixels[row, view], observations.confidence[row, view]
-    away = [_distance(*each, pixel) for each in zip(pixels, confidence, strict=True)]
-    best = int(np.argmin(away)) if away else 0
     frame, name = observations.frame_numbers[row], observations.view_names[view]
-    if not away or not np.isfinite(away[best]):
+    best, away, beside = nearest_figure(observations.pixels[row, view], observations.confidence[row, view], pixel)
+    if not np.isfinite(away):
         raise InputError(f"nobody was detected in frame {frame} of {name}")
-    points = pixels[best][confidence[best] > 0]
-    if away[best] > BESIDE * np.linalg.norm(points.max(0) - points.min(0)):
+    if beside:
         raise InputError(
-            f"nobody was detected there in frame {frame} of {name}; the nearest keypoint is {away[best]:.0f} px away"
+            f"nobody was detected there in frame {frame} of {name}; the nearest keypoint is {away:.0f} px away"
         )
     return best
-
-
-def _distance(pixels: np.ndarray, confidence: np.ndarray, pixel: tuple[float, float]) -> float:
-    """Pixels to the nearest keypoint; infinite without any."""
-    away = np.linalg.norm(pixels.astype(np.float64) - pixel, axis=-1)
-    return float(np.where(confidence > 0, away, np.inf).min(initial=np.inf))

@@ -96,7 +96,7 @@ class QualityReport:
     @staticmethod
     def of(take: Take, person: FittedPerson) -> "QualityReport":
         """What a take says of one of its people."""
-        params, status, store = person.params(), person.status, person.store
+        params, status = person.params(), person.status
         absent = np.array([word is FrameStatus.ABSENT for word in status])
         joints = posed_joints(take.body, params).positions.numpy()
         sigma = person.joint_sigma()
@@ -109,7 +109,7 @@ class QualityReport:
             status=status,
             landmark_names=person.landmark_names,
             pixel_error=person.pixel_error(),
-            confidence=store.read("confidence").astype(np.float64),
+            confidence=person.read("confidence").astype(np.float64),
             rig=take.rig,
             optimizer=take.optimizer,
             body=take.body.name,
@@ -117,13 +117,13 @@ class QualityReport:
             seconds=take.seconds,
             person=person.id,
             name=person.name,
-            edits=take.edits,
+            edits=(*take.edits, *take.corrections),
             joint_names=take.body.joint_names,
             joints_m=joints,
             joint_sigma_m=sigma,
-            joint_seen=store.read("joint_seen").astype(bool),
+            joint_seen=person.read("joint_seen").astype(bool),
             left_out_px=person.left_out_px,
-            swapped=store.read("swapped").astype(bool),
+            swapped=person.read("swapped").astype(bool),
             person_height_m=stature(take.body, params),
             known_height_m=person.known_height_m,
             up=take.session.up,

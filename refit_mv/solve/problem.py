@@ -58,7 +58,8 @@ class FitProblem:
     before the first, which the motion goes on from; ``bridged`` the unseen frames that the motion shall carry, and
     ``age`` how long each landmark is unseen, where whoever knows the whole recording has decided that (None: whoever
     solves decides). ``usual`` is where a detector's points sit on everybody, rest-pose offsets in metres: what a
-    person's own are expected to be near (None: where the body has them).
+    person's own are expected to be near (None: where the body has them). ``sides_known``: limbs
+    (``body.sides.LIMBS``) whose sides somebody has looked at, and nobody shall exchange.
     """
 
     body: BodyModel
@@ -73,6 +74,7 @@ class FitProblem:
     bridged: Bool[Tensor, " frame"] | None = None
     age: Float[Tensor, "frame landmark"] | None = None
     usual: Float[Tensor, "landmark 3"] | None = None
+    sides_known: Bool[Tensor, "frame view limb"] | None = None
 
     def __len__(self) -> int:
         return len(self.rays)
@@ -194,6 +196,7 @@ class FitProblem:
             preceding=None,
             bridged=None if self.bridged is None else self.bridged[chosen],
             age=None if self.age is None else self.age[chosen],
+            sides_known=None if self.sides_known is None else self.sides_known[chosen],
         )
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> "FitProblem":
@@ -209,6 +212,7 @@ class FitProblem:
             bridged=None if self.bridged is None else self.bridged.to(device),
             age=None if self.age is None else self.age.to(device),
             usual=None if self.usual is None else self.usual.to(device, dtype),
+            sides_known=None if self.sides_known is None else self.sides_known.to(device),
         )
 
 

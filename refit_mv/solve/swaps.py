@@ -58,7 +58,7 @@ def find_swaps(
         # Both readings must be of the same points: a pair of which one was not seen says nothing.
         pair = torch.minimum(problem.confidence, problem.confidence[:, :, order]).clamp_max(1.0) * moved
         found[:, :, index] = (pair * (as_is - other)).sum(-1) > EVIDENCE
-    return found
+    return found if problem.sides_known is None else found & ~problem.sides_known
 
 
 def _miss(problem: FitProblem, toward: Tensor, bearing: Tensor) -> Float[Tensor, "frame view landmark"]:

@@ -27,7 +27,7 @@ BATCH = 1024
 # Whoever is still so deep in somebody (metres) cannot be where both are said to be.
 TOO_DEEP = 0.05
 # Statuses of frames that evidence has put somewhere.
-_BELIEVED = (FrameStatus.FITTED, FrameStatus.CLASSIC, FrameStatus.UNCERTAIN)
+BELIEVED = (FrameStatus.FITTED, FrameStatus.CLASSIC, FrameStatus.UNCERTAIN)
 
 
 def apart(
@@ -42,8 +42,8 @@ def apart(
     """
     people = tuple(replace(person, moved=None) for person in people)
     params = [person.params() for person in people]
-    there = [torch.tensor([status in _BELIEVED for status in person.status]) for person in people]
-    near = _near(params, there)
+    there = [torch.tensor([status in BELIEVED for status in person.status]) for person in people]
+    near = within_reach(params, there)
     moved: list[list[tuple[Moved, MovedFrames]]] = [[] for _ in people]
     for start in range(0, len(near), BATCH):
         chunk = slice(start, start + BATCH)
@@ -83,7 +83,7 @@ def left_alone(folder: Path, people: Sequence[FittedPerson]) -> tuple[FittedPers
     return tuple(replace(person, moved=None) for person in people)
 
 
-def _near(params: Sequence[BodyParams], there: Sequence[Bool[Tensor, " frame"]]) -> Bool[Tensor, " frame"]:
+def within_reach(params: Sequence[BodyParams], there: Sequence[Bool[Tensor, " frame"]]) -> Bool[Tensor, " frame"]:
     """Frames in which any two are within reach of each other."""
     near = torch.zeros_like(there[0])
     for one in range(len(params)):

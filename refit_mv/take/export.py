@@ -36,17 +36,18 @@ def export(
     folder = take.folder if out is None else Path(out)
     written: list[Path] = []
     for person in chosen:
-        motion = wishes.at_rate(_motion(take, person))
+        motion = wishes.at_rate(motion_of(take, person))
         for kind in kinds:
             ready = wishes.adapted(motion, kind)
             files = kind.write(kind.place(folder, f"person_{person.id}"), ready)
             written += files
             if kind.says:
-                written.append(write_sidecar(files[0], kind.name, kind.says, ready, files))
+                written.append(write_sidecar(files[0], kind.name, kind.says, ready, wishes.rest_of(kind), files))
     return tuple(written)
 
 
-def _motion(take: Take, person: FittedPerson) -> Motion:
+def motion_of(take: Take, person: FittedPerson) -> Motion:
+    """A person's motion, with all that is known of it."""
     motion = Motion.of_fit(
         take.body,
         person.params(),
@@ -56,4 +57,4 @@ def _motion(take: Take, person: FittedPerson) -> Motion:
         up=take.session.up,
         name=f"person {person.id}",
     )
-    return motion.knowing(person.store.read("joint_seen").astype(bool), person.joint_sigma())
+    return motion.knowing(person.read("joint_seen").astype(bool), person.joint_sigma())

@@ -1,13 +1,13 @@
 """One person's results on disk: which quantities ``people/<id>/fit.h5`` holds and what they mean."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from refit_mv.body.model import BodyModel
@@ -21,6 +21,7 @@ from refit_mv.people.person import Person
 from refit_mv.people.subject import Subject
 from refit_mv.solve.result import FitResult
 from refit_mv.status import PRESENCE_CODES, STATUS_CODES, FrameStatus
+from refit_mv.take.edited_frames import EditedFrames
 from refit_mv.take.moved_frames import MovedFrames
 from refit_mv.take.store import Field, ResultStore
 
@@ -64,7 +65,7 @@ class FittedPerson:
     for it, None where too few views are left for that. ``findings``: what else is known of how far to trust them.
     ``known_height_m``: how tall the person is, where that was given. ``name``: what somebody calls them. ``hard``: when
     it was hard to tell who they are, and why. ``moved``: the frames in which they gave way to somebody else, which
-    come in place of the store's.
+    come in place of the store's; ``edited``: those that were solved anew after corrections, in place of both.
     """
 
     id: int
@@ -75,6 +76,7 @@ class FittedPerson:
     known_height_m: float | None = None
     hard: tuple[HardMoment, ...] = ()
     moved: MovedFrames | None = None
+    edited: EditedFrames | None = None
 
     def __len__(self) -> int:
         return self.store.frame_count
@@ -186,23 +188,39 @@ class FittedPerson:
 
     def params(self, rows: slice = slice(None)) -> BodyParams:
         """The motion, shape included."""
-        pelvis = torch.from_numpy(self.store.read("pelvis", rows))
-        rotations = torch.from_numpy(self.store.read("rotations", rows))
-        params = BodyParams(pelvis, rotations, self.subject.shape.expand(len(pelvis), -1))
-        return params if self.moved is None else self.moved.into(params, rows.indices(len(self))[0])
+        params, first = self.params_as_fitted(rows), rows.indices(len(self))[0]
+        params = params if self.moved is None else self.moved.into(params, first)
+        return params if self.edited is None else self.edited.into_params(params, first)
+
+    def params_as_fitted(self, rows: slice = slice(None)) -> BodyParams:
+        """The motion that the fit found, before anybody gave way or corrected it."""
+        pelvis, rotations = (torch.from_numpy(self.store.read(name, rows)) for name in ("pelvis", "rotations"))
+        return BodyParams(pelvis, rotations, self.subject.shape.expand(len(pelvis), -1))
+
+    def read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
+        """A field of the store for all frames or some, corrected frames in place of the store's."""
+        values = self.store.read(name, rows)
+        return values if self.edited is None else self.edited.into(name, values, rows.indices(len(self))[0])
 
     def pixel_error(self) -> Float[np.ndarray, "frame view landmark"]:
         """Distance of every projected landmark from its keypoint, pixels; NaN without evidence."""
         error = self.store.read("pixel_error").astype(np.float64)
         if self.moved is not None:
             error[self.moved.frame] = self.moved.pixel_error
-        return error
+        return error if self.edited is None else self.edited.into("pixel_error", error)
 
     def evidence(self, rows: slice = slice(None)) -> Evidence:
         """The evidence as it was fitted."""
-        pixels, confidence = (
-            torch.from_numpy(self.store.read(name, rows).astype(np.float64)) for name in ("pixels", "confidence")
-        )
+        return self._evidence(self.read, rows)
+
+    def evidence_as_given(self, rows: slice = slice(None)) -> Evidence:
+        """The evidence before anybody took sides for exchanged or corrected it."""
+        swapped = torch.from_numpy(self.store.read("swapped", rows).astype(bool))
+        return self._evidence(self.store.read, rows).with_sides_exchanged(swapped)
+
+    def _evidence(self, read: Callable[[str, slice], np.ndarray], rows: slice) -> Evidence:
+        points = (torch.from_numpy(read(name, rows).astype(np.float64)) for name in ("pixels", "confidence"))
+        pixels, confidence = points
         return Evidence(self.landmark_names, pixels, confidence)
 
     def with_moved(self, take: Path) -> "FittedPerson":
@@ -217,11 +235,11 @@ class FittedPerson:
     @property
     def status(self) -> tuple[FrameStatus, ...]:
         """The status of every frame."""
-        return tuple(STATUS_CODES[code] for code in self.store.read("status"))
+        return tuple(STATUS_CODES[code] for code in self.read("status"))
 
     def joint_sigma(self) -> Float[np.ndarray, "frame joint"]:
         """Standard deviation of every joint's position per axis (root mean square over the axes), metres."""
-        variance = np.trace(self.store.read("joint_covariance").astype(np.float64), axis1=-2, axis2=-1) / 3
+        variance = np.trace(self.read("joint_covariance").astype(np.float64), axis1=-2, axis2=-1) / 3
         return np.sqrt(np.maximum(variance, 0))
 
     def write_chunk(self, index: int, result: FitResult, seen: Evidence, pixel_error: Tensor, person: Person) -> None:
@@ -232,28 +250,40 @@ class FittedPerson:
             InputError: the disk refuses.
         """
 
-        def array(tensor: Tensor, dtype: str) -> np.ndarray:
-            return tensor.detach().cpu().numpy().astype(dtype)
-
         rows = self.store.chunk_rows(index)
-        alone = result.params if result.per_frame is None else result.per_frame
-        swapped = np.zeros((*seen.confidence.shape[:2], len(LIMBS)), dtype="uint8")
-        arrays = {
-            "pelvis": array(result.params.pelvis, "float64"),
-            "rotations": array(result.params.rotations, "float64"),
-            "status": np.array([STATUS_CODES.index(status) for status in result.status], dtype="uint8"),
-            "cost": array(result.cost, "float64"),
-            "explained": array(result.explained, "float32"),
-            "joint_covariance": array(result.joint_covariance, "float32"),
-            "joint_seen": array(result.joint_seen, "uint8"),
-            "pixels": array(seen.pixels, "float32"),
-            "confidence": array(seen.confidence, "float32"),
-            "pixel_error": array(pixel_error, "float32"),
-            "per_frame_pelvis": array(alone.pelvis, "float64"),
-            "per_frame_rotations": array(alone.rotations, "float64"),
-            "presence": np.array([PRESENCE_CODES.index(status.presence) for status in result.status], dtype="uint8"),
-            "swapped": swapped if result.swapped is None else array(result.swapped, "uint8"),
-            "detection": person.track.detection[rows].astype("int16"),
-            "frame_number": person.observations.frame_numbers[rows].astype("int64"),
-        }
-        self.store.write_chunk(index, arrays)
+        numbers = person.observations.frame_numbers[rows]
+        self.store.write_chunk(index, frame_arrays(result, seen, pixel_error, person.track.detection[rows], numbers))
+
+
+def frame_arrays(
+    result: FitResult,
+    seen: Evidence,
+    pixel_error: Tensor,
+    detection: Int[np.ndarray, "frame view"],
+    frame_numbers: Int[np.ndarray, " frame"],
+) -> dict[str, np.ndarray]:
+    """All that is stored of some frames, by the names of the store's fields."""
+
+    def array(tensor: Tensor, dtype: str) -> np.ndarray:
+        return tensor.detach().cpu().numpy().astype(dtype)
+
+    alone = result.params if result.per_frame is None else result.per_frame
+    swapped = np.zeros((*seen.confidence.shape[:2], len(LIMBS)), dtype="uint8")
+    return {
+        "pelvis": array(result.params.pelvis, "float64"),
+        "rotations": array(result.params.rotations, "float64"),
+        "status": np.array([STATUS_CODES.index(status) for status in result.status], dtype="uint8"),
+        "cost": array(result.cost, "float64"),
+        "explained": array(result.explained, "float32"),
+        "joint_covariance": array(result.joint_covariance, "float32"),
+        "joint_seen": array(result.joint_seen, "uint8"),
+        "pixels": array(seen.pixels, "float32"),
+        "confidence": array(seen.confidence, "float32"),
+        "pixel_error": array(pixel_error, "float32"),
+        "per_frame_pelvis": array(alone.pelvis, "float64"),
+        "per_frame_rotations": array(alone.rotations, "float64"),
+        "presence": np.array([PRESENCE_CODES.index(status.presence) for status in result.status], dtype="uint8"),
+        "swapped": swapped if result.swapped is None else array(result.swapped, "uint8"),
+        "detection": detection.astype("int16"),
+        "frame_number": frame_numbers.astype("int64"),
+    }

@@ -26,6 +26,7 @@ from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.hard_moments import HardMoment
 from refit_mv.ranges import MOST
 from refit_mv.session.session import Session
+from refit_mv.take.edited_frames import EditedFrames
 from refit_mv.take.fitted_person import FittedPerson
 from refit_mv.take.session_text import from_runs, read_session, runs, session_text
 
@@ -38,7 +39,8 @@ class Take:
     """``session`` is the recording as it was fitted, without its keypoint files and with all warnings;
     ``source_numbers`` tell which of each view's own pictures a frame is (−1: none). ``body_source`` is what
     :func:`load_body` takes. ``seconds`` is the time the fit took. ``findings`` are what is known of the recording as a
-    whole that bears on how far to trust the fit; ``edits`` what was corrected by hand, in words.
+    whole that bears on how far to trust the fit; ``edits`` what was corrected by hand of who is who, in words, and
+    ``corrections`` what of the frames since (``edits.yaml``).
     """
 
     folder: Path
@@ -56,6 +58,7 @@ class Take:
     people: tuple[FittedPerson, ...]
     findings: tuple[Finding, ...] = ()
     edits: tuple[str, ...] = ()
+    corrections: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frame_numbers)
@@ -106,6 +109,7 @@ def write_take(take: Take) -> None:
         "seconds": take.seconds,
         "findings": [asdict(finding) for finding in take.findings],
         "edits": list(take.edits),
+        "corrections": list(take.corrections),
         "people": [
             {
                 "id": person.id,
@@ -115,6 +119,7 @@ def write_take(take: Take) -> None:
                 "known_height_m": person.known_height_m,
                 "hard": [asdict(moment) for moment in person.hard],
                 "moved_frames": 0 if person.moved is None else len(person.moved.frame),
+                "edited_frames": None if person.edited is None else person.edited.digest,
             }
             for person in take.people
         ],
@@ -149,7 +154,7 @@ def open_take(folder: Path, body: str | Path | None = None) -> Take:
         source = text["body"]["source"] if body is None else str(body)
         people = tuple(
             replace(
-                _opened(path.parent, _id(each), bool(each.get("moved_frames"))),
+                _opened(path.parent, _id(each), bool(each.get("moved_frames")), each.get("edited_frames")),
                 name=_of_kind({"name": each.get("name")}, "name", (str, NoneType)),
                 left_out_px=_of_kind(each, "left_out_px", (dict, NoneType)),
                 findings=tuple(Finding.read(finding) for finding in each["findings"]),
@@ -175,6 +180,7 @@ def open_take(folder: Path, body: str | Path | None = None) -> Take:
             people=people,
             findings=tuple(Finding.read(finding) for finding in text["findings"]),
             edits=tuple(text.get("edits", ())),
+            corrections=tuple(map(str, text.get("corrections", ()))),
         )
         _check(take)
     except InputError:
@@ -211,9 +217,12 @@ def _id(person: Mapping[str, Any]) -> int:
     return number
 
 
-def _opened(folder: Path, id: int, moved: bool) -> FittedPerson:
+def _opened(folder: Path, id: int, moved: bool, edited: str | None) -> FittedPerson:
     person = FittedPerson.open(folder, id)
-    return person.with_moved(folder) if moved else person
+    person = person.with_moved(folder) if moved else person
+    if edited is None:
+        return person
+    return replace(person, edited=EditedFrames.read(folder, id, edited, person.store))
 
 
 def _check(take: Take) -> None:

@@ -7,6 +7,9 @@ from typing import get_type_hints
 
 import yaml
 
+from refit_mv.edits import file as edits_file
+from refit_mv.edits import stretches, targets
+from refit_mv.edits.kinds import WORDS
 from refit_mv.people import following, sightings, stature
 from refit_mv.people.edits import KINDS
 from refit_mv.people.edits_file import read_edits
@@ -72,6 +75,17 @@ def test_the_example_of_people_s_edits_loads_and_shows_every_word(tmp_path: Path
     assert told.keys() == KINDS.keys()
     for word, kind in KINDS.items():
         assert all(f"`{item.name}" in f"`{word}{told[word]}" for item in fields(kind)), word
+
+
+def test_the_example_of_edits_loads_and_shows_every_word(tmp_path: Path) -> None:
+    text = (DOCS / "editing.md").read_text("utf-8")
+    (example,) = (code for kind, code in FENCE.findall(text) if kind == "yaml")
+    path = tmp_path / "edits.yaml"
+    path.write_text(example, encoding="utf-8")
+    assert {type(edit) for edit in edits_file.read_edits(path)} == set(WORDS.values())
+    assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == WORDS.keys()
+    assert f"{stretches.MARGIN_S} seconds on either side ({stretches.FEWEST_MARGIN_FRAMES} frames" in text
+    assert f"standard deviation of {1000 * targets.SET_SIGMA:g} mm" in text
 
 
 def test_thresholds_in_the_text_are_those_of_the_code() -> None:

@@ -59,7 +59,7 @@ def test_descriptions_say_what_files_cannot(kind: str, pair: Take, tmp_path: Pat
     row = FORMATS[kind]
     assert (told["format"], told["person"], told["fps"], told["frame_count"]) == (kind, "person 3", 30.0, FRAMES)
     assert told["up_axis"] == ("y" if row.up else "z")
-    assert told["joint_names"][0] == ("mixamorig:Hips" if row.renames else "pelvis")
+    assert told["joint_names"][0] == ("mixamorig:Hips" if row.rigged else "pelvis")
     assert len(told["joint_names"]) == len(told["parents"]) == len(told["rest_joints_m"])
     assert sum(count for _, count in told["status"]) == sum(count for _, count in told["has_pose"]) == FRAMES
 
@@ -130,11 +130,14 @@ def test_the_command(cli: Callable, pair: Take, tmp_path: Path) -> None:
         "person_3.bvh",
         "person_3.bvh.json",
     }
+    told = cli("export", pair.folder, "--to", "trc,bvh", "--up", "y", "--rest", "a", "--out", tmp_path)
+    assert told.code == 0 and "note: --rest does not apply to trc" in told.out
     for arguments, words in (
         (["--to", ","], "--to is empty"),
         (["--to", "bvh,hologram"], "no motion format 'hologram'"),
         (["--names", "dog"], "no joint names 'dog': choose one of smpl, mixamo"),
         (["--up", "x"], "'x' is not one of 'y', 'z'"),
+        (["--rest", "x"], "'x' is not one of 't', 'a'"),
         (["--fps", "0"], "expected 0.01 to"),
     ):
         refused = cli("export", pair.folder, *arguments)
