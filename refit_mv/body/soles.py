@@ -1,5 +1,5 @@
-"""The points of a body that stand on floors: under the heel and the toes of each foot, for contacts; and more of the
-sole's edge, which must not be below a floor either.
+"""The points of a body that stand on floors: under the heel and the ball (at the root of the toes) of each foot, for
+contacts; and more of the sole's edge, which must not be below a floor either.
 """
 
 from dataclasses import replace
@@ -12,15 +12,16 @@ from torch import Tensor
 from refit_mv.body.model import BodyModel
 from refit_mv.body.skin import LandmarkSkin, landmark_skin
 
+SIDES = ("left", "right")
 # Points of which it is told whether they are in contact; they come first among a sole's points.
 CONTACT_NAMES = ("left_heel", "left_toe", "right_heel", "right_toe")
 # Which of the body's joints carry them.
 CONTACT_JOINTS = ("left_ankle", "left_foot", "right_ankle", "right_foot")
 # A vertex belongs to a foot if ankle and toe joints carry so much of it.
 OWN = 0.9
-# Stretches of a foot, as shares of its length from behind: under the heel, and under the toes, in front of the joint
-# at which they bend.
-_HEEL, _TOE = (0.0, 0.25), (0.75, 0.95)
+# Stretches of a foot, as shares of its length from behind: under the heel, and under the ball, behind the joint at
+# which the toes bend: feet roll over it, and what of them is in front of it is hardly ever seen to bend.
+_HEEL, _TOE = (0.0, 0.25), (0.6, 0.78)
 # Stretches in which the lowest vertex must not be below a floor.
 _EDGE = ((0.0, 0.15), (0.15, 0.4), (0.6, 0.75), (0.75, 0.9), (0.9, 1.0))
 # So many of a stretch's lowest vertices make its point.
@@ -32,15 +33,15 @@ def has_soles(body: BodyModel) -> bool:
     return all(name in body.joint_names for name in CONTACT_JOINTS)
 
 
-@lru_cache(maxsize=8)
-def sole_skin(body: BodyModel) -> LandmarkSkin:
-    """The points as landmarks: ``CONTACT_NAMES``, and those of the soles' edges after them. The body must have
-    soles.
+@lru_cache(maxsize=16)
+def sole_skin(body: BodyModel, sides: tuple[str, ...] = SIDES) -> LandmarkSkin:
+    """The points as landmarks: those of ``CONTACT_NAMES`` that are of the ``sides``, and those of the soles' edges
+    after them. The body must have soles.
     """
     assert has_soles(body)
     parts: list[tuple[str, Tensor]] = []
     edges: list[tuple[str, Tensor]] = []
-    for side in ("left", "right"):
+    for side in sides:
         foot = _foot(body, side)
         parts += [
             (f"{side}_heel", _lowest(body, foot, _HEEL, LOWEST)),
