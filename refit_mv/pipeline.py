@@ -42,12 +42,14 @@ from refit_mv.rigs.sayings import Commands
 from refit_mv.session.pictures import pictures_of
 from refit_mv.session.recording import Recording, read_recording
 from refit_mv.session.session import Session, open_session, with_keypoints
+from refit_mv.solve.floor import Floor
 from refit_mv.solve.gaps import bridged_frames, landmark_age, seen_frames
 from refit_mv.solve.initialise import initialise
 from refit_mv.take.contact import apart, left_alone
 from refit_mv.take.fingerprint import as_plain, fingerprint
 from refit_mv.take.fitted_person import FittedPerson
 from refit_mv.take.leftovers import clear_others
+from refit_mv.take.standing import Holder, left_standing
 from refit_mv.take.take import FILE as TAKE_FILE
 from refit_mv.take.take import Take, package_versions, write_take
 
@@ -150,14 +152,14 @@ def _fit_cast(
 ) -> Delivery:
     job = _Job(recording, body, request.recipe, _device(request.device), request.out_folder, request.height)
     people = people_of(recording.observations, whom.tracks, body)
-    count = len(people)
-    fitted = [job.fit(person, request.resume, _of(progress, place, count)) for place, person in enumerate(people)]
+    fitted = [job.fit(each, request.resume, _of(progress, place, len(people))) for place, each in enumerate(people)]
     seconds = time.perf_counter() - began
     warnings = (*recording.warnings, *whom.notes)
     clear_others(job.out, fitted)
     judged = [job.judged(*each, main=each[0] is people[0]) for each in zip(people, fitted, strict=True)]
     believed = borne_out([person.findings for person in judged], people)
     told = [replace(person, findings=said) for person, said in zip(judged, believed, strict=True)]
+    standing, floor = job.standing(told)
     take = Take(
         folder=job.out,
         session=replace(recording.session, warnings=warnings),
@@ -171,13 +173,14 @@ def _fit_cast(
         recipe=as_plain(request.recipe),
         versions=package_versions(),
         seconds=seconds,
-        people=job.apart(told),
+        people=job.apart(standing),
         findings=(
             *session_findings(body, recording.observations, recording.rig, whom.everybody),
             *misplaced_cameras(recording.rig, people),
             *doubted,
         ),
         edits=whom.edits,
+        floor=floor,
     )
     write_take(take)
     return deliver(take, request.recipe.overlay, progress)
@@ -323,18 +326,16 @@ class _Job:
         recipe, rig, evidence, store = self.recipe, self.recording.rig, person.evidence, fitted.store
         optimizer, subject = recipe.build_optimizer(), fitted.subject
         step = 1 / person.observations.fps
-        # Nothing moves from one frame to the next where that is another moment.
-        tied = recipe.smooth != "off" and not self._unconnected
         seen = seen_frames(evidence.confidence)
         bridged = bridged_frames(seen, step, recipe.cost.time.longest_gap)
-        age = landmark_age(evidence.confidence, step if tied else None)
+        age = landmark_age(evidence.confidence, step if self._tied else None)
         for index in store.unfinished():
             chunk = store.chunk_rows(index)
             # Frames beyond the chunk are there to be looked at; their own results come with the next chunk.
             wanted = slice(chunk.start, min(chunk.stop + recipe.lookahead, len(evidence)))
             problem = evidence.frames(wanted).problem(self.body, rig, recipe.problem_cost, "locked", device=self.device)
             problem = replace(subject.lock(problem), age=age[wanted].to(self.device))
-            if tied:
+            if self._tied:
                 before = _preceding(fitted, chunk.start, seen | bridged)
                 problem = replace(
                     problem,
@@ -370,6 +371,19 @@ class _Job:
         )
         name, hard = person.track.name, person.track.hard
         return replace(fitted, name=name, left_out_px=left_out, findings=found, known_height_m=known, hard=hard)
+
+    @property
+    def _tied(self) -> bool:
+        """Whether frames are neighbours in time. Nothing moves from one to the next where that is another moment."""
+        return self.recipe.smooth != "off" and not self._unconnected
+
+    def standing(self, fitted: Sequence[FittedPerson]) -> tuple[tuple[FittedPerson, ...], Floor | None]:
+        """All people, their feet held where the recipe wants that, and the floor."""
+        people, seen = self.recipe.people, self.recording
+        if not (people.feet and self._tied):
+            return left_standing(self.out, fitted), None
+        given = seen.rig, self.recipe.problem_cost, 1 / seen.observations.fps, seen.session.up, people.floor
+        return Holder(self.out, self.body, *given).held(fitted)
 
     def apart(self, fitted: Sequence[FittedPerson]) -> tuple[FittedPerson, ...]:
         """All people, out of one another's way where the recipe wants that."""
