@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @shared.device
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same fit stopped.")
 @click.option("--smooth", help="Overrides the recipe's smoothing over time: off, default or strong.")
+@click.option("--floor", type=float, help="Height of the floor, metres upwards in the calibration's world.")
 @click.option("--refine-rig", is_flag=True, help="Mend the cameras by the people in front of them first.")
 @click.option("--no-overlay", is_flag=True, help="Do not draw overlay videos.")
 @click.option(
@@ -43,7 +44,13 @@ if TYPE_CHECKING:
 )
 @shared.detector
 def fit(
-    recipe: str, optimizer: str | None, smooth: str | None, no_overlay: bool, formats: tuple[str, ...], **options
+    recipe: str,
+    optimizer: str | None,
+    smooth: str | None,
+    no_overlay: bool,
+    formats: tuple[str, ...],
+    floor: float | None,
+    **options,
 ) -> None:
     """Turn a recording of people into the motion of a body for each.
 
@@ -63,6 +70,8 @@ def fit(
         chosen = with_smoothing(chosen, smooth)
     if no_overlay:
         chosen = replace(chosen, overlay=False)
+    if floor is not None:
+        chosen = replace(chosen, people=replace(chosen.people, floor=floor))
     _fit_and_tell(FitRequest(recipe=chosen, **options), formats=formats)
 
 

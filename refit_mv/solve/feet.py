@@ -19,7 +19,7 @@ STILL, MOVING = 0.08, (0.5, 2.0)
 SPEED_PER_SIGMA = 8.0
 # Standard deviation of the height of points that stand around that of what they stand on, metres, and the heights among
 # which others are spread.
-HEIGHT, SPREAD = 0.02, 0.5
+HEIGHT, SPREAD = 0.0125, 0.5
 # Neighbouring frames say much the same: evidence counts as if there were so many frames a second.
 INDEPENDENT_RATE = 30.0
 # The least and the most that height may say.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from refit_mv.solve.feet import Feet, contact_probability, lasting
+from refit_mv.solve.feet import Feet, contact_probability, lasting, runs
 
 Vector = tuple[float, float, float]
 # Points that stand are on one level as long as they are nearer to it than this, metres. How widely each spreads its
@@ -14,10 +14,12 @@ Vector = tuple[float, float, float]
 NEAR, KERNEL, GRID = 0.06, 0.015, 0.005
 # A point counts for levels if it is hardly higher than the person's lowest: a foot that is held still in the air
 # stands on nothing.
-LOWEST = 0.06
-# So long a point stands at least where there is something to stand on, seconds: whoever jumps is slow at the top, but
-# not for as long. So long somebody stands on a level in all, and on the floor for so large a share of all standing.
-STANDS, ON_LEVEL, ON_FLOOR = 0.12, 0.2, 0.1
+LOWEST = 0.03
+# Whoever jumps is slow at the top as well, but comes from below: a contact is one with something to stand on if it
+# lasts so long (seconds), or if the point has come down by so much (metres) so long before and goes up again after.
+STANDS, COMES, BEFORE = 0.15, 0.02, 0.1
+# So long somebody stands on a level in all, seconds, and on the floor for so large a share of all standing.
+ON_LEVEL, ON_FLOOR = 0.15, 0.1
 # How far from upright a floor's normal may be (radians, a standard deviation): rigs know up to about a degree.
 TILT = 0.015
 # Standard deviation of single contacts' heights, metres, with errors of body and fit that a whole take shares.
@@ -84,10 +86,22 @@ def find_terrain(everybody: Sequence[Feet], up: Vector, floor: Floor | None = No
 
 def _standing(feet: Feet, up: Float[np.ndarray, "3"]) -> tuple[Bool[np.ndarray, "frame point"], int]:
     """Which points stand as far as their speed tells, and are low; how many contacts that are."""
-    slow = lasting(contact_probability(feet.evidence(), feet.step) > 0.5, feet.step, STANDS) & feet.known
+    slow = lasting(contact_probability(feet.evidence(), feet.step) > 0.5, feet.step) & feet.known
     height = np.where(feet.known, feet.places @ up, np.inf)
+    for point in range(slow.shape[1]):
+        for first, after in runs(slow[:, point]).tolist():
+            slow[first:after, point] &= _below(height[:, point], first, after, feet.step)
     held = slow & (height < height.min(1, keepdims=True) + LOWEST)
     return held, int((np.diff(held.astype(np.int8), axis=0, prepend=0) > 0).sum())
+
+
+def _below(height: Float[np.ndarray, " frame"], first: int, after: int, step: float) -> bool:
+    """Whether a contact is long, or has the point come down to it and go up from it."""
+    if (after - first) * step >= STANDS:
+        return True
+    reach = round(BEFORE / step)
+    around = height[max(first - reach, 0)], height[min(after - 1 + reach, len(height) - 1)]
+    return bool(min(around) > np.median(height[first:after]) + COMES)
 
 
 def _seconds(held: Bool[np.ndarray, "frame point"], step: float) -> Float[np.ndarray, " held"]:

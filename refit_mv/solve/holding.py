@@ -131,6 +131,7 @@ class Holding:
         """One window's frames, one leg after the other: as long as the pelvis stays they know nothing of each other."""
         body, place = self.mover.body, rows.numpy()
         params = self.mover.params[rows]
+        places = pose_landmarks(sole_skin(body), params).positions.numpy()
         some = free.any(-1)
         known = torch.eye(3 * len(LEG), dtype=torch.float64).repeat(len(rows), len(SIDES), 1, 1)
         known[some] = self.firmness(rows[some])
@@ -147,7 +148,9 @@ class Holding:
                 firmness=known[:, number],
                 times=rows.to(torch.float64) * self.mover.step,
                 weights=self._weights(rows, held),
-                anchors=anchors_of(held, self.contacts.probability[place, points], self.mover.step),
+                anchors=anchors_of(
+                    held, self.contacts.probability[place, points], self.mover.step, places=places[:, points]
+                ),
                 free=moves,
                 ground=None if self.floor is None else _ground(self.floor),
             )

@@ -24,13 +24,15 @@ from refit_mv.solve.terms.feet import Ground
 from refit_mv.solve.terms.motion import MotionOptions
 
 # Metres per second, metres above what is stood on, seconds.
-SLOW, LOW, LEAST = 0.5, 0.07, 0.08
+SLOW, LOW, LEAST = 0.7, 0.07, 0.08
 # Metres; and the speed (m/s) below which a foot lies as it usually does.
 TIPPED, STILL = 0.025, 0.25
 # Breaks in a contact that are shorter than this are none, seconds.
 BREAK = 0.05
 # Heights that differ by less than this, metres, are one level, and so long it is stood on, seconds.
-LEVEL, ON_LEVEL = 0.12, 0.3
+LEVEL, ON_LEVEL = 0.03, 0.15
+# Who is in flight falls: the pelvis accelerates downwards by more than this, m/s², over so many seconds around.
+FALLS, AROUND = 6.0, 0.05
 # How far points stray from where they stand, metres; how far the pelvis may travel otherwise (metres; y is up), and
 # root and joints turn (radians).
 STRAY, PELVIS, ROOT, JOINT = 0.0005, (0.1, 0.1, 0.1), 0.2, 0.3
@@ -50,7 +52,7 @@ def plant(body: BodyModel, params: BodyParams, fps: float) -> Planted:
     """The motion (y up) with its feet planted."""
     skin = sole_skin(body)
     places = pose_landmarks(skin, params).positions.numpy()[:, : len(CONTACT_NAMES)]
-    contact, level = _contacts(places, fps)
+    contact, level = _contacts(places, params.pelvis[:, 1].numpy(), fps)
     anchors = anchors_of(contact, np.ones(contact.shape), 1 / fps, STRAY)
     rest, sure = torch.zeros(anchors.count, 3, dtype=torch.float64), torch.zeros(anchors.count, 3, dtype=torch.float64)
     for frame, point in zip(*np.nonzero(contact), strict=True):
@@ -81,8 +83,17 @@ def plant(body: BodyModel, params: BodyParams, fps: float) -> Planted:
     return Planted(stance.params, contact, floor)
 
 
+def _flies(pelvis: Float[np.ndarray, " frame"], fps: float) -> Bool[np.ndarray, " frame"]:
+    """Frames of flight, by the height of the pelvis."""
+    reach = max(1, round(AROUND * fps))
+    falls = np.zeros(len(pelvis), dtype=bool)
+    bent = pelvis[2 * reach :] - 2 * pelvis[reach:-reach] + pelvis[: -2 * reach]
+    falls[reach:-reach] = bent * (fps / reach) ** 2 < -FALLS
+    return falls
+
+
 def _contacts(
-    places: Float[np.ndarray, "frame point 3"], fps: float
+    places: Float[np.ndarray, "frame point 3"], pelvis: Float[np.ndarray, " frame"], fps: float
 ) -> tuple[Bool[np.ndarray, "frame point"], Float[np.ndarray, "frame point"]]:
     """Which points stand, and the level that each is nearest to."""
     rate = np.diff(places, axis=0) * fps
@@ -90,7 +101,8 @@ def _contacts(
     speed = np.linalg.norm(around, axis=-1)
     slow = speed < SLOW
     height = places[..., 1]
-    low = slow & (height < height.min(1, keepdims=True) + LOW)
+    slow &= ~_flies(pelvis, fps)[:, None]
+    low = slow & (height < height.min(1, keepdims=True) + TIPPED)
     levels = _levels(height[low], ON_LEVEL * fps)
     nearest = levels[np.abs(height[..., None] - levels).argmin(-1)]
     contact = slow & (np.abs(height - nearest) < LOW) & ~_tipped(height, speed < STILL)
@@ -120,6 +132,6 @@ def _tipped(
 def _levels(height: Float[np.ndarray, " low"], least: float) -> Float[np.ndarray, " level"]:
     """Means of groups of heights with gaps between them, those that many frames are on."""
     ordered = np.sort(height)
-    groups = np.split(ordered, np.flatnonzero(np.diff(ordered) > LEVEL / 4) + 1)
+    groups = np.split(ordered, np.flatnonzero(np.diff(ordered) > LEVEL) + 1)
     kept = [float(np.median(group)) for group in groups if len(group) >= least]
     return np.asarray(kept or [float(np.median(ordered)) if len(ordered) else 0.0])
