@@ -22,10 +22,12 @@ from refit_mv.person_solver import Course, PersonSolver
 from refit_mv.progress import Progress, quiet
 from refit_mv.recipe import FitRecipe
 from refit_mv.session.recording import Recording
+from refit_mv.solve.floor import Floor
 from refit_mv.solve.result import Optimizer
 from refit_mv.take.contact import apart, left_alone
 from refit_mv.take.fingerprint import fingerprint
 from refit_mv.take.fitted_person import FittedPerson
+from refit_mv.take.standing import Holder, left_standing
 from refit_mv.take.take import FILE as TAKE_FILE
 
 
@@ -173,6 +175,15 @@ class Fitting:
         )
         name, hard = person.track.name, person.track.hard
         return replace(fitted, name=name, left_out_px=left_out, findings=found, known_height_m=known, hard=hard)
+
+    def standing(self, fitted: Sequence[FittedPerson]) -> tuple[tuple[FittedPerson, ...], Floor | None]:
+        """All people, their feet held where the recipe wants that, and the floor."""
+        people, seen = self.recipe.people, self.recording
+        # Nothing moves from one frame to the next where that is another moment.
+        if not (people.feet and self.recipe.smooth != "off" and self.connected):
+            return left_standing(self.out, fitted), None
+        given = seen.rig, self.recipe.problem_cost, 1 / seen.observations.fps, seen.session.up, people.floor
+        return Holder(self.out, self.body, *given).held(fitted)
 
     def apart(self, fitted: Sequence[FittedPerson]) -> tuple[FittedPerson, ...]:
         """All people, out of one another's way where the recipe wants that."""

@@ -202,6 +202,7 @@ def finish(request: FitRequest, known: Associated, fitted: Sequence[FittedPerson
     judged = [job.judged(*each, main=each[0] is people[0]) for each in zip(people, fitted, strict=True)]
     believed = borne_out([person.findings for person in judged], people)
     told = [replace(person, findings=said) for person, said in zip(judged, believed, strict=True)]
+    standing, floor = job.standing(told)
     take = Take(
         folder=job.out,
         session=replace(recording.session, warnings=(*recording.warnings, *known.whom.notes)),
@@ -215,13 +216,14 @@ def finish(request: FitRequest, known: Associated, fitted: Sequence[FittedPerson
         recipe=as_plain(request.recipe),
         versions=package_versions(),
         seconds=seconds,
-        people=job.apart(told),
+        people=job.apart(standing),
         findings=(
             *session_findings(known.body, recording.observations, recording.rig, known.whom.everybody),
             *misplaced_cameras(recording.rig, people),
             *known.doubted,
         ),
         edits=known.whom.edits,
+        floor=floor,
     )
     write_take(take)
     return take

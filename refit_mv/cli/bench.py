@@ -58,6 +58,7 @@ class _Asked:
     clocks: int | None
     rigs: int | None
     refine: int | None
+    feet: int | None
 
     def named(self, recipe: "FitRecipe") -> "dict[str, Optimizer]":
         """Our own optimizers with the recipe's options, and peers."""
@@ -142,6 +143,11 @@ def _words(name: str, default: str, text: str, read: Callable = shared.words) ->
     type=click.IntRange(min=1),
     help="Calibrate 4 pinhole and 4 fisheye cameras from a board in so many rendered sessions.",
 )
+@click.option(
+    "--feet",
+    type=click.IntRange(min=1),
+    help="So many takes each of people who walk, run, jump and climb a box: do their feet stand (--motion)?",
+)
 @shared.recipe_option("fit/default", "Recipe with the optimizers' options.")
 @click.option("--csv", "csv_file", type=shared.FILE, help="Write the rows here.")
 @click.option("--page", "page_file", type=shared.FILE, help="Write a page with plots here.")
@@ -164,6 +170,8 @@ def bench(recipe: str, scenes: str | None, seeds: int, boards: int | None, **opt
         return _on_rigs(asked, asked.rigs)
     if asked.refine is not None:
         return _on_refining(asked, asked.refine)
+    if asked.feet is not None:
+        return _on_feet(asked, asked.feet, chosen)
     if scenes is not None:
         return _on_scenes(asked, chosen, scenes, seeds)
     if asked.session is not None or asked.demo:
@@ -209,6 +217,18 @@ def _on_refining(asked: _Asked, rigs: int) -> None:
     with progress_bars() as progress:
         rows = measure_refining(rigs, asked.seed, progress=progress)
     click.echo(refining_table(rows))
+
+
+def _on_feet(asked: _Asked, takes: int, recipe: "FitRecipe") -> None:
+    from refit_mv.workshop.bench.feet import FeetBench, feet_table
+
+    if len(asked.noise) != 1 or len(asked.views) != 1 or asked.motion is None:
+        raise InputError("--feet needs one noise, one number of views, and recorded motions (--motion DIR)")
+    known, cost = not asked.meet_subject, recipe.problem_cost
+    made = FeetBench(asked.motion, takes, asked.views[0], asked.noise[0], asked.seed, known, cost)
+    with progress_bars() as progress:
+        rows = made.rows(recipe.build_optimizer(), progress)
+    click.echo(feet_table(rows))
 
 
 def _on_boards(asked: _Asked, sessions: int) -> None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="From pictures: so many further looks where the bodies are [default: the recipe's, 1].",
 )
+@click.option("--floor", type=float, help="Height of the floor, metres upwards in the calibration's world.")
 @click.option("--refine-rig", is_flag=True, help="Mend the cameras by the people in front of them first.")
 @click.option("--no-overlay", is_flag=True, help="Do not draw overlay videos.")
 @click.option(
@@ -56,6 +57,7 @@ def fit(
     look_again: int | None,
     no_overlay: bool,
     formats: tuple[str, ...],
+    floor: float | None,
     **options,
 ) -> None:
     """Turn a recording of people into the motion of a body for each.
@@ -78,6 +80,8 @@ def fit(
         chosen = replace(chosen, people=replace(chosen.people, closer_looks=look_again))
     if no_overlay:
         chosen = replace(chosen, overlay=False)
+    if floor is not None:
+        chosen = replace(chosen, people=replace(chosen.people, floor=floor))
     _fit_and_tell(FitRequest(recipe=chosen, **options), formats=formats)
 
 

@@ -34,10 +34,10 @@ class DaskCluster:
         self._running: dict[Any, Call] = {}
 
     def _own(self, options: EngineOptions) -> Any:
-        import dask
+        from dask import config
 
         # A take that kills three of its workers is given up by the scheduler, before it kills all.
-        dask.config.set({"distributed.nanny.pre-spawn-environ": worker_environment()})
+        config.set({"distributed.nanny.pre-spawn-environ": worker_environment()})
         return self._distributed.LocalCluster(
             n_workers=options.workers or os.cpu_count() or 1,
             threads_per_worker=1,

@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from refit_mv.body.joints import BODY_JOINT_NAMES, FINGER_JOINT_NAMES, SKELETONS, SMPLH, SMPLX, Skeleton
 from refit_mv.body.model import BodyModel, rest_joints, smpl_translation
+from refit_mv.body.soles import CONTACT_NAMES
 from refit_mv.errors import InputError
 from refit_mv.files import complete_or_absent, read_json, read_npz
 from refit_mv.geometry import rotations as so3
@@ -99,6 +100,10 @@ def write_amass(path: Path, motion: Motion) -> tuple[Path, Path]:
         "frames": motion.frame_numbers.astype(np.int64),
         "status": np.array([str(word) for word in motion.status]),
     }
+    if motion.record is not None and motion.record.contacts is not None:
+        arrays |= {"contacts": motion.record.contacts, "contact_names": np.array(CONTACT_NAMES)}
+    if motion.floor is not None:
+        arrays["floor"] = np.array(motion.floor, dtype=np.float64)
     arrays |= {key: values for key in JOINT_KEYS if (values := getattr(motion.record, key, None)) is not None}
     sidecar = path.with_suffix(".json")
     with complete_or_absent(sidecar) as temporary:
@@ -164,7 +169,19 @@ def read_amass(path: str | Path, body: BodyModel | None = None) -> Motion:
         _sidecar_up(path),
         worn,
         _record(path, arrays, len(poses), skeleton),
+        _floor(path, arrays),
     )
+
+
+def _floor(path: Path, arrays: dict[str, np.ndarray]) -> tuple[Direction, Direction] | None:
+    """A point of the floor and its normal, where the file tells."""
+    if "floor" not in arrays:
+        return None
+    values = _numbers(path, arrays, "floor")
+    if values.shape != (2, 3) or not (np.abs(values) <= FARTHEST).all():
+        raise InputError(f"{path}: floor must hold a point and a normal (2, 3), got {values.shape}")
+    (a, b, c), (x, y, z) = values.tolist()
+    return (a, b, c), (x, y, z)
 
 
 def _numbers(path: Path, arrays: dict[str, np.ndarray], key: str) -> np.ndarray:
@@ -203,6 +220,10 @@ def _record(path: Path, arrays: dict[str, np.ndarray], count: int, skeleton: Ske
     shape = (count, len(skeleton))
     own = tuple(map(str, arrays.get("joint_names", ()))) == skeleton.joint_names
     told = {key: arrays[key] for key in JOINT_KEYS if own and key in arrays and arrays[key].shape == shape}
+    contacts = arrays.get("contacts")
+    names = tuple(map(str, arrays.get("contact_names", ())))
+    if contacts is not None and names == CONTACT_NAMES and contacts.shape == (count, len(names)):
+        told["contacts"] = contacts.astype(np.float32)
     return FrameRecord(numbers.astype(np.int64), tuple(map(FrameStatus, words)), posed, **told)
 
 
@@ -258,6 +279,16 @@ def _description(path: Path, motion: Motion) -> dict[str, object]:
         ),
         "joints": "world positions of joint_names in metres; NaN where nothing was fitted",
         **{key: text for key, text in JOINT_KEYS.items() if getattr(motion.record, key, None) is not None},
+        **(
+            {}
+            if motion.record is None or motion.record.contacts is None
+            else {"contacts": "probability that each of contact_names stands on something; see docs/feet.md"}
+        ),
+        **(
+            {}
+            if motion.floor is None
+            else {"floor": "a point of the floor (metres) and its unit normal, in the world; estimated or given"}
+        ),
         "status": f"one word a frame: {', '.join(BEST_FIRST[:-1])} or {BEST_FIRST[-1]}; frames without a pose of their"
         " own hold the nearest pose",
     }

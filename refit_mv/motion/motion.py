@@ -47,7 +47,8 @@ class ShapedBody:
 class FrameRecord:
     """What is known of frames beside their poses: the recording's own numbers, their status, and which are ``posed``
     (have a pose of their own; all others have none, or hold another frame's). Of joints, where that is known: which are
-    ``joint_seen`` (the others are inferred) and their standard deviation per axis, metres.
+    ``joint_seen`` (the others are inferred) and their standard deviation per axis, metres; of feet the probability of
+    ``contacts`` of ``body.soles.CONTACT_NAMES`` with whatever is below them.
     """
 
     numbers: Int[np.ndarray, " frame"]
@@ -55,6 +56,7 @@ class FrameRecord:
     posed: Bool[np.ndarray, " frame"]
     joint_seen: Bool[np.ndarray, "frame joint"] | None = None
     joint_sigma: Float[np.ndarray, "frame joint"] | None = None
+    contacts: Float[np.ndarray, "frame point"] | None = None
 
     def frames(self, chosen: Int[np.ndarray, " chosen"]) -> "FrameRecord":
         """A selection of frames."""
@@ -64,6 +66,7 @@ class FrameRecord:
             self.posed[chosen],
             None if self.joint_seen is None else self.joint_seen[chosen],
             None if self.joint_sigma is None else self.joint_sigma[chosen],
+            None if self.contacts is None else self.contacts[chosen],
         )
 
     @property
@@ -77,8 +80,8 @@ class Motion:
     """Movement of a skeleton: where its pelvis joint is in the world (metres), and one local rotation matrix per joint
     (the root's is world_from_root).
 
-    What files may leave open is None: which way is ``up`` in the world, whose ``body`` it is, and the ``record`` of the
-    frames (then they count from 0 and are all fitted).
+    What files may leave open is None: which way is ``up`` in the world, whose ``body`` it is, the ``record`` of the
+    frames (then they count from 0 and are all fitted), and the ``floor``: a point of it (metres) and its normal.
 
     Raises:
         InputError: no frames, rates that are not positive, or poses that are not finite.
@@ -92,6 +95,7 @@ class Motion:
     up: Direction | None = None
     body: ShapedBody | None = None
     record: FrameRecord | None = None
+    floor: tuple[Direction, Direction] | None = None
 
     def __post_init__(self) -> None:
         if not (self.fps > 0 and self.fps < float("inf")):
@@ -200,6 +204,14 @@ class Motion:
         known = replace(self.record, joint_seen=joint_seen & posed, joint_sigma=np.where(posed, joint_sigma, np.nan))
         return replace(self, record=known)
 
+    def standing(
+        self, contacts: Float[np.ndarray, "frame point"] | None, floor: tuple[Direction, Direction] | None
+    ) -> "Motion":
+        """With what is known of its feet and of what they stand on; no contact where a frame has no pose."""
+        assert self.record is not None
+        known = None if contacts is None else np.where(self.posed[:, None], contacts, 0).astype(np.float32)
+        return replace(self, record=replace(self.record, contacts=known), floor=floor)
+
     def frames(self, chosen: slice | Int[Tensor, " chosen"]) -> "Motion":
         """A selection of frames; the rate is kept, so only a contiguous selection still plays at the right speed."""
         index = torch.arange(len(self))[chosen]
@@ -281,7 +293,8 @@ def turned_up(motion: Motion, up: Direction) -> Motion:
     turn = torch.where((turn - turn.round()).abs() < 1e-12, turn.round(), turn)
     rotations = motion.rotations.clone()
     rotations[:, 0] = turn @ rotations[:, 0]
-    return replace(motion, pelvis=motion.pelvis @ turn.T, rotations=rotations, up=up)
+    floor = motion.floor and tuple((turn @ torch.tensor(each, dtype=turn.dtype)).tolist() for each in motion.floor)
+    return replace(motion, pelvis=motion.pelvis @ turn.T, rotations=rotations, up=up, floor=floor)
 
 
 def mirror(motion: Motion) -> Motion:
@@ -292,7 +305,8 @@ def mirror(motion: Motion) -> Motion:
     rotations = motion.rotations[:, mirrored_order(motion.skeleton.joint_names)]
     return replace(
         motion,
-        record=None if motion.record is None else motion.record.of_frames,
+        record=None if motion.record is None else replace(motion.record.of_frames, contacts=None),
+        floor=None,
         name=f"{motion.name} (mirrored)",
         pelvis=motion.pelvis * reflection,
         rotations=rotations * reflection[:, None] * reflection,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from refit_mv.errors import InputError
-from refit_mv.ranges import require_not_negative, require_positive, require_share, whole_number
+from refit_mv.ranges import MOST, require_not_negative, require_positive, require_share, whole_number
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,9 @@ class PeopleOptions:
     nobody is left out). ``separate``: every frame is a moment of its own, as are frames farther than ``lost`` from both
     neighbours in any case. ``recognise``: whom one view alone shows in such a moment is taken for whoever is found
     there in others. ``look_again``: with pictures at hand, a detector that takes crops is asked for whom it missed,
-    and looks again where the fitted bodies are, ``closer_looks`` times.
-    ``contact``: people whose bodies overlap give way to one another.
+    and looks again where the fitted bodies are, ``closer_looks`` times. ``contact``: people whose bodies overlap give
+    way to one another. ``feet``: feet that stand are held where they stand, and above the floor, whose height along
+    what is up (metres) is ``floor``; None: where feet say.
     """
 
     confirm_frames: int = 4
@@ -41,11 +42,15 @@ class PeopleOptions:
     look_again: bool = True
     closer_looks: int = 1
     contact: bool = True
+    feet: bool = True
+    floor: float | None = None
 
     def __post_init__(self) -> None:
         require_positive(self, "confirm_frames", "lost", "scatter", "still_after")
         require_not_negative(self, "closer_looks", "alone", "absence", "ghost", "still_reach")
         require_share(self, "agreement", "shown", "still_share")
+        if self.floor is not None and not abs(self.floor) <= MOST:
+            raise InputError(f"people.floor: expected metres, got {self.floor}")
 
 
 def most_people(wanted: str | int) -> int | None:

@@ -57,4 +57,6 @@ def motion_of(take: Take, person: FittedPerson) -> Motion:
         up=take.session.up,
         name=f"person {person.id}",
     )
-    return motion.knowing(person.read("joint_seen").astype(bool), person.joint_sigma())
+    motion = motion.knowing(person.read("joint_seen").astype(bool), person.joint_sigma())
+    contacts = None if person.contacts is None else person.contacts.probability
+    return motion.standing(contacts, None if take.floor is None else (take.floor.point, take.floor.normal))

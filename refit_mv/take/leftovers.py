@@ -9,6 +9,7 @@ from refit_mv.files import writing
 from refit_mv.take.edited_frames import edited_files
 from refit_mv.take.fitted_person import STORE, FittedPerson
 from refit_mv.take.moved_frames import MovedFrames
+from refit_mv.take.standing_frames import StandingFrames
 from refit_mv.take.take import FILE
 
 # Nothing but what a fit itself writes: files of other names, and other formats, are somebody's own.
@@ -31,7 +32,8 @@ def clear_others(folder: Path, people: Sequence[FittedPerson]) -> None:
     ]
     # What a killed process was laying out as well.
     stores = [path for place in strangers for path in (*place.glob(".fit.*.tmp.h5"), place / STORE)]
-    stores += [MovedFrames.place(folder, int(place.name)) for place in strangers]
+    beside = (MovedFrames, StandingFrames)
+    stores += [kind.place(folder, int(place.name)) for kind in beside for place in strangers]
     # A new fit carries no corrections: whoever wants them gives them again.
     stores += [path for place in (folder / "people").iterdir() if place.is_dir() for path in edited_files(place)]
     stale = [path for path in (*motions, *stores) if path.is_file()]
