@@ -19,9 +19,11 @@ from refit_mv.people.evidence import Evidence
 from refit_mv.people.hard_moments import HardMoment
 from refit_mv.people.person import Person
 from refit_mv.people.subject import Subject
+from refit_mv.solve.feet import Contacts
 from refit_mv.solve.result import FitResult
 from refit_mv.status import PRESENCE_CODES, STATUS_CODES, FrameStatus
 from refit_mv.take.moved_frames import MovedFrames
+from refit_mv.take.standing_frames import StandingFrames
 from refit_mv.take.store import Field, ResultStore
 
 STORE = "fit.h5"
@@ -63,8 +65,9 @@ class FittedPerson:
     """A store and what its quantities mean. ``left_out_px``: of each view the median error of what the others predict
     for it, None where too few views are left for that. ``findings``: what else is known of how far to trust them.
     ``known_height_m``: how tall the person is, where that was given. ``name``: what somebody calls them. ``hard``: when
-    it was hard to tell who they are, and why. ``moved``: the frames in which they gave way to somebody else, which
-    come in place of the store's.
+    it was hard to tell who they are, and why. ``standing``: which points of their feet stand, and the frames in which
+    these were held, which come in place of the store's; None where nobody looked. ``moved``: the frames in which they
+    gave way to somebody else, which come in place of both.
     """
 
     id: int
@@ -74,6 +77,7 @@ class FittedPerson:
     findings: tuple[Finding, ...] = ()
     known_height_m: float | None = None
     hard: tuple[HardMoment, ...] = ()
+    standing: StandingFrames | None = None
     moved: MovedFrames | None = None
 
     def __len__(self) -> int:
@@ -189,13 +193,26 @@ class FittedPerson:
         pelvis = torch.from_numpy(self.store.read("pelvis", rows))
         rotations = torch.from_numpy(self.store.read("rotations", rows))
         params = BodyParams(pelvis, rotations, self.subject.shape.expand(len(pelvis), -1))
-        return params if self.moved is None else self.moved.into(params, rows.indices(len(self))[0])
+        for moved in self._moved:
+            params = moved.into(params, rows.indices(len(self))[0])
+        return params
+
+    @property
+    def _moved(self) -> tuple[MovedFrames, ...]:
+        """What comes in place of the store's frames, the last word last."""
+        standing = None if self.standing is None else self.standing.moved
+        return tuple(each for each in (standing, self.moved) if each is not None)
+
+    @property
+    def contacts(self) -> Contacts | None:
+        """Which points of their feet stand; None where nobody looked."""
+        return None if self.standing is None else self.standing.contacts
 
     def pixel_error(self) -> Float[np.ndarray, "frame view landmark"]:
         """Distance of every projected landmark from its keypoint, pixels; NaN without evidence."""
         error = self.store.read("pixel_error").astype(np.float64)
-        if self.moved is not None:
-            error[self.moved.frame] = self.moved.pixel_error
+        for moved in self._moved:
+            error[moved.frame] = moved.pixel_error
         return error
 
     def evidence(self, rows: slice = slice(None)) -> Evidence:
@@ -211,8 +228,21 @@ class FittedPerson:
         Raises:
             InputError: there are none, damaged, or those of another fit.
         """
-        points = len(self.joint_names), len(self._names("view_names")), len(self.landmark_names)
-        return replace(self, moved=MovedFrames.read(MovedFrames.place(take, self.id), len(self), points))
+        return replace(self, moved=MovedFrames.read(MovedFrames.place(take, self.id), len(self), self._points))
+
+    def with_standing(self, take: Path) -> "FittedPerson":
+        """The results with the contacts that lie beside them.
+
+        Raises:
+            InputError: there are none, damaged, or those of another fit.
+        """
+        path = StandingFrames.place(take, self.id)
+        return replace(self, standing=StandingFrames.read(path, len(self), self._points))
+
+    @property
+    def _points(self) -> tuple[int, int, int]:
+        """How many joints, views and landmarks."""
+        return len(self.joint_names), len(self._names("view_names")), len(self.landmark_names)
 
     @property
     def status(self) -> tuple[FrameStatus, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from refit_mv.files import writing
 from refit_mv.take.fitted_person import STORE, FittedPerson
 from refit_mv.take.moved_frames import MovedFrames
+from refit_mv.take.standing_frames import StandingFrames
 from refit_mv.take.take import FILE
 
 # Nothing but what a fit itself writes: files of other names, and other formats, are somebody's own.
@@ -30,7 +31,8 @@ def clear_others(folder: Path, people: Sequence[FittedPerson]) -> None:
     ]
     # What a killed process was laying out as well.
     stores = [path for place in strangers for path in (*place.glob(".fit.*.tmp.h5"), place / STORE)]
-    stores += [MovedFrames.place(folder, int(place.name)) for place in strangers]
+    beside = (MovedFrames, StandingFrames)
+    stores += [kind.place(folder, int(place.name)) for kind in beside for place in strangers]
     stale = [path for path in (*motions, *stores) if path.is_file()]
     if not stale:
         return

@@ -1,5 +1,6 @@
 """Frames in which somebody gave way to somebody else, in a file beside their fit, which stays as it was."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from refit_mv.errors import InputError
 from refit_mv.files import complete_or_absent, read_npz
 
 FILE = "apart.npz"
-_NAMES = ("frame", "pelvis", "rotations", "pixel_error")
+NAMES = ("frame", "pelvis", "rotations", "pixel_error")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class MovedFrames:
             InputError: the file cannot be written.
         """
         with complete_or_absent(path) as temporary:
-            np.savez(temporary, **{name: getattr(self, name) for name in _NAMES})
+            np.savez(temporary, **self.arrays)
 
     @staticmethod
     def read(path: Path, frames: int, points: tuple[int, int, int]) -> "MovedFrames":
@@ -47,7 +48,17 @@ class MovedFrames:
         Raises:
             InputError: nothing there, damaged, or of another fit.
         """
-        found = read_npz(path, "file of moved frames", _NAMES)
+        return MovedFrames.checked(path, read_npz(path, "file of moved frames", NAMES), frames, points)
+
+    @staticmethod
+    def checked(
+        path: Path, found: Mapping[str, np.ndarray], frames: int, points: tuple[int, int, int]
+    ) -> "MovedFrames":
+        """Those that were ``found`` in a file.
+
+        Raises:
+            InputError: damaged, or of another fit.
+        """
         joints, views, landmarks = points
         count = len(found["frame"]) if found.get("frame", np.zeros(())).ndim == 1 else -1
         shapes = {"pelvis": (count, 3), "rotations": (count, joints, 3, 3), "pixel_error": (count, views, landmarks)}
@@ -58,7 +69,12 @@ class MovedFrames:
         good = good and bool((found["frame"] < frames).all()) and bool(np.isfinite(found["rotations"]).all())
         if not good or not np.isfinite(found["pelvis"]).all():
             raise InputError(f"{path} is damaged or belongs to another fit; delete it and fit again")
-        return MovedFrames(**found)
+        return MovedFrames(**{name: found[name] for name in NAMES})
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a file holds of them."""
+        return {name: getattr(self, name) for name in NAMES}
 
     def into(self, params: BodyParams, first: int = 0) -> BodyParams:
         """The parameters of rows from the ``first`` on, with these in place of theirs."""

@@ -6,7 +6,7 @@ are in ``people/<id>/fit.h5``.
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,11 +26,14 @@ from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.hard_moments import HardMoment
 from refit_mv.ranges import MOST
 from refit_mv.session.session import Session
+from refit_mv.solve.floor import Floor
 from refit_mv.take.fitted_person import FittedPerson
 from refit_mv.take.session_text import from_runs, read_session, runs, session_text
 
 FORMAT, VERSION = "refit-mv take", 2
 FILE = "take.json"
+# A unit vector is as long as one to within so much.
+UNIT = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +41,8 @@ class Take:
     """``session`` is the recording as it was fitted, without its keypoint files and with all warnings;
     ``source_numbers`` tell which of each view's own pictures a frame is (−1: none). ``body_source`` is what
     :func:`load_body` takes. ``seconds`` is the time the fit took. ``findings`` are what is known of the recording as a
-    whole that bears on how far to trust the fit; ``edits`` what was corrected by hand, in words.
+    whole that bears on how far to trust the fit; ``edits`` what was corrected by hand, in words. ``floor`` is what the
+    people stand on, None where that is not known.
     """
 
     folder: Path
@@ -56,6 +60,7 @@ class Take:
     people: tuple[FittedPerson, ...]
     findings: tuple[Finding, ...] = ()
     edits: tuple[str, ...] = ()
+    floor: Floor | None = None
 
     def __len__(self) -> int:
         return len(self.frame_numbers)
@@ -106,6 +111,7 @@ def write_take(take: Take) -> None:
         "seconds": take.seconds,
         "findings": [asdict(finding) for finding in take.findings],
         "edits": list(take.edits),
+        "floor": None if take.floor is None else asdict(take.floor),
         "people": [
             {
                 "id": person.id,
@@ -114,6 +120,7 @@ def write_take(take: Take) -> None:
                 "findings": [asdict(finding) for finding in person.findings],
                 "known_height_m": person.known_height_m,
                 "hard": [asdict(moment) for moment in person.hard],
+                "contacts": person.contacts is not None,
                 "moved_frames": 0 if person.moved is None else len(person.moved.frame),
             }
             for person in take.people
@@ -149,7 +156,7 @@ def open_take(folder: Path, body: str | Path | None = None) -> Take:
         source = text["body"]["source"] if body is None else str(body)
         people = tuple(
             replace(
-                _opened(path.parent, _id(each), bool(each.get("moved_frames"))),
+                _opened(path.parent, each),
                 name=_of_kind({"name": each.get("name")}, "name", (str, NoneType)),
                 left_out_px=_of_kind(each, "left_out_px", (dict, NoneType)),
                 findings=tuple(Finding.read(finding) for finding in each["findings"]),
@@ -175,6 +182,7 @@ def open_take(folder: Path, body: str | Path | None = None) -> Take:
             people=people,
             findings=tuple(Finding.read(finding) for finding in text["findings"]),
             edits=tuple(text.get("edits", ())),
+            floor=_floor(text.get("floor")),
         )
         _check(take)
     except InputError:
@@ -211,9 +219,27 @@ def _id(person: Mapping[str, Any]) -> int:
     return number
 
 
-def _opened(folder: Path, id: int, moved: bool) -> FittedPerson:
-    person = FittedPerson.open(folder, id)
-    return person.with_moved(folder) if moved else person
+def _opened(folder: Path, told: Mapping[str, Any]) -> FittedPerson:
+    """A person with all that lies beside their fit. Takes did not always have it."""
+    person = FittedPerson.open(folder, _id(told))
+    person = person.with_standing(folder) if told.get("contacts") else person
+    return person.with_moved(folder) if told.get("moved_frames") else person
+
+
+def _floor(told: Mapping[str, Any] | None) -> Floor | None:
+    if told is None:
+        return None
+    floor = Floor(_vector(told["point"]), _vector(told["normal"]), float(told["sigma"]), bool(told["given"]))
+    if not np.isfinite([*floor.point, *floor.normal, floor.sigma]).all() or floor.sigma < 0:
+        raise ValueError("the floor is not finite")
+    if abs(np.linalg.norm(floor.normal) - 1) > UNIT:
+        raise ValueError(f"the floor's normal is {floor.normal}")
+    return floor
+
+
+def _vector(told: Sequence[Any]) -> tuple[float, float, float]:
+    x, y, z = map(float, told)
+    return x, y, z
 
 
 def _check(take: Take) -> None:
