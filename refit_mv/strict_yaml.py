@@ -140,5 +140,6 @@ def _explain(kind: type, item: ErrorDetails) -> str:
     for part in location[:-1]:
         hint = get_type_hints(owner).get(str(part), owner)
         owner = next((each for each in get_args(hint) if is_dataclass(each)), hint)
-    known = [item.name for item in fields(owner)]
+    # A word of Python's own is written without the underscore that makes it a name.
+    known = [item.name.rstrip("_") for item in fields(owner)]
     return f"unknown key '{place}', {nearest(str(location[-1]), known)}"

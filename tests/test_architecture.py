@@ -36,6 +36,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"rigs"}),
     frozenset({"checks"}),
     frozenset({"take"}),
+    frozenset({"edits"}),
     frozenset({"report"}),
     frozenset({"recipe"}),
     frozenset({"delivery"}),

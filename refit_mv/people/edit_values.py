@@ -1,4 +1,4 @@
-"""What stands in corrections of who is who: numbers of people, stretches of frames, names, pixels.
+"""What stands in corrections: numbers of people, stretches of frames, names, pixels.
 
 They are read by hand and not by their types, so that a mistake is told in one sentence.
 """

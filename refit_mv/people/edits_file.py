@@ -6,14 +6,14 @@ from pathlib import Path
 
 from refit_mv.errors import InputError
 from refit_mv.files import found_at
+from refit_mv.people.edit_list import read_edit_list
 from refit_mv.people.edits import KINDS, Edit, Edited, edited
 from refit_mv.people.tracks import Track
 from refit_mv.session.observations import Observations
-from refit_mv.strict_yaml import nearest, read_yaml, validated
+from refit_mv.strict_yaml import nearest, validated
 
 # Where they lie in a session, unless another file is given.
 FILE = "people.yaml"
-MOST_EDITS = 10_000
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,7 @@ def read_edits(path: Path) -> PeopleEdits:
         InputError: no YAML, no list, corrections of no known kind, unknown or missing keys, values of another kind:
         every error with its place, on one line.
     """
-    content = read_yaml(path, "file of people's edits")
-    content = [] if content is None else content
-    if not isinstance(content, list) or len(content) > MOST_EDITS:
-        got = "too many edits" if isinstance(content, list) else f"a {type(content).__name__}"
-        raise InputError(f"{path}: expected a list of edits, such as '- swap: [0, 1]', got {got}")
-    edits, problems = [], []
-    for place, item in enumerate(content, 1):
-        edit, wrong = _read(item)
-        edits.append(edit)
-        problems += [f"edit {place}{said}" for said in wrong]
-    if problems:
-        raise InputError(f"{path}: {'; '.join(problems)}")
-    return PeopleEdits(path, tuple(edit for edit in edits if edit is not None))
+    return PeopleEdits(path, read_edit_list(path, "file of people's edits", "swap: [0, 1]", _read))
 
 
 def _read(item: object) -> tuple[Edit | None, list[str]]:

@@ -1,0 +1,1 @@
+"""What a person who has looked at a fit corrects in it."""
