@@ -60,6 +60,8 @@ setup(
         "studio": ["usd-core>=24.8"],
         # Blender, 400 MB.
         "fbx": ["bpy>=4.2"],
+        # A server of scenes for the browser, 40 MB with what it needs.
+        "view": ["viser>=1.0"],
         "rtmlib": ["rtmlib>=0.0.13", "onnxruntime>=1.17"],
         "build-body": ["anny==0.6.2"],
         "test": [
@@ -67,6 +69,7 @@ setup(
             "aniposelib>=0.7",
             "usd-core>=24.8",
             "trimesh>=4",
+            "viser>=1.0",
             "pytest>=8",
             "pytest-xdist>=3.5",
             "hypothesis>=6.100",

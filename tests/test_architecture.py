@@ -38,6 +38,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"take"}),
     frozenset({"edits"}),
     frozenset({"report"}),
+    frozenset({"view"}),
     frozenset({"recipe"}),
     frozenset({"delivery"}),
     frozenset({"pipeline", "shape_request"}),
@@ -69,6 +70,7 @@ FENCES = {
     "pxr": ("refit_mv.motion",),
     "ezc3d": ("refit_mv.motion",),
     "bpy": ("refit_mv.motion",),
+    "viser": ("refit_mv.view",),
 }
 
 LONGEST_MODULE = 400

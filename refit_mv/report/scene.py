@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from refit_mv.body.model import BodyModel, posed_joints, rest_joints
 from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import landmark_skin, pose_landmarks
+from refit_mv.body.soles import has_soles, sole_skin
 from refit_mv.geometry.camera import Camera
 from refit_mv.geometry.projection import bearings
 from refit_mv.report.colours import Colour, person_colour
@@ -22,10 +23,10 @@ from refit_mv.take.take import Take
 
 # Pictures hang before their cameras at this share of the cameras' usual distance from the people.
 PICTURE_DEPTH = 0.13
+# One looks at a scene from so many times the cameras' distance at first, and from so high (radians).
+NEARER, TILT = 1.25, 0.3
 # Bodies are skinned by so many joints a vertex: as many as graphics cards take.
 INFLUENCES = 4
-# The points of the feet, in the order in which contacts are told.
-FEET = ("left_heel", "left_big_toe", "right_heel", "right_big_toe")
 # A floor nobody knows is drawn this far below the lowest joints: ankles and toes lie inside the foot. Metres.
 SOLE = 0.03
 
@@ -106,11 +107,12 @@ class Skin:
 
 
 @dataclass(frozen=True, eq=False)
-class Contacts:
-    """Of each point of the feet (:data:`FEET`): where it is (world, metres), how probably it touches the floor, and
-    whether it was held.
+class Soles:
+    """Of each point of the feet (``names``): where it is (world, metres), how probably it stands on something, and
+    whether it was held there.
     """
 
+    names: tuple[str, ...]
     points: Float[np.ndarray, "frame foot 3"]
     probability: Float[np.ndarray, "frame foot"]
     held: Bool[np.ndarray, "frame foot"]
@@ -141,7 +143,7 @@ class ScenePerson:
     pixels: Float[np.ndarray, "frame view landmark 2"]
     confidence: Float[np.ndarray, "frame view landmark"]
     rays: Float[np.ndarray, "frame view landmark 3"]
-    contacts: Contacts | None = None
+    soles: Soles | None = None
 
     def nearest_on_rays(self, cameras: Sequence[SceneCamera]) -> Float[np.ndarray, "frame view landmark 3"]:
         """The point of every ray that is nearest to its landmark: the line between them is the residual in space."""
@@ -150,8 +152,9 @@ class ScenePerson:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Some frames of a take. ``rows`` are their places in it, ``frame_numbers`` the recording's numbers. ``floor`` is
-    the height along ``up`` (metres); ``floor_known`` whether it was measured, or guessed from the lowest joints.
+    """Some frames of a take. ``rows`` are their places in it, ``frame_numbers`` the recording's numbers. ``up`` is the
+    floor's normal; ``floor`` its height along it (metres); ``floor_known`` whether it was measured, or guessed from the
+    lowest joints.
     """
 
     title: str
@@ -171,6 +174,24 @@ class Scene:
     def at_number(self, number: int) -> int:
         """The row of the frame with this number of the recording, or of the next one before it."""
         return max(int(np.searchsorted(self.frame_numbers, number, side="right")) - 1, 0)
+
+    def vantage(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
+        """Where to look from at first, and at what: from the middle of the widest gap between cameras, where no picture
+        hangs before the bodies, and a little further away than they are.
+        """
+        roots = np.concatenate([*(person.positions[:, 0] for person in self.people), np.zeros((0, 3))])
+        roots = roots[np.isfinite(roots).all(-1)]
+        middle = np.median(roots, axis=0) if len(roots) else np.zeros(3)
+        out = np.stack([camera.center for camera in self.cameras]) - middle
+        away = float(np.clip(NEARER * np.median(np.linalg.norm(out, axis=-1)), 2.0, 40.0))
+        across = np.eye(3)[np.abs(self.up).argmin()]
+        across = np.cross(self.up, across) / np.linalg.norm(np.cross(self.up, across))
+        ahead = np.cross(self.up, across)
+        angles = np.sort(np.arctan2(out @ ahead, out @ across))
+        gaps = np.diff([*angles, angles[0] + 2 * np.pi])
+        turn = angles[gaps.argmax()] + gaps.max() / 2
+        flat = np.cos(turn) * across + np.sin(turn) * ahead
+        return middle + away * (np.cos(TILT) * flat + np.sin(TILT) * self.up), middle
 
 
 def nearest_on_rays(
@@ -194,16 +215,18 @@ def scene_of(take: Take, rows: Int[np.ndarray, " frame"] | None = None) -> Scene
     middle = np.median(points, axis=0) if len(points) else np.zeros(3)
     centers = np.stack([camera.center.numpy() for camera in take.rig]).astype(np.float64)
     depth = PICTURE_DEPTH * float(np.median(np.linalg.norm(centers - middle, axis=-1)))
-    known = known_floor(take, up)
-    lowest = float(np.percentile(points @ up, 2)) - SOLE if len(points) else 0.0
+    if take.floor is None:
+        floor = float(np.percentile(points @ up, 2)) - SOLE if len(points) else 0.0
+    else:
+        floor = float(np.dot(take.floor.point, up))
     return Scene(
         title=take.title,
         fps=take.fps,
         rows=chosen,
         frame_numbers=take.frame_numbers[chosen],
         up=up,
-        floor=lowest if known is None else known,
-        floor_known=known is not None,
+        floor=floor,
+        floor_known=take.floor is not None,
         cameras=tuple(SceneCamera.of(camera, depth) for camera in take.rig),
         skin=Skin.of(take.body),
         people=people,
@@ -216,18 +239,15 @@ def evenly(count: int, most: int) -> Int[np.ndarray, " frame"]:
 
 
 def _up(take: Take) -> Float[np.ndarray, "3"]:
-    """Where the session does not know it: away from where the pictures' lower edges point, on average."""
-    if take.session.up is not None:
+    """Where neither floor nor session tell: away from where the pictures' lower edges point, on average."""
+    if take.floor is not None:
+        up = np.asarray(take.floor.normal, dtype=np.float64)
+    elif take.session.up is not None:
         up = np.asarray(take.session.up, dtype=np.float64)
     else:
         up = -np.stack([camera.cam_from_world.rotation[1].numpy() for camera in take.rig]).mean(0).astype(np.float64)
     length = float(np.linalg.norm(up))
     return up / length if length > 1e-9 else np.array([0.0, 0.0, 1.0])
-
-
-def known_floor(take: Take, up: Float[np.ndarray, "3"]) -> float | None:
-    """Height of the floor along ``up``, where the fit knows of one."""
-    return None
 
 
 def _person(take: Take, person: FittedPerson, rows: Int[np.ndarray, " frame"]) -> ScenePerson:
@@ -263,7 +283,16 @@ def _person(take: Take, person: FittedPerson, rows: Int[np.ndarray, " frame"]) -
         pixels=pixels,
         confidence=np.where(unseen, 0.0, confidence),
         rays=rays,
+        soles=_soles(take, person, rows, params),
     )
+
+
+def _soles(take: Take, person: FittedPerson, rows: Int[np.ndarray, " frame"], params: BodyParams) -> Soles | None:
+    contacts = person.contacts
+    if contacts is None or not has_soles(take.body):
+        return None
+    points = pose_landmarks(sole_skin(take.body), params).positions.numpy()[:, : len(contacts.names)]
+    return Soles(contacts.names, points, contacts.probability[rows].astype(np.float64), contacts.held[rows])
 
 
 def _roots(covariance: Float[np.ndarray, "*batch 3 3"]) -> Float[np.ndarray, "*batch 3 3"]:

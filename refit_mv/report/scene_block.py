@@ -95,10 +95,10 @@ def _add_person(block: _Block, name: str, person: ScenePerson, scene: Scene, evi
     rows, columns = np.triu_indices(3)
     block.add(f"{name}spread", _whole(person.spread[..., rows, columns], LENGTH))
     block.add(f"{name}seen", person.seen.astype(np.uint8))
-    if person.contacts is not None:
-        block.add(f"{name}foot", _whole(person.contacts.points - pelvis[:, None], LENGTH))
-        block.add(f"{name}touch", (255 * np.nan_to_num(person.contacts.probability)).round().astype(np.uint8))
-        block.add(f"{name}held", person.contacts.held.astype(np.uint8))
+    if person.soles is not None:
+        block.add(f"{name}foot", _whole(person.soles.points - pelvis[:, None], LENGTH))
+        block.add(f"{name}touch", (255 * np.nan_to_num(person.soles.probability)).round().astype(np.uint8))
+        block.add(f"{name}held", person.soles.held.astype(np.uint8))
     if evidence:
         sizes = np.array([camera.size for camera in scene.cameras], dtype=np.float64)
         block.add(f"{name}points", _whole(person.landmarks - pelvis[:, None], LENGTH))
@@ -108,7 +108,7 @@ def _add_person(block: _Block, name: str, person: ScenePerson, scene: Scene, evi
 
 
 def _header(scene: Scene, block: _Block, pictures: Sequence[ScenePicture]) -> dict[str, Any]:
-    middle, reach = _place(scene)
+    eye, middle = scene.vantage()
     return {
         "title": scene.title,
         "fps": float(scene.fps),
@@ -116,10 +116,9 @@ def _header(scene: Scene, block: _Block, pictures: Sequence[ScenePicture]) -> di
         "up": scene.up.tolist(),
         "floor": scene.floor,
         "floorKnown": scene.floor_known,
-        "grid": int(np.ceil(1.5 * reach)),
+        "grid": int(np.ceil(1.5 * np.linalg.norm(eye - middle))),
         "middle": middle.tolist(),
-        "reach": reach,
-        "yaw": 0.9,
+        "eye": eye.tolist(),
         "joints": list(scene.skin.joint_names),
         "parents": list(scene.skin.parents),
         "statuses": [str(word) for word in STATUS_CODES],
@@ -146,12 +145,3 @@ def _header(scene: Scene, block: _Block, pictures: Sequence[ScenePicture]) -> di
         ],
         "arrays": block.places,
     }
-
-
-def _place(scene: Scene) -> tuple[Float[np.ndarray, "3"], float]:
-    """What to look at first, and from how far: everybody's middle, from a little further than the cameras."""
-    roots = np.concatenate([*(person.positions[:, 0] for person in scene.people), np.zeros((0, 3))])
-    roots = roots[np.isfinite(roots).all(-1)]
-    middle = np.median(roots, axis=0) if len(roots) else np.zeros(3)
-    away = np.median([np.linalg.norm(camera.center - middle) for camera in scene.cameras])
-    return middle, float(np.clip(1.5 * away, 2.0, 40.0))

@@ -38,7 +38,7 @@ def scene_view(
         for key, each in LAYERS.items()
         if (evidence or not each[2])
         and (key != "pictures" or pictures)
-        and (key != "contacts" or any(person.contacts is not None for person in scene.people))
+        and (key != "contacts" or any(person.soles is not None for person in scene.people))
     }
     boxes = "".join(
         f'<label><input type="checkbox" data-show="{key}"{" checked" if on else ""}> {words}</label>'
@@ -53,12 +53,15 @@ def scene_view(
         f'<option value="{place}">through {html.escape(camera.name)}</option>'
         for place, camera in enumerate(scene.cameras)
     )
-    speeds = "".join(f"<option{' selected' if speed == '1' else ''} value={speed}>{speed}×</option>" for speed in SPEEDS)
+    speeds = "".join(
+        f"<option{' selected' if speed == '1' else ''} value={speed}>{speed}×</option>" for speed in SPEEDS
+    )
     hint = "Drag: turn. Shift and drag: move. Wheel: nearer. Space: play. Arrows: single frames."
     return (
         f'<div id="scene" class="scene{" whole" if whole_page else ""}" data-autoplay="{"" if whole_page else "yes"}">'
-        '<div class="screen"><canvas class="stage" tabindex="0" role="img" aria-label="The bodies and cameras in space">'
-        f'</canvas><div class="labels"></div><p class="note" role="status">Unpacking …</p><p class="how">{hint}</p></div>'
+        '<div class="screen"><canvas class="stage" tabindex="0" role="img" '
+        'aria-label="The bodies and cameras in space"></canvas><div class="labels"></div>'
+        f'<p class="note" role="status">Unpacking …</p><p class="how">{hint}</p></div>'
         '<div class="bar"><button type="button" class="play" aria-label="Play">▶</button>'
         '<canvas class="time" role="img" aria-label="Time, with the status of every frame"></canvas>'
         '<output class="now"></output></div>'

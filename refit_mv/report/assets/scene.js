@@ -200,7 +200,8 @@
     }
 
     // Where one looks from
-    var look = { target: meta.middle, distance: meta.reach, yaw: meta.yaw, pitch: 0.32 }, follow = false;
+    var start = sub(meta.eye, meta.middle), reach = Math.sqrt(dot(start, start)), follow = false;
+    var look = { target: meta.middle, distance: reach, yaw: Math.atan2(dot(start, ahead), dot(start, side)), pitch: Math.asin(dot(start, up) / reach) };
     function eyeAt() {
       var flat = Math.cos(look.pitch), out = [0, 0, 0];
       out = add(out, side, flat * Math.cos(look.yaw)); out = add(out, ahead, flat * Math.sin(look.yaw)); out = add(out, up, Math.sin(look.pitch));
@@ -239,9 +240,11 @@
       function sheet(camera, fade) {
         var texture = film(camera);
         if (!texture) return;
+        if (fade < 0.9) gl.depthMask(false);
         gl.useProgram(sheets.made); gl.bindVertexArray(camera.vao); gl.bindTexture(gl.TEXTURE_2D, texture);
         gl.uniformMatrix4fv(sheets.view, false, view); gl.uniform1f(sheets.at("fade"), fade);
         gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
+        gl.depthMask(true);
       }
       if (through >= 0 && shown.pictures) sheet(cameras[through], 1);
       gl.enable(gl.DEPTH_TEST); gl.depthFunc(gl.LEQUAL);
@@ -307,7 +310,10 @@
       if (through < 0) {
         var frusta = new Pen();
         cameras.forEach(function (camera, i) {
-          if (shown.pictures) sheet(camera, 0.96);
+          // What is close before the eye would hide everything.
+          var hung = add(add([0, 0, 0], camera.corners[0], 0.5), camera.corners[2], 0.5), off = sub(hung, now.eye);
+          var fade = Math.min(0.96, (Math.sqrt(dot(off, off)) / look.distance - 0.25) / 0.25);
+          if (shown.pictures && fade > 0) sheet(camera, fade);
           if (!shown.cameras) return;
           var tint = [0.62, 0.7, 0.85, 0.95];
           for (var k = 0; k < 4; k++) { frusta.line(camera.center, camera.corners[k], tint); frusta.line(camera.corners[k], camera.corners[(k + 1) % 4], tint); }
