@@ -19,11 +19,11 @@ from refit_mv.cli.images import shape, weights
 from refit_mv.cli.sync import sync
 from refit_mv.cli.synthesise import synthesise
 from refit_mv.cli.train import train
-from refit_mv.cli.view import view
+from refit_mv.cli.view import report, view
 from refit_mv.errors import InputError
 
 # A new command is a file beside this one and its name here.
-COMMANDS = (fit, detect, demo, view, export, calib, sync, shape, synthesise, bench, train, weights)
+COMMANDS = (fit, detect, demo, view, report, export, calib, sync, shape, synthesise, bench, train, weights)
 
 
 # What no command can foresee: the place that standard output goes to, and the machine, are full.

@@ -6,7 +6,7 @@ import click
 
 from refit_mv.cli import options as shared
 from refit_mv.errors import InputError
-from refit_mv.files import made_folder
+from refit_mv.files import alone_in, made_folder
 
 # The first port that is free from here on.
 PORT = 8080
@@ -57,3 +57,30 @@ def view(fit: Path, port: int, page: Path | None, frames: slice | None, pictures
         click.echo()
     finally:
         viewer.stop()
+
+
+@click.command()
+@click.argument("fit", type=shared.FOLDER)
+@click.argument("other", type=shared.FOLDER, required=False)
+@click.option("--out", type=shared.FILE, metavar="FILE", help="With OTHER: the page [default: FIT/comparison.html].")
+def report(fit: Path, other: Path | None, out: Path | None) -> None:
+    """Write the report of FIT, an output folder of `fit`, anew; with OTHER, a page that compares two fits of the same
+    recording.
+    """
+    from refit_mv.delivery import compare, rewrite_report
+    from refit_mv.take.take import open_take
+
+    if other is None:
+        if out is not None:
+            raise InputError("--out goes with two fits; the report of one is written into its own folder")
+        take = open_take(fit)
+        with alone_in(fit):
+            click.echo(rewrite_report(take))
+        return
+    page = fit / "comparison.html" if out is None else out
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"--out {page}: expected a name that ends in .html")
+    first, second = open_take(fit), open_take(other)
+    made_folder(page.parent)
+    compare(first, second, (str(fit), str(other)), page)
+    click.echo(page)

@@ -13,10 +13,11 @@ from jaxtyping import Bool, Float, Int
 from refit_mv.body.model import BodyModel, posed_joints, rest_joints
 from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import landmark_skin, pose_landmarks
-from refit_mv.body.soles import has_soles, sole_skin
 from refit_mv.geometry.camera import Camera
 from refit_mv.geometry.projection import bearings
 from refit_mv.report.colours import Colour, person_colour
+from refit_mv.report.soles import Soles
+from refit_mv.solve.feet import Contacts
 from refit_mv.status import FrameStatus
 from refit_mv.take.fitted_person import FittedPerson
 from refit_mv.take.take import Take
@@ -104,18 +105,6 @@ class Skin:
         joints = np.pad(joints, ((0, 0), (0, INFLUENCES - count)))
         kept = np.pad(kept / kept.sum(1, keepdims=True), ((0, 0), (0, INFLUENCES - count)))
         return Skin(body.joint_names, body.parents, body.faces.numpy(), joints, kept)
-
-
-@dataclass(frozen=True, eq=False)
-class Soles:
-    """Of each point of the feet (``names``): where it is (world, metres), how probably it stands on something, and
-    whether it was held there.
-    """
-
-    names: tuple[str, ...]
-    points: Float[np.ndarray, "frame foot 3"]
-    probability: Float[np.ndarray, "frame foot"]
-    held: Bool[np.ndarray, "frame foot"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,7 +242,8 @@ def _up(take: Take) -> Float[np.ndarray, "3"]:
 def _person(take: Take, person: FittedPerson, rows: Int[np.ndarray, " frame"]) -> ScenePerson:
     store, everything = person.store, person.params()
     params = BodyParams(everything.pelvis[rows], everything.rotations[rows], everything.shape[rows])
-    status = tuple(person.status[row] for row in rows)
+    words = person.status
+    status = tuple(words[row] for row in rows)
     absent = np.array([word is FrameStatus.ABSENT for word in status], dtype=bool)
     posed = posed_joints(take.body, params)
     skin = landmark_skin(take.body, person.landmark_names).displaced(person.subject.landmark_offset)
@@ -283,16 +273,13 @@ def _person(take: Take, person: FittedPerson, rows: Int[np.ndarray, " frame"]) -
         pixels=pixels,
         confidence=np.where(unseen, 0.0, confidence),
         rays=rays,
-        soles=_soles(take, person, rows, params),
+        soles=Soles.of(take.body, params, _contacts(person, rows)),
     )
 
 
-def _soles(take: Take, person: FittedPerson, rows: Int[np.ndarray, " frame"], params: BodyParams) -> Soles | None:
-    contacts = person.contacts
-    if contacts is None or not has_soles(take.body):
-        return None
-    points = pose_landmarks(sole_skin(take.body), params).positions.numpy()[:, : len(contacts.names)]
-    return Soles(contacts.names, points, contacts.probability[rows].astype(np.float64), contacts.held[rows])
+def _contacts(person: FittedPerson, rows: Int[np.ndarray, " frame"]) -> Contacts | None:
+    found = person.contacts
+    return None if found is None else Contacts(found.probability[rows], found.held[rows], found.names)
 
 
 def _roots(covariance: Float[np.ndarray, "*batch 3 3"]) -> Float[np.ndarray, "*batch 3 3"]:
