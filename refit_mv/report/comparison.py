@@ -170,7 +170,9 @@ def together(first: Scene, second: Scene) -> Scene:
         people: Sequence[ScenePerson], letter: str, colour: tuple[int, int, int], start: int
     ) -> list[ScenePerson]:
         return [
-            replace(person, id=start + place, whom=f"{letter}: {person.whom}", colour=colour)
+            replace(
+                person, id=start + place, whom=f"{letter}: {person.whom}", colour=colour, mark=f"{letter}{person.mark}"
+            )
             for place, person in enumerate(people)
         ]
 
@@ -239,7 +241,7 @@ def _person(pair: Pair, edges: Int[np.ndarray, " edge"], place: int) -> tuple[st
         parts.append(markup)
         data.append(chart)
     whom = pair.first.whom if pair.first.whom == pair.second.whom else f"{pair.first.whom} · {pair.second.whom}"
-    content = f'{_table(pair)}<div class="multiples">{"".join(parts)}</div>{_differing(pair)}'
+    content = f'{_table(pair)}<h3>Over time</h3><div class="multiples">{"".join(parts)}</div>{_differing(pair)}'
     return section(f"pair{place}", html.escape(whom), content), data
 
 
@@ -262,7 +264,7 @@ def _table(pair: Pair) -> str:
         )
     cells = "".join(f'<th scope="col"><button type="button">{name}</button></th>' for name in ("", A, B, "B − A"))
     return (
-        f'<p class="hint">{verdicts} · {said} A tick stands where B is better.</p><div class="scroll"><table>'
+        f'<p class="hint marks">{verdicts} · {said} A tick stands where B is better.</p><div class="scroll"><table>'
         f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 

@@ -62,7 +62,7 @@ def fix_of(report: QualityReport, item: FrameToCheck, several: bool = False) -> 
             return Fix(f"{item.view} alone disagrees: leave it out here.", Wrong(item.view, frames, person))
     if item.kinds[:1] == ("jump",):
         return Fix("No view stands out: if it is no real hit or landing, smooth it.", Smooth(frames, "strong", person))
-    return Fix(f"Look at it with refit-mv view FIT, and say what {item.view} shows: a keypoint, or that it is wrong.")
+    return Fix(f"Look, and say what {item.view} shows: refit-mv view FIT")
 
 
 def _swapped(report: QualityReport, item: FrameToCheck, view: int, limb: str) -> bool:
@@ -99,7 +99,9 @@ def fix_markup(fix: Fix) -> str:
     """Words, and the line to copy."""
     line = fix.line
     code = "" if line is None else f"<code>{html.escape(line)}</code>"
-    return f'<p class="fix">{html.escape(fix.words)}{code}</p>'
+    words, colon, command = fix.words.partition(": refit-mv ")
+    told = f"{html.escape(words)}:<code>refit-mv {html.escape(command)}</code>" if colon else html.escape(fix.words)
+    return f'<p class="fix">{told}{code}</p>'
 
 
 def all_fixes(fixes: Sequence[Fix]) -> str:

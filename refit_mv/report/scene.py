@@ -114,7 +114,7 @@ class ScenePerson:
     ``rest_vertices`` and ``rest_joints`` are the T-pose of their shape; ``rotations`` are world_from_joint. ``spread``
     is the symmetric root of each joint's covariance: the unit sphere becomes the ellipsoid of one sigma. ``seen``:
     keypoints pin the joint down. ``rays`` are the unit directions from the cameras through the keypoints, the lens's
-    distortion removed; NaN where there is no keypoint.
+    distortion removed; NaN where there is no keypoint. ``mark`` stands above their head where there are several.
     """
 
     id: int
@@ -133,6 +133,7 @@ class ScenePerson:
     confidence: Float[np.ndarray, "frame view landmark"]
     rays: Float[np.ndarray, "frame view landmark 3"]
     soles: Soles | None = None
+    mark: str = ""
 
     def nearest_on_rays(self, cameras: Sequence[SceneCamera]) -> Float[np.ndarray, "frame view landmark 3"]:
         """The point of every ray that is nearest to its landmark: the line between them is the residual in space."""
@@ -274,6 +275,7 @@ def _person(take: Take, person: FittedPerson, rows: Int[np.ndarray, " frame"]) -
         confidence=np.where(unseen, 0.0, confidence),
         rays=rays,
         soles=Soles.of(take.body, params, _contacts(person, rows)),
+        mark=str(person.id),
     )
 
 

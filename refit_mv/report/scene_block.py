@@ -123,7 +123,7 @@ def _header(scene: Scene, block: _Block, pictures: Sequence[ScenePicture]) -> di
         "parents": list(scene.skin.parents),
         "statuses": [str(word) for word in STATUS_CODES],
         "statusColours": [STATUS_COLOURS[word] for word in STATUS_CODES],
-        "people": [{"id": p.id, "whom": p.whom, "colour": list(p.colour)} for p in scene.people],
+        "people": [{"mark": p.mark, "colour": list(p.colour)} for p in scene.people],
         "cameras": [
             {
                 "name": camera.name,

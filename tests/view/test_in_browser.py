@@ -91,7 +91,7 @@ def test_clicks_write_edits(browser: Browser, viewer: Viewer, filmed: Take) -> N
     assert read_edits(file) == (Wrong(name, here), HoldFoot("left", here))
     # Look through the second camera, and place a keypoint with a click in its picture.
     choose = "[...document.querySelectorAll('input')].find(e => e.value === 'anywhere')"
-    browser.run(f"{choose}.click()")
+    browser.run(f"(() => {{ const box = {choose}; box.scrollIntoView(); box.click(); }})()")
     browser.press(filmed.rig.names[1])
     browser.until("document.querySelector('canvas') !== null")
     browser.run("new Promise(done => setTimeout(done, 1500))")
@@ -118,7 +118,7 @@ def test_the_viewer_moves_and_is_for_this_machine_alone(browser: Browser, viewer
     browser.run("new Promise(done => setTimeout(done, 2500))")
     before = stage(browser)
     script = (
-        "(() => { const box = [...document.querySelectorAll('input')].find(e => e.value === '0');"
+        "(() => { const box = [...document.querySelectorAll('input[type=text]')].find(e => e.value === '0');"
         "Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(box, '9');"
         "box.dispatchEvent(new Event('input', {bubbles: true})); box.blur(); })()"
     )

@@ -69,3 +69,11 @@ def test_a_view_shows_the_picture_of_its_frame(filmed: Take) -> None:
     some = scene_pictures(filmed, scene_of(filmed).rows, 5, 64)
     assert [(each.view, each.row) for each in some] == [(view, row) for view in range(3) for row in (0, 2, 4, 6, 8)]
     assert scene_pictures(filmed, scene_of(filmed).rows, 0, 64) == []
+
+
+def test_refusals_of_report(cli: Callable, viewed: Path, tmp_path: Path) -> None:
+    for arguments, words in (((viewed, "--out", tmp_path / "x.html"), "two fits"), ((tmp_path,), "no finished fit")):
+        refused = cli("report", *arguments)
+        assert refused.code == 2
+        assert words in refused.err
+        assert refused.err.count("\n") == 1

@@ -371,7 +371,7 @@
       });
     }
     function said() {
-      var words = people.filter(function (person, i) { return present[i]; }).map(function (person) { return (people.length > 1 ? person.id + " " : "") + meta.statuses[person.get("status")[row]]; });
+      var words = people.filter(function (person, i) { return present[i]; }).map(function (person) { return (people.length > 1 ? person.mark + " " : "") + meta.statuses[person.get("status")[row]]; });
       told.textContent = "frame " + arrays.numbers[row] + " · " + (arrays.rows[row] / meta.fps).toFixed(2) + " s · " + words.join(", ");
       paintTime();
     }
@@ -455,7 +455,7 @@
     addEventListener("resize", function () { dirty = true; });
     function label(text, style) { var made = document.createElement("span"); made.textContent = text; made.style.cssText = style; labels.appendChild(made); return made; }
     cameras.forEach(function (camera) { camera.label = label(camera.name, ""); });
-    people.forEach(function (person) { person.tint = person.colour.map(function (c) { return c / 255; }); person.label = label(person.id, "background:rgb(" + person.colour + ");color:#000;font-weight:700"); });
+    people.forEach(function (person) { person.tint = person.colour.map(function (c) { return c / 255; }); person.label = label(person.mark, "background:rgb(" + person.colour + ");color:#000;font-weight:700"); });
 
     note.textContent = "";
     window.scene = {
