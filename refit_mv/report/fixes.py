@@ -113,6 +113,6 @@ def all_fixes(fixes: Sequence[Fix]) -> str:
     return (
         f'<details class="edits"><summary>{len(lines)} corrections to copy</summary><p>Keep those that you agree with '
         f"in <code>FIT/{FILE}</code>, where FIT is the folder of this report, then run "
-        f"<code>refit-mv refit FIT --edits</code>. <code>refit-mv view FIT</code> writes such lines by clicks.</p>"
+        f"<code>refit-mv refit FIT</code>. <code>refit-mv view FIT</code> writes such lines by clicks.</p>"
         f"<pre>{text}</pre></details>"
     )

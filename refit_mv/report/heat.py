@@ -12,7 +12,9 @@ from refit_mv.report import measures
 from refit_mv.report.quality import QualityReport
 
 # The page is as wide; more columns nobody tells apart.
-COLUMNS = 360
+COLUMNS = 240
+# So many steps of colour are enough for eyes, and pack well.
+LEVELS = 24
 # Pixels in a picture 1920 wide that are as bad as a colour can say.
 WORST_PX = 40.0
 ROW_PX = 15
@@ -37,22 +39,22 @@ def heat_section(report: QualityReport) -> str:
     )
     points = [name.replace("_", " ") for name in report.landmark_names]
     parts = [
-        f"<details><summary>{html.escape(name)}</summary>"
-        + _pair(
-            name,
-            points,
-            measures.bin_medians(error[:, view], edges),
-            measures.bin_medians(trust[:, view], edges),
-        )
-        + "</details>"
+        f'<div class="of-view"{" hidden" if view else ""}>'
+        + _pair(name, points, measures.bin_medians(error[:, view], edges), measures.bin_medians(trust[:, view], edges))
+        + "</div>"
         for view, name in enumerate(report.view_names)
     ]
+    names = "".join(f"<option>{html.escape(name)}</option>" for name in report.view_names)
+    chosen = f'<p class="hint"><label>Keypoints of <select class="choose">{names}</select></label></p>'
     key = (
         f'<span class="key">0 px <i class="scale" style="{_gradient(ERROR)}"></i> {WORST_PX:g} px or more, of a '
         f'picture 1920 wide</span><span class="key">confidence 0 <i class="scale" style="{_gradient(TRUST)}"></i> 1'
         "</span>"
     )
-    return f'<h3>Reprojection and confidence over time</h3><p class="hint">{key}</p>{whole}{"".join(parts)}'
+    return (
+        f'<div class="heat-maps"><h3>Reprojection and confidence over time</h3><p class="hint">{key}</p>{whole}{chosen}'
+        f"{''.join(parts)}</div>"
+    )
 
 
 def _pair(
@@ -86,7 +88,7 @@ def coloured(
     """RGBA; shares beyond 0 and 1 are taken for these."""
     known = np.isfinite(shares)
     stops = np.linspace(0, 1, len(colours))
-    level = np.where(known, shares, 0).clip(0, 1)
+    level = (np.where(known, shares, 0).clip(0, 1) * LEVELS).round() / LEVELS
     channels = [np.interp(level, stops, colours[:, channel]) for channel in range(3)]
     return np.stack([*channels, np.where(known, 255.0, 0.0)], axis=-1).round().astype(np.uint8)
 

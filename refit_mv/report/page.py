@@ -165,7 +165,7 @@ def _frames(report: QualityReport, items: Sequence[FrameToCheck], pictures: Mapp
         cards.append(
             f"<li>{image}<div><b>{where}</b><p>{reasons[:1].upper()}{reasons[1:]}</p>{fix_markup(fix)}"
             f"<small>{worst}{item.index / report.fps:.2f} s · {html.escape(item.view)}"
-            f' <a class="in-space" href="#space" data-frame="{frame}">in space</a></small></div></li>'
+            f' <button type="button" class="in-space" data-frame="{frame}">in space</button></small></div></li>'
         )
     return f'<ul class="cards">{"".join(cards)}</ul>{all_fixes(fixes)}' if cards else ""
 

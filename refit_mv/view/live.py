@@ -55,23 +55,23 @@ class Viewer:
         """Draw whatever is to be drawn, until :meth:`stop`."""
         due = time.monotonic()
         while not self._stopped.is_set():
-            if self.playing:
-                due += 1 / (self.scene.fps * SPEEDS[self.panel.speed.value])
-                late = time.monotonic() - due
-                # Who cannot follow skips frames rather than slow down.
-                skipped = int(max(late, 0.0) * self.scene.fps * SPEEDS[self.panel.speed.value])
-                due = max(due, time.monotonic() - 1.0)
-                if late < 0:
-                    self._stopped.wait(-late)
-                due += skipped / (self.scene.fps * SPEEDS[self.panel.speed.value])
-                self.row = (self.row + 1 + skipped) % len(self.scene)
-                self._draw()
-                self.panel.row.value = self.row
-            else:
-                due = time.monotonic()
+            if not self.playing:
                 if self._stale.wait(IDLE):
                     self._stale.clear()
                     self._draw()
+                due = time.monotonic()
+                continue
+            step = 1 / (self.scene.fps * SPEEDS[self.panel.speed.value])
+            due += step
+            early = due - time.monotonic()
+            if early > 0:
+                self._stopped.wait(early)
+            # Who cannot follow skips frames rather than slow down.
+            skipped = max(int(-early / step), 0)
+            due += skipped * step
+            self.row = (self.row + 1 + skipped) % len(self.scene)
+            self._draw()
+            self.panel.row.value = self.row
 
     def stop(self) -> None:
         """End :meth:`run`, and the server with it."""
@@ -95,8 +95,9 @@ class Viewer:
         """What happens when a control is moved."""
         panel = self.panel
 
-        def moved(_event: GuiEvent) -> None:
-            if not self.playing:
+        def moved(event: GuiEvent) -> None:
+            # Time moves it too, when it runs; then nobody did.
+            if event.client is not None:
                 self.row = int(panel.row.value)
             self._stale.set()
 
@@ -185,9 +186,7 @@ class Viewer:
         else:
             title, body, colour = f"Written to {FILE}", str(edit), "green"
             self.panel.about.content = "Click on a keypoint in a picture to choose it, or choose here."
-            self.panel.written.content = (
-                f"**{FILE}**: {edit}.\n\nWhen all is said: `refit-mv refit {self.take.folder} --edits`"
-            )
+            self.panel.written.content = f"**{FILE}**: {edit}.\n\nWhen all is said: `refit-mv refit {self.take.folder}`"
         if client is not None:
             client.add_notification(title, body, auto_close_seconds=6.0, color=colour)
 

@@ -2,6 +2,7 @@
 
 import html
 from dataclasses import dataclass
+from itertools import pairwise
 
 from viser import GuiApi
 
@@ -50,7 +51,7 @@ class Panel:
     """The controls as handles, and what they say now."""
 
     def __init__(self, gui: GuiApi, scene: Scene) -> None:
-        self.scene = scene
+        self.scene, self._lanes = scene, lanes(scene)
         gui.configure_theme(show_share_button=False, show_logo=False, control_width="medium", dark_mode=True)
         numbers = scene.frame_numbers
         self.told = gui.add_html("")
@@ -119,29 +120,34 @@ class Panel:
         )
         self.told.content = (
             f'<div style="padding:0 1em;font-size:.9em"><b>frame {scene.frame_numbers[row]}</b> '
-            f"{scene.rows[row] / scene.fps:.2f} s<br>{words}{strip(scene, row)}</div>"
+            f"{scene.rows[row] / scene.fps:.2f} s<br>{words}{strip(scene, self._lanes, row)}</div>"
         )
 
 
-def strip(scene: Scene, row: int) -> str:
-    """Everybody's status over time as a picture; a column shows the worst of its frames."""
+def lanes(scene: Scene) -> str:
+    """Everybody's status over time as bars of an SVG, 1000 wide; a column shows the worst of its frames."""
     edges = bin_edges(len(scene), COLUMNS)
-    lanes = []
+    bars = []
     for lane, person in enumerate(scene.people):
-        begin, worst = 0, None
-        for column in range(len(edges)):
-            states = person.status[edges[column] : edges[column + 1]] if column + 1 < len(edges) else ()
-            now = next((word for word in WORST_FIRST if word in states), None)
-            if now != worst:
-                if worst is not None:
-                    x, width = edges[begin] / len(scene), (edges[column] - edges[begin]) / len(scene)
-                    lanes.append(
-                        f'<rect x="{1000 * x:.1f}" y="{12 * lane}" width="{1000 * width:.1f}" height="10" '
-                        f'fill="{STATUS_COLOURS[worst]}"/>'
-                    )
-                begin, worst = column, now
+        worst = [
+            next(word for word in WORST_FIRST if word in person.status[start:stop]) for start, stop in pairwise(edges)
+        ]
+        begin = 0
+        for column in range(1, len(worst) + 1):
+            if column == len(worst) or worst[column] != worst[begin]:
+                x, width = (1000 * frames / len(scene) for frames in (edges[begin], edges[column] - edges[begin]))
+                bars.append(
+                    f'<rect x="{x:.1f}" y="{12 * lane}" width="{width:.1f}" height="10" '
+                    f'fill="{STATUS_COLOURS[worst[begin]]}"/>'
+                )
+                begin = column
+    return "".join(bars)
+
+
+def strip(scene: Scene, bars: str, row: int) -> str:
+    """The picture of :func:`lanes` with a mark at the frame that is shown."""
     height = 12 * max(len(scene.people), 1)
     at = 1000 * (row + 0.5) / len(scene)
     shape = f'viewBox="0 0 1000 {height}" preserveAspectRatio="none" style="width:100%;height:{height}px;display:block"'
     here = f'<rect x="{at - 3:.1f}" y="0" width="6" height="{height}" fill="currentColor"/>'
-    return f"<svg {shape}>{''.join(lanes)}{here}</svg>"
+    return f"<svg {shape}>{bars}{here}</svg>"

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,7 +14,10 @@ from refit_mv.edits.file import read_edits
 from refit_mv.edits.kinds import HoldFoot, Keypoint, Wrong
 from refit_mv.people.edit_values import Frames
 from refit_mv.report.scene import scene_of
-from refit_mv.take.take import Take
+from refit_mv.report.scene_view import write_scene_page
+from refit_mv.report.soles import Soles
+from refit_mv.solve.feet import Contacts
+from refit_mv.take.take import Take, open_take
 from refit_mv.view.live import Viewer
 from refit_mv.view.page import write_page
 from tests.browser import Browser, needs_browser
@@ -46,7 +50,36 @@ def test_the_page_moves_and_asks_nobody(browser: Browser, filmed: Take, tmp_path
             browser.run(f"scene.show('{layer}', {on})")
             seen.append(stage(browser))
         assert (np.abs(seen[-1] - seen[-2]).max(-1) > 8).sum() > 20, f"{layer} are not drawn"
+    before = stage(browser)
+    browser.run("document.querySelector('[data-person]').click(); scene.redraw()")
+    assert (np.abs(stage(browser) - before).max(-1) > 8).sum() > 300, "people cannot be hidden"
     assert [each for each in browser.requests if urlsplit(each).scheme not in ("data", "about")] == [page.as_uri()]
+    assert browser.complaints == []
+
+
+def test_contacts_are_drawn_in_the_colour_of_what_they_are(browser: Browser, viewed: Path, tmp_path: Path) -> None:
+    take = open_take(viewed)
+    scene, count = scene_of(take), len(take)
+    held = np.zeros((count, 4), dtype=bool)
+    held[:, 1] = True
+    contacts = Contacts(np.full((count, 4), 0.9, dtype=np.float32), held)
+    soles = Soles.of(take.body, take.people[0].params(), contacts)
+    assert soles is not None
+    # Under the feet: near the ankles, and below them.
+    ankle = scene.people[0].positions[:, scene.skin.joint_names.index("left_ankle")]
+    assert np.linalg.norm(soles.points[:, 0] - ankle, axis=-1).max() < 0.2
+    standing = replace(scene, people=(replace(scene.people[0], soles=soles),))
+    write_scene_page(tmp_path / "feet.html", standing)
+    browser.open((tmp_path / "feet.html").as_uri())
+    browser.until(READY)
+    browser.run("scene.show('contacts', true)")
+    picture = stage(browser)
+    green = (np.abs(picture - [64, 242, 115]).max(-1) < 12).sum()
+    yellow = (np.abs(picture - [255, 191, 51]).max(-1) < 12).sum()
+    assert green > 20
+    assert yellow > green
+    browser.run("scene.show('contacts', false)")
+    assert (np.abs(stage(browser) - [64, 242, 115]).max(-1) < 12).sum() == 0
     assert browser.complaints == []
 
 

@@ -451,7 +451,7 @@
     follow = box.checked;
     box.addEventListener("change", function () { follow = box.checked; dirty = true; });
     function rowOf(number) { var at = 0; for (var k = 0; k < frames; k++) if (arrays.numbers[k] <= number) at = k; return at; }
-    document.querySelectorAll("[data-frame]").forEach(function (link) { link.addEventListener("click", function () { play(false); seek(rowOf(Number(link.dataset.frame))); }); });
+    document.querySelectorAll("[data-frame]").forEach(function (link) { link.addEventListener("click", function () { play(false); seek(rowOf(Number(link.dataset.frame))); root.scrollIntoView({ block: "center" }); }); });
     addEventListener("resize", function () { dirty = true; });
     function label(text, style) { var made = document.createElement("span"); made.textContent = text; made.style.cssText = style; labels.appendChild(made); return made; }
     cameras.forEach(function (camera) { camera.label = label(camera.name, ""); });
