@@ -280,8 +280,8 @@ def _differing(pair: Pair) -> str:
         cards.append(
             f"<li><div><b>{where}</b><p>Up to {1000 * pair.apart[worst]:.0f} mm apart; {A} {states[0]}, "
             f"{B} {states[1]}</p>"
-            f'<small>worst {numbers[worst]} <button type="button" class="in-space" data-frame="{numbers[worst]}">in space'
-            "</button></small></div></li>"
+            f'<small>worst {numbers[worst]} <button type="button" class="in-space" data-frame="{numbers[worst]}">'
+            "in space</button></small></div></li>"
         )
     alone = [
         int(np.sum(_absent(report, rows)))

@@ -44,31 +44,39 @@ def edit_line(edit: FrameEdit) -> str:
     return f"- {text.strip()[1:-1]}"
 
 
-def fix_of(report: QualityReport, item: FrameToCheck, several: bool = False) -> Fix:
-    """What to do about the frames of ``item``. ``several``: there are other people, and the edit says whom it means."""
+def fixes_of(report: QualityReport, items: Sequence[FrameToCheck], several: bool = False) -> list[Fix]:
+    """What to do about the frames of each item. ``several``: there are other people, and edits say whom they mean."""
+    usual, errors = measures.overall([report]).median_px or 0.0, measures.frame_errors(report)
     person = report.person if several else None
+    return [_fix(report, item, person, usual, errors[item.first : item.last + 1]) for item in items]
+
+
+def _fix(
+    report: QualityReport, item: FrameToCheck, person: int | None, usual: float, errors: Float[np.ndarray, "frame view"]
+) -> Fix:
     reach = int(np.ceil(MARGIN * report.fps))
     first, last = max(item.first - reach, 0), min(item.last + reach, len(report) - 1)
     frames = Frames(((int(report.frame_numbers[first]), int(report.frame_numbers[last])),))
     view = report.view_names.index(item.view)
     if {"error", "failed", "uncertain", "jump"} & set(item.kinds):
-        limbs = tuple(limb for limb in LIMBS if _swapped(report, item, view, limb))
+        limbs = tuple(limb for limb in LIMBS if _swapped(report, item, limb, usual))
         if limbs:
             return Fix(
                 f"Left and right {' and '.join(limbs)} look exchanged in {item.view}.",
                 SwapSides(item.view, frames, limbs, person),
             )
-        if "error" in item.kinds and _alone(report, item, view):
+        if "error" in item.kinds and _alone(errors, view):
             return Fix(f"{item.view} alone disagrees: leave it out here.", Wrong(item.view, frames, person))
     if item.kinds[:1] == ("jump",):
         return Fix("No view stands out: if it is no real hit or landing, smooth it.", Smooth(frames, "strong", person))
     return Fix(f"Look, and say what {item.view} shows: refit-mv view FIT")
 
 
-def _swapped(report: QualityReport, item: FrameToCheck, view: int, limb: str) -> bool:
+def _swapped(report: QualityReport, item: FrameToCheck, limb: str, usual: float) -> bool:
     """Whether exchanging a limb's sides would bring its keypoints much nearer to the body in these frames."""
     if report.pixels is None or report.residual is None:
         return False
+    view = report.view_names.index(item.view)
     order = np.array(mirrored_order(report.landmark_names, limb))
     moved = order != np.arange(len(order))
     rows = slice(item.first, item.last + 1)
@@ -76,15 +84,13 @@ def _swapped(report: QualityReport, item: FrameToCheck, view: int, limb: str) ->
     if not kept.any():
         return False
     body = report.pixels[rows, view] - report.residual[rows, view]
-    usual = measures.overall([report]).median_px or 0.0
     now = _median(np.linalg.norm(report.residual[rows, view], axis=-1)[kept])
     exchanged = _median(np.linalg.norm(report.pixels[rows, view][:, order] - body, axis=-1)[kept])
     return now > 1.5 * usual and exchanged < SWAP_GAIN * now
 
 
-def _alone(report: QualityReport, item: FrameToCheck, view: int) -> bool:
+def _alone(errors: Float[np.ndarray, "frame view"], view: int) -> bool:
     """Whether this view is far off while the others are not; needs three views, or it is open which is right."""
-    errors = measures.frame_errors(report)[item.first : item.last + 1]
     others = np.delete(errors, view, axis=1)
     if others.shape[1] < 2 or not np.isfinite(others).any() or not np.isfinite(errors[:, view]).any():
         return False

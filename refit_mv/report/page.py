@@ -11,7 +11,7 @@ import numpy as np
 from refit_mv.report import charts, measures
 from refit_mv.report.document import document, section
 from refit_mv.report.everybody import everybody
-from refit_mv.report.fixes import all_fixes, fix_markup, fix_of
+from refit_mv.report.fixes import all_fixes, fix_markup, fixes_of
 from refit_mv.report.frames_to_check import FrameToCheck, frames_to_check
 from refit_mv.report.heat import heat_section
 from refit_mv.report.motion_figures import motion_section
@@ -151,7 +151,7 @@ def _tiles(report: QualityReport) -> str:
 
 def _frames(report: QualityReport, items: Sequence[FrameToCheck], pictures: Mapping[str, bytes], several: bool) -> str:
     cards = []
-    fixes = [fix_of(report, item, several) for item in items]
+    fixes = fixes_of(report, items, several)
     for item, fix in zip(items, fixes, strict=True):
         first, last = report.frame_numbers[item.first], report.frame_numbers[item.last]
         frame = report.frame_numbers[item.index]

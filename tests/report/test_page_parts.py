@@ -15,7 +15,7 @@ from refit_mv.errors import InputError
 from refit_mv.people.edit_values import Frames
 from refit_mv.report import measures
 from refit_mv.report.comparison import figures_of, paired, write_comparison
-from refit_mv.report.fixes import Fix, all_fixes, edit_line, fix_of
+from refit_mv.report.fixes import Fix, all_fixes, edit_line, fixes_of
 from refit_mv.report.frames_to_check import frames_to_check
 from refit_mv.report.heat import ERROR, TRUST, coloured, heat_section
 from refit_mv.report.motion_figures import foot_figures, jerk, jitter, motion_section
@@ -92,7 +92,7 @@ def test_medians_of_bins_are_those_of_each_bin_alone() -> None:
 
 
 def first_fix(report: QualityReport, several: bool = False) -> Fix:
-    return fix_of(report, frames_to_check(report)[0], several)
+    return fixes_of(report, frames_to_check(report)[:1], several)[0]
 
 
 def test_exchanged_sides_are_told_from_a_wrong_view(tmp_path: Path) -> None:
