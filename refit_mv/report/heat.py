@@ -74,11 +74,13 @@ def strip_map(
 ) -> str:
     """One strip for each of the rows, from the first colour (share 0) to the last (1); nothing where a share is NaN."""
     names = "".join(f"<span>{html.escape(name)}</span>" for name in rows)
+    height, width = shares.shape
     picture = base64.b64encode(_png(coloured(shares, colours))).decode()
     return (
         f'<figure class="heat"><figcaption>{html.escape(title)}</figcaption><div><div class="names">{names}</div>'
-        f'<img alt="{html.escape(title)}, over time" style="height:{ROW_PX * len(rows)}px" '
-        f'src="data:image/png;base64,{picture}"></div></figure>'
+        f'<svg style="height:{ROW_PX * len(rows)}px" viewBox="0 0 {width} {height}" preserveAspectRatio="none" '
+        f'role="img" aria-label="{html.escape(title)}, over time"><image width="{width}" height="{height}" '
+        f'preserveAspectRatio="none" href="data:image/png;base64,{picture}"/></svg></div></figure>'
     )
 
 

@@ -48,7 +48,7 @@ def frames(first: int, last: int) -> Frames:
 
 
 def heats(markup: str) -> list[np.ndarray]:
-    found = re.findall(r'src="data:image/png;base64,([^"]+)"', markup)
+    found = re.findall(r'<image [^>]*href="data:image/png;base64,([^"]+)"', markup)
     return [cv2.imdecode(np.frombuffer(base64.b64decode(each), np.uint8), cv2.IMREAD_UNCHANGED) for each in found]
 
 
