@@ -115,9 +115,9 @@ def all_fixes(fixes: Sequence[Fix]) -> str:
     lines = [fix.line for fix in fixes if fix.line is not None]
     if not lines:
         return ""
-    text = html.escape("\n".join(lines))
+    text, count = html.escape("\n".join(lines)), "1 correction" if len(lines) == 1 else f"{len(lines)} corrections"
     return (
-        f'<details class="edits"><summary>{len(lines)} corrections to copy</summary><p>Keep those that you agree with '
+        f'<details class="edits"><summary>{count} to copy</summary><p>Keep those that you agree with '
         f"in <code>FIT/{FILE}</code>, where FIT is the folder of this report, then run "
         f"<code>refit-mv refit FIT</code>. <code>refit-mv view FIT</code> writes such lines by clicks.</p>"
         f"<pre>{text}</pre></details>"
