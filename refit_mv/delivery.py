@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,21 @@ from refit_mv.body.model import vertices
 from refit_mv.errors import InputError
 from refit_mv.progress import Progress, quiet
 from refit_mv.report.colours import person_colour
+from refit_mv.report.comparison import paired, together, write_comparison
 from refit_mv.report.frames_to_check import frames_to_check
-from refit_mv.report.overlay import OverlayBody, blank_source, positions_by_number, render_overlay
+from refit_mv.report.overlay import (
+    OverlayBody,
+    blank_source,
+    body_region,
+    overlay_frames,
+    positions_by_number,
+    render_overlay,
+    snapshot,
+)
+from refit_mv.report.painter import Projector
 from refit_mv.report.quality import QualityReport
 from refit_mv.report.report import summary, write_report, write_summary
+from refit_mv.report.scene import Scene, evenly, scene_of
 from refit_mv.report.verdict import Verdict, overall_verdict
 from refit_mv.session.session import frame_source
 from refit_mv.session.video import FrameSource
@@ -28,6 +39,8 @@ from refit_mv.take.take import Take
 
 # Without a calibrated size and without video an overlay still needs a page.
 USUAL_SIZE = (1920, 1080)
+# Frames times people that a report shows in space: 0.5 kB each, and 0.2 MB for the bodies.
+MOST_PERSON_FRAMES = 1800
 # A body on an empty background is worth a look, not an hour of drawing: longer takes without pictures get no overlay.
 LONGEST_BLANK_OVERLAY = 1000
 
@@ -53,9 +66,86 @@ def deliver(take: Take, overlay: bool = True, progress: Progress = quiet) -> Del
     pictures: dict[str, bytes] = {}
     if overlay:
         pictures = _overlays(take, reports, progress)
-    write_report(out / "report.html", reports, pictures)
+    write_report(out / "report.html", reports, pictures, report_scene(take))
     write_summary(out / "summary.json", reports)
     return Delivery(out, out / "report.html", overall_verdict(reports), summary(reports), take.warnings)
+
+
+def rewrite_report(take: Take) -> Path:
+    """Write the report of a finished fit anew, with pictures of the frames to look at, and nothing else."""
+    reports = [QualityReport.of(take, person) for person in take.people]
+    pictures = {
+        key: picture for view in range(len(take.rig)) for key, picture in _snapshots(take, reports, view).items()
+    }
+    path = take.folder / "report.html"
+    write_report(path, reports, pictures, report_scene(take))
+    return path
+
+
+def compare(first: Take, second: Take, names: tuple[str, str], path: Path) -> None:
+    """Write a page on two fits of the same recording.
+
+    Raises:
+        InputError: they have no frames, or nobody, in common.
+    """
+    of_each = [[QualityReport.of(take, person) for person in take.people] for take in (first, second)]
+    pairs = paired(*of_each)
+    kept = evenly(len(pairs[0].apart), MOST_PERSON_FRAMES // (len(first.people) + len(second.people)))
+    one, other = scene_of(first, pairs[0].first_rows[kept]), scene_of(second, pairs[0].second_rows[kept])
+    alike = np.array_equal(one.skin.faces, other.skin.faces) and one.skin.joint_names == other.skin.joint_names
+    write_comparison(path, names, pairs, together(one, other) if alike else None)
+
+
+def _snapshots(take: Take, reports: Sequence[QualityReport], view: int) -> dict[str, bytes]:
+    """A view's pictures of the frames to look at, without its video."""
+    name, places = take.rig.names[view], {person.id: place for place, person in enumerate(take.people)}
+    mine = [item for report in reports for item in frames_to_check(report) if item.view == name]
+    source, positions = _pictures(take, view)
+    if source is None or not mine:
+        return {}
+    rows = np.unique([item.index for item in mine])
+    bodies = [
+        _at(_drawn(take, person, _head(report), view), rows)
+        for person, report in zip(take.people, reports, strict=True)
+    ]
+    projector, found = Projector(take.rig[name]), {}
+    frames = overlay_frames(
+        source,
+        take.rig[name],
+        bodies,
+        positions=rows if positions is None else positions[rows],
+        frame_numbers=take.frame_numbers[rows],
+    )
+    for index, picture, region in frames:
+        for item in mine:
+            if item.index == rows[index]:
+                around = body_region(bodies[places[item.person]], index, projector, source.size)
+                found[item.picture_key] = snapshot(picture, around or region)
+    return found
+
+
+def _at(body: OverlayBody, rows: Int[np.ndarray, " frame"]) -> OverlayBody:
+    """The same body in some of its frames."""
+    of_all = body.vertices_of
+
+    def surface(start: int, stop: int) -> Float[Tensor, "frame vertex 3"]:
+        return torch.cat([of_all(int(row), int(row) + 1) for row in rows[start:stop]])
+
+    chosen = [body.status[row] for row in rows]
+    return replace(
+        body,
+        vertices_of=surface,
+        status=chosen,
+        keypoints=None if body.keypoints is None else body.keypoints[rows],
+        confidence=None if body.confidence is None else body.confidence[rows],
+        head=None if body.head is None else body.head[rows],
+    )
+
+
+def report_scene(take: Take) -> Scene | None:
+    """What a report shows in space: so many frames that the page stays small; None where nobody was found."""
+    people = sum(person.found for person in take.people)
+    return scene_of(take, evenly(len(take), MOST_PERSON_FRAMES // people)) if people else None
 
 
 def _overlays(take: Take, reports: Sequence[QualityReport], progress: Progress) -> dict[str, bytes]:

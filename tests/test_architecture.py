@@ -38,6 +38,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"take"}),
     frozenset({"edits"}),
     frozenset({"report"}),
+    frozenset({"view"}),
     frozenset({"recipe"}),
     frozenset({"delivery", "person_solver", "profile_choice"}),
     frozenset({"fitting"}),
@@ -76,6 +77,7 @@ FENCES = {
     "submitit": ("refit_mv.farm",),
     "fsspec": ("refit_mv.farm", "refit_mv.files"),
     "s3fs": ("refit_mv.farm",),
+    "viser": ("refit_mv.view",),
 }
 
 LONGEST_MODULE = 400

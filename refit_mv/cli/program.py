@@ -21,10 +21,13 @@ from refit_mv.cli.refit import refit
 from refit_mv.cli.sync import sync
 from refit_mv.cli.synthesise import synthesise
 from refit_mv.cli.train import train
+from refit_mv.cli.view import report, view
 from refit_mv.errors import InputError
 
 # A new command is a file beside this one and its name here.
-COMMANDS = (fit, refit, batch, detect, demo, export, calib, sync, shape, synthesise, bench, train, weights)
+COMMANDS = (
+    fit, refit, batch, detect, demo, view, report, export, calib, sync, shape, synthesise, bench, train, weights
+)  # fmt: skip
 
 
 # What no command can foresee: the place that standard output goes to, and the machine, are full.

@@ -17,8 +17,10 @@ from refit_mv.report.verdict_box import level_mark, verdict_box
 MOST_FINDINGS = 8
 
 
-def everybody(reports: Sequence[QualityReport], parts: Sequence[str]) -> str:
-    """The verdict, whom to choose from, when they are seen, and everybody's own part; the first is unfolded."""
+def everybody(reports: Sequence[QualityReport], parts: Sequence[str], space: str = "") -> str:
+    """The verdict, what is shown in space, whom to choose from, when they are seen, and everybody's own part; the first
+    is unfolded.
+    """
     judged = overall_verdict(reports)
     # What is good of ten people is said in their own parts.
     told = tuple(finding for finding in judged.findings if finding.level != "good")
@@ -26,7 +28,7 @@ def everybody(reports: Sequence[QualityReport], parts: Sequence[str]) -> str:
         _part(report, part, place == 0) for place, (report, part) in enumerate(zip(reports, parts, strict=True))
     ]
     return (
-        f"{verdict_box(replace(judged, findings=told), MOST_FINDINGS)}"
+        f"{verdict_box(replace(judged, findings=told), MOST_FINDINGS)}{space}"
         f'<section id="people"><h2>People</h2>{_table(reports)}{timeline(reports)}{hard_table(reports)}</section>'
         f"{''.join(chapters)}"
     )

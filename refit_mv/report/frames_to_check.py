@@ -17,7 +17,7 @@ SIGMA_TO_CHECK_M = 0.02
 @dataclass(frozen=True)
 class FrameToCheck:
     """A stretch of frames worth a look: result indices ``first`` to ``last``, the worst of them ``index``, and the view
-    it is worst in. ``person`` is the id of whom it is about.
+    it is worst in. ``person`` is the id of whom it is about; ``kinds`` are the reasons' short names.
     """
 
     first: int
@@ -26,6 +26,7 @@ class FrameToCheck:
     view: str
     reasons: tuple[str, ...]
     person: int = 0
+    kinds: tuple[str, ...] = ()
 
     @property
     def picture_key(self) -> str:
@@ -84,6 +85,7 @@ def frames_to_check(report: QualityReport, most: int = 12) -> tuple[FrameToCheck
                 _worst_view(report, errors[i]),
                 (f"highest error: {per_frame[i]:.0f} px in one view",),
                 report.person,
+                ("highest",),
             )
             for i in chosen
         )
@@ -105,6 +107,7 @@ def frames_to_check(report: QualityReport, most: int = 12) -> tuple[FrameToCheck
             _worst_view(report, errors[worst]),
             tuple(told[kind] for kind in ordered),
             report.person,
+            tuple(ordered),
         )
         found.append((float(score[stretch].max()), item))
     found.sort(key=lambda pair: -pair[0])

@@ -151,14 +151,14 @@ def joint_figures(report: QualityReport, seen: bool = False) -> tuple[JointFigur
 
 def frame_errors(report: QualityReport) -> Float[np.ndarray, "frame view"]:
     """Median pixel error of each frame in each view, NaN without evidence."""
-    return _nan_median(np.where(report.confident, report.pixel_error, np.nan))
+    return nan_median(np.where(report.confident, report.pixel_error, np.nan))
 
 
 def frame_sigma(report: QualityReport) -> Float[np.ndarray, " frame"] | None:
     """Median joint uncertainty of each frame in metres."""
     if report.joint_sigma_m is None or not report.joint_names:
         return None
-    return _nan_median(np.where(report.posed[:, None], report.joint_sigma_m, np.nan))
+    return nan_median(np.where(report.posed[:, None], report.joint_sigma_m, np.nan))
 
 
 def pelvis_speed(report: QualityReport) -> Float[np.ndarray, " frame"] | None:
@@ -219,6 +219,17 @@ def binned(
     return np.array([np.percentile(part, percentile) if len(part) else np.nan for part in kept], dtype=np.float64)
 
 
+def bin_medians(
+    values: Float[np.ndarray, "frame row"], edges: Int[np.ndarray, " edge"]
+) -> Float[np.ndarray, "row bin"]:
+    """The median of everything finite in each bin, of many rows at once; NaN where there is nothing."""
+    lengths = np.diff(edges)
+    places = edges[:-1, None] + np.arange(lengths.max())
+    beyond = np.arange(lengths.max()) >= lengths[:, None]
+    gathered = values.T[:, places.clip(max=len(values) - 1)]
+    return nan_median(np.where(beyond, np.nan, gathered))
+
+
 def nice_step(least: float) -> int:
     """The next of 1, 2, 5 × a power of ten."""
     power = 10 ** int(np.floor(np.log10(max(least, 1.0))))
@@ -241,7 +252,7 @@ def _mm_per_px(report: QualityReport, view: str) -> float | None:
     return float(np.median(depth)) / camera.focal * 1000 if len(depth) else None
 
 
-def _nan_median(values: Float[np.ndarray, "*axes last"]) -> Float[np.ndarray, "*axes"]:
+def nan_median(values: Float[np.ndarray, "*axes last"]) -> Float[np.ndarray, "*axes"]:
     """Median over the last axis of what is not NaN. NumPy's own walks the rows one by one: 15 s for 36,000 frames of 8
     views, this 0.2 s.
     """

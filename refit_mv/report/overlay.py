@@ -111,7 +111,7 @@ def render_overlay(
         for index, picture, region in drawn:
             for frame, place in snapshots:
                 if frame == index:
-                    around = _region(bodies[place], index, projector, source.size)
+                    around = body_region(bodies[place], index, projector, source.size)
                     kept[frame, place] = snapshot(picture, around or region)
             yield picture
 
@@ -119,7 +119,7 @@ def render_overlay(
     return kept
 
 
-def _region(body: OverlayBody, index: int, projector: Projector, size: tuple[int, int]) -> Region | None:
+def body_region(body: OverlayBody, index: int, projector: Projector, size: tuple[int, int]) -> Region | None:
     """Where a body is in the picture, if it is drawn there."""
     if body.status[index] not in DRAWN:
         return None

@@ -11,8 +11,14 @@ import numpy as np
 from refit_mv.report import charts, measures
 from refit_mv.report.document import document, section
 from refit_mv.report.everybody import everybody
+from refit_mv.report.fixes import all_fixes, fix_markup, fixes_of
 from refit_mv.report.frames_to_check import FrameToCheck, frames_to_check
+from refit_mv.report.heat import heat_section
+from refit_mv.report.motion_figures import motion_section
 from refit_mv.report.quality import QualityReport
+from refit_mv.report.residual_maps import residual_maps
+from refit_mv.report.scene import Scene
+from refit_mv.report.scene_view import scene_script, scene_style, scene_view
 from refit_mv.report.verdict import disagreeing_views, verdict
 from refit_mv.report.verdict_box import verdict_box
 from refit_mv.session.observations import CONFIDENT
@@ -42,30 +48,37 @@ DEFINITIONS = (
     ("Hard to tell", "With several people: moments in which it was hard to say who is who, and why. Fewer than two "
                      "views show two people apart who are within a metre of each other; a view has one detection for "
                      "both; somebody is back after nobody saw them, or suddenly elsewhere; one view alone shows them."),
+    ("Slide, jerk", "How far a point of a foot moves from frame to frame while it stands; how fast the acceleration of "
+                    "a joint changes, which is how trembling shows first."),
     ("Speed, acceleration", "Speed of the pelvis and mean acceleration of all joints by finite differences, "
                             "unsmoothed. Spikes are jitter, swapped limbs, or real impacts."),
 )  # fmt: skip
 
 
-def page(reports: Sequence[QualityReport], pictures: Mapping[str, bytes]) -> str:
-    """The whole page, one person after the other. Every name that a user can choose is escaped."""
+def page(reports: Sequence[QualityReport], pictures: Mapping[str, bytes], scene: Scene | None = None) -> str:
+    """The whole page, one person after the other. Every name that a user can choose is escaped. ``scene`` is what it
+    shows in space, if anything.
+    """
     first = reports[0]
     assets = files("refit_mv.report") / "assets"
     timelines = [_timeline(report, _prefix(report, reports)) for report in reports]
     data = {**timelines[0][1], "charts": [chart for _, each in timelines for chart in each["charts"]]}
+    several = len(reports) > 1
+    space = section("space", "In space", "" if scene is None else scene_view(scene, evidence=False))
     parts = [
-        _person(report, _prefix(report, reports), markup, pictures)
+        _person(report, _prefix(report, reports), markup, pictures, "" if several else space)
         for report, (markup, _) in zip(reports, timelines, strict=True)
     ]
-    several = len(reports) > 1
     sections = [
         _head(first),
-        everybody(reports, parts) if several else "".join(parts),
+        everybody(reports, parts, space) if several else "".join(parts),
         section("notes", "Warnings and notes", _notes(first)),
         section("method", "Method and versions", _method(first, len(reports))),
         section("definitions", "What the numbers mean", _definitions()),
     ]
     style, script = ((assets / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    if scene is not None:
+        style, script = style + scene_style(), script + scene_script()
     return document(f"{first.title} – fit quality", style, "".join(sections), ("data", data), script)
 
 
@@ -74,16 +87,20 @@ def _prefix(report: QualityReport, reports: Sequence[QualityReport]) -> str:
     return f"person{report.person}-" if len(reports) > 1 else ""
 
 
-def _person(report: QualityReport, prefix: str, timeline: str, pictures: Mapping[str, bytes]) -> str:
-    """All about one person."""
+def _person(report: QualityReport, prefix: str, timeline: str, pictures: Mapping[str, bytes], space: str) -> str:
+    """All about one person; ``space`` is the view in space where it belongs to them alone."""
     disagreeing = disagreeing_views(report)
     flagged = np.array([name in disagreeing for name in report.view_names])
     sections = [
         verdict_box(verdict(report)),
         _tiles(report),
-        section(f"{prefix}frames", "Frames to look at", _frames(report, frames_to_check(report), pictures)),
-        section(f"{prefix}time", "Over time", timeline),
-        section(f"{prefix}views", "Views", _views(report, flagged, pictures)),
+        space,
+        section(
+            f"{prefix}frames", "Frames to look at", _frames(report, frames_to_check(report), pictures, bool(prefix))
+        ),
+        section(f"{prefix}time", "Over time", timeline + heat_section(report)),
+        section(f"{prefix}motion", "Slide, contacts and jitter", motion_section(report)),
+        section(f"{prefix}views", "Views", _views(report, flagged, pictures) + residual_maps(report)),
         section(f"{prefix}points", "Keypoints and joints", _points(report)),
     ]
     return "".join(sections)
@@ -132,9 +149,10 @@ def _tiles(report: QualityReport) -> str:
     return f'<dl class="tiles">{cells}</dl>'
 
 
-def _frames(report: QualityReport, items: Sequence[FrameToCheck], pictures: Mapping[str, bytes]) -> str:
+def _frames(report: QualityReport, items: Sequence[FrameToCheck], pictures: Mapping[str, bytes], several: bool) -> str:
     cards = []
-    for item in items:
+    fixes = fixes_of(report, items, several)
+    for item, fix in zip(items, fixes, strict=True):
         first, last = report.frame_numbers[item.first], report.frame_numbers[item.last]
         frame = report.frame_numbers[item.index]
         where = f"Frame {frame}" if first == last else f"Frames {first}–{last}"
@@ -145,10 +163,11 @@ def _frames(report: QualityReport, items: Sequence[FrameToCheck], pictures: Mapp
         reasons = html.escape("; ".join(item.reasons))
         worst = "" if first == last else f"worst {frame}, "
         cards.append(
-            f"<li>{image}<div><b>{where}</b><p>{reasons[:1].upper()}{reasons[1:]}</p>"
-            f"<small>{worst}{item.index / report.fps:.2f} s · {html.escape(item.view)}</small></div></li>"
+            f"<li>{image}<div><b>{where}</b><p>{reasons[:1].upper()}{reasons[1:]}</p>{fix_markup(fix)}"
+            f"<small>{worst}{item.index / report.fps:.2f} s · {html.escape(item.view)}"
+            f' <button type="button" class="in-space" data-frame="{frame}">in space</button></small></div></li>'
         )
-    return f'<ul class="cards">{"".join(cards)}</ul>' if cards else ""
+    return f'<ul class="cards">{"".join(cards)}</ul>{all_fixes(fixes)}' if cards else ""
 
 
 def _timeline(report: QualityReport, prefix: str) -> tuple[str, dict[str, Any]]:
@@ -257,6 +276,8 @@ def _method(report: QualityReport, people: int) -> str:
         ("Body", report.body),
         ("People", str(people)),
         *report.versions.items(),
+        *report.run.items(),
+        *((f"Correction {place}", text) for place, text in enumerate(report.edits, 1)),
     ]
     cells = "".join(
         f"<div><dt>{html.escape(str(name))}</dt><dd>{html.escape(str(value))}</dd></div>" for name, value in rows

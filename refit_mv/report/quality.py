@@ -8,10 +8,13 @@ from jaxtyping import Bool, Float, Int
 
 from refit_mv.body.model import posed_joints
 from refit_mv.body.sides import LIMBS
+from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.finding import Finding
 from refit_mv.geometry.camera import CameraRig
+from refit_mv.geometry.projection import project
 from refit_mv.people.hard_moments import HardMoment
 from refit_mv.people.stature import stature
+from refit_mv.report.soles import Soles
 from refit_mv.session.observations import CONFIDENT
 from refit_mv.status import BEST_FIRST, FrameStatus
 from refit_mv.take.fitted_person import FittedPerson
@@ -29,7 +32,9 @@ class QualityReport:
     is inferred from others. ``left_out_px`` maps a view to the median pixel error of what the *other* cameras predict
     for it. ``swapped`` tells which views had arms or legs (``body.sides.LIMBS``) on the wrong sides before the fit
     exchanged them. ``known_height_m`` is the height that was given. ``up`` is the world's up direction. ``findings``
-    are what earlier steps found out, beside what the figures here say.
+    are what earlier steps found out, beside what the figures here say. ``pixels`` are the keypoints and ``residual``
+    where they lie from the body's projected landmarks. ``soles`` are the points that stand, ``floor_height_m`` is the
+    floor's height along ``up``. ``run`` tells settings of the fit in words.
     Optional parts that are None are left out of the page.
 
     Raises:
@@ -64,6 +69,11 @@ class QualityReport:
     warnings: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     hard: tuple[HardMoment, ...] = ()
+    pixels: Float[np.ndarray, "frame view landmark 2"] | None = None
+    residual: Float[np.ndarray, "frame view landmark 2"] | None = None
+    soles: Soles | None = None
+    floor_height_m: float | None = None
+    run: Mapping[str, str] = field(default_factory=dict)
     _confident: Bool[np.ndarray, "frame view landmark"] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -75,6 +85,8 @@ class QualityReport:
             "swapped": (self.swapped, (frames, views, len(LIMBS))),
             "joint_seen": (self.joint_seen, (frames, len(self.joint_names))),
             "joint_sigma_m": (self.joint_sigma_m, (frames, len(self.joint_names))),
+            "pixels": (self.pixels, (frames, views, landmarks, 2)),
+            "residual": (self.residual, (frames, views, landmarks, 2)),
         }
         for name, (array, shape) in expected.items():
             if array is not None and array.shape != shape:
@@ -101,6 +113,12 @@ class QualityReport:
         joints = posed_joints(take.body, params).positions.numpy()
         sigma = person.joint_sigma()
         joints[absent], sigma[absent] = np.nan, np.nan
+        pixels = person.read("pixels").astype(np.float64)
+        skin = landmark_skin(take.body, person.landmark_names).displaced(person.subject.landmark_offset)
+        projected, _ = project(take.rig.stacked(), pose_landmarks(skin, params).positions)
+        residual = np.where((person.read("confidence") > 0)[..., None], pixels - projected.numpy(), np.nan)
+        residual[absent] = np.nan
+        up = take.session.up if take.floor is None else take.floor.normal
         return QualityReport(
             title=take.title,
             frame_numbers=take.frame_numbers,
@@ -126,10 +144,15 @@ class QualityReport:
             swapped=person.read("swapped").astype(bool),
             person_height_m=stature(take.body, params),
             known_height_m=person.known_height_m,
-            up=take.session.up,
+            up=up,
             warnings=take.warnings,
             findings=(*take.findings, *person.findings),
             hard=person.hard,
+            pixels=pixels,
+            residual=residual,
+            soles=Soles.of(take.body, params, person.contacts),
+            floor_height_m=None if take.floor is None else float(np.dot(take.floor.point, take.floor.normal)),
+            run=_run(take),
         )
 
     def __len__(self) -> int:
@@ -151,3 +174,15 @@ class QualityReport:
     def posed(self) -> Bool[np.ndarray, " frame"]:
         """Frames with a body."""
         return np.array([status != FrameStatus.ABSENT for status in self.status])
+
+
+def _run(take: Take) -> dict[str, str]:
+    """What was fitted how: what a person chooses, as far as the take remembers it."""
+    chosen = {
+        "keypoints": take.keypoint_set,
+        "layout": take.session.layout,
+        "calibration": take.session.calibration.name,
+    }
+    settings = {key.replace("_", " "): value for key, value in take.recipe.items() if not isinstance(value, Mapping)}
+    words = {key: "yes" if value is True else "no" if value is False else str(value) for key, value in settings.items()}
+    return {**chosen, **words}

@@ -12,6 +12,7 @@ from refit_mv.people.stature import share_as_unusual
 from refit_mv.report import measures
 from refit_mv.report.page import page
 from refit_mv.report.quality import QualityReport
+from refit_mv.report.scene import Scene
 from refit_mv.report.verdict import overall_verdict, verdict
 
 __all__ = ["QualityReport", "summary", "write_report", "write_summary"]
@@ -82,17 +83,22 @@ def write_summary(path: Path, reports: Sequence[QualityReport]) -> None:
     _write_whole(path, json.dumps(summary(reports), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_report(path: Path, reports: Sequence[QualityReport], pictures: Mapping[str, bytes] | None = None) -> None:
+def write_report(
+    path: Path,
+    reports: Sequence[QualityReport],
+    pictures: Mapping[str, bytes] | None = None,
+    scene: Scene | None = None,
+) -> None:
     """Write the report on all people of a take as one HTML file that needs nothing else: no network, no other file.
 
     ``pictures`` are PNG or JPEG bytes: ``"rig"`` for the cameras in space, and ``FrameToCheck.picture_key`` for frames
-    to look at.
+    to look at. ``scene`` is shown in space.
 
     Raises:
         InputError: the file cannot be written.
         ValueError: a picture that is neither PNG nor JPEG.
     """
-    _write_whole(path, page(reports, pictures or {}))
+    _write_whole(path, page(reports, pictures or {}, scene))
 
 
 def _write_whole(path: Path, text: str) -> None:

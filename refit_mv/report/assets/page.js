@@ -76,6 +76,12 @@
     });
   });
 
+  document.querySelectorAll(".choose").forEach(function (choice) {
+    choice.addEventListener("change", function () {
+      choice.closest(".heat-maps").querySelectorAll(".of-view").forEach(function (part, place) { part.hidden = place !== choice.selectedIndex; });
+    });
+  });
+
   document.querySelectorAll(".cards img").forEach(function (image) {
     image.tabIndex = 0;
     image.setAttribute("role", "button");
