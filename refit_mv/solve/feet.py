@@ -14,12 +14,12 @@ from refit_mv.body.soles import CONTACT_NAMES
 
 # Speeds per axis, m/s, as standard deviations: of points that stand (they roll, and shoes give) and, a few of them,
 # have hardly come to rest; and of those that do not, half of them slow. How many of the first are at rest.
-STILL, MOVING, AT_REST = (0.08, 0.2), (0.5, 2.0), 0.95
+STILL, MOVING, AT_REST = (0.08, 0.2), (0.5, 2.0), 0.97
 # What is left of an error of position in the speed, 1/s: errors of neighbouring frames are much alike.
 SPEED_PER_SIGMA = 8.0
 # Standard deviation of the height of points that stand around that of what they stand on, metres, and the heights among
 # which others are spread.
-HEIGHT, SPREAD = 0.0125, 0.5
+HEIGHT, SPREAD = 0.01, 0.2
 # Neighbouring frames say much the same: evidence counts as if there were so many frames a second.
 INDEPENDENT_RATE = 30.0
 # The least and the most that height may say.
