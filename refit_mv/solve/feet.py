@@ -12,14 +12,14 @@ from jaxtyping import Bool, Float, Int
 
 from refit_mv.body.soles import CONTACT_NAMES
 
-# Speeds per axis, m/s, as standard deviations: of a point that stands (it rolls, and shoes give), and of one that does
-# not, half of them slow.
-STILL, MOVING = 0.08, (0.5, 2.0)
+# Speeds per axis, m/s, as standard deviations: of points that stand (they roll, and shoes give) and, a few of them,
+# have hardly come to rest; and of those that do not, half of them slow. How many of the first are at rest.
+STILL, MOVING, AT_REST = (0.08, 0.2), (0.5, 2.0), 0.97
 # What is left of an error of position in the speed, 1/s: errors of neighbouring frames are much alike.
 SPEED_PER_SIGMA = 8.0
 # Standard deviation of the height of points that stand around that of what they stand on, metres, and the heights among
 # which others are spread.
-HEIGHT, SPREAD = 0.0125, 0.5
+HEIGHT, SPREAD = 0.01, 0.2
 # Neighbouring frames say much the same: evidence counts as if there were so many frames a second.
 INDEPENDENT_RATE = 30.0
 # The least and the most that height may say.
@@ -66,15 +66,17 @@ class Feet:
         both = 0.5 * (before + after)
         return np.where(np.isnan(both), np.where(np.isnan(before), after, before), both)
 
-    def evidence(self, height: Float[np.ndarray, "frame point"] | None = None) -> Float[np.ndarray, "frame point"]:
+    def evidence(
+        self, height: Float[np.ndarray, "frame point"] | None = None, at_rest: float = AT_REST
+    ) -> Float[np.ndarray, "frame point"]:
         """Logarithm of how much better contact explains each frame than swinging does; 0 where nothing is known.
-        ``height`` above what there is to stand on.
+        ``height`` above what there is to stand on; ``at_rest``: which share of standing points is.
         """
         velocity = self.velocity()
         squared = np.nan_to_num((velocity**2).sum(-1))
         doubt = (SPEED_PER_SIGMA * self.sigma) ** 2
-        stands = _log_normal(squared, STILL**2 + doubt)
-        swings = np.logaddexp(*(_log_normal(squared, speed**2 + doubt) for speed in MOVING)) - np.log(2)
+        stands = _mixed(squared, doubt, STILL, at_rest)
+        swings = _mixed(squared, doubt, MOVING, 0.5)
         found = stands - swings
         if height is not None:
             variance = HEIGHT**2 + self.sigma**2
@@ -83,6 +85,12 @@ class Feet:
         return np.where(np.isfinite(velocity).all(-1) & np.isfinite(found), found, 0.0) * min(
             1.0, INDEPENDENT_RATE * self.step
         )
+
+
+def _mixed(squared: np.ndarray, doubt: np.ndarray, speeds: tuple[float, float], share: float) -> np.ndarray:
+    """Of two kinds of points, the first with its share."""
+    first, second = (_log_normal(squared, speed**2 + doubt) for speed in speeds)
+    return np.logaddexp(first + np.log(share), second + np.log1p(-share))
 
 
 def _log_normal(squared: np.ndarray, variance: np.ndarray) -> np.ndarray:

@@ -18,6 +18,8 @@ LOWEST = 0.03
 # Whoever jumps is slow at the top as well, but comes from below: a contact is one with something to stand on if it
 # lasts so long (seconds), or if the point has come down by so much (metres) so long before and goes up again after.
 STANDS, COMES, BEFORE = 0.15, 0.02, 0.1
+# Such a share of points that stand is at rest: of who runs hardly any.
+AT_REST = 0.2
 # So long somebody stands on a level in all, seconds, and on the floor for so large a share of all standing.
 ON_LEVEL, ON_FLOOR = 0.15, 0.1
 # How far from upright a floor's normal may be (radians, a standard deviation): rigs know up to about a degree.
@@ -86,7 +88,7 @@ def find_terrain(everybody: Sequence[Feet], up: Vector, floor: Floor | None = No
 
 def _standing(feet: Feet, up: Float[np.ndarray, "3"]) -> tuple[Bool[np.ndarray, "frame point"], int]:
     """Which points stand as far as their speed tells, and are low; how many contacts that are."""
-    slow = lasting(contact_probability(feet.evidence(), feet.step) > 0.5, feet.step) & feet.known
+    slow = lasting(contact_probability(feet.evidence(at_rest=AT_REST), feet.step) > 0.5, feet.step) & feet.known
     height = np.where(feet.known, feet.places @ up, np.inf)
     for point in range(slow.shape[1]):
         for first, after in runs(slow[:, point]).tolist():

@@ -27,6 +27,8 @@ from refit_mv.solve.terms.motion import MotionOptions
 SLOW, LOW, LEAST = 0.7, 0.07, 0.08
 # Metres; and the speed (m/s) below which a foot lies as it usually does.
 TIPPED, STILL = 0.025, 0.25
+# What lies there as well once all else is planted: slower (m/s) and nearer to what is stood on (metres) than this.
+LIES = 0.25, 0.02
 # Breaks in a contact that are shorter than this are none, seconds.
 BREAK = 0.05
 # Heights that differ by less than this, metres, are one level, and so long it is stood on, seconds.
@@ -80,7 +82,16 @@ def plant(body: BodyModel, params: BodyParams, fps: float) -> Planted:
     )
     for _ in range(ROUNDS):
         stance = replace(stance, params=hold(stance))
-    return Planted(stance.params, contact, floor)
+    places = pose_landmarks(skin, stance.params).positions.numpy()[:, : len(CONTACT_NAMES)]
+    lies = (_speed(places, fps) < LIES[0]) & (np.abs(places[..., 1] - level) < LIES[1])
+    return Planted(stance.params, contact | lies, floor)
+
+
+def _speed(places: Float[np.ndarray, "frame point 3"], fps: float) -> Float[np.ndarray, "frame point"]:
+    """Metres per second."""
+    rate = np.diff(places, axis=0) * fps
+    around = np.concatenate([rate[:1], 0.5 * (rate[1:] + rate[:-1]), rate[-1:]])
+    return np.linalg.norm(around, axis=-1)
 
 
 def _flies(pelvis: Float[np.ndarray, " frame"], fps: float) -> Bool[np.ndarray, " frame"]:
@@ -96,9 +107,7 @@ def _contacts(
     places: Float[np.ndarray, "frame point 3"], pelvis: Float[np.ndarray, " frame"], fps: float
 ) -> tuple[Bool[np.ndarray, "frame point"], Float[np.ndarray, "frame point"]]:
     """Which points stand, and the level that each is nearest to."""
-    rate = np.diff(places, axis=0) * fps
-    around = np.concatenate([rate[:1], 0.5 * (rate[1:] + rate[:-1]), rate[-1:]])
-    speed = np.linalg.norm(around, axis=-1)
+    speed = _speed(places, fps)
     slow = speed < SLOW
     height = places[..., 1]
     slow &= ~_flies(pelvis, fps)[:, None]
