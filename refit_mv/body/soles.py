@@ -36,9 +36,13 @@ def has_soles(body: BodyModel) -> bool:
 @lru_cache(maxsize=16)
 def sole_skin(body: BodyModel, sides: tuple[str, ...] = SIDES) -> LandmarkSkin:
     """The points as landmarks: those of ``CONTACT_NAMES`` that are of the ``sides``, and those of the soles' edges
-    after them. The body must have soles.
+    after them.
+
+    Raises:
+        ValueError: the body has no soles.
     """
-    assert has_soles(body)
+    if not has_soles(body):
+        raise ValueError(f"body '{body.name}' has no soles; ask has_soles first")
     parts: list[tuple[str, Tensor]] = []
     edges: list[tuple[str, Tensor]] = []
     for side in sides:

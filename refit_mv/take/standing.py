@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from refit_mv.body.model import BodyModel
+from refit_mv.body.params import BodyParams
 from refit_mv.body.soles import has_soles
 from refit_mv.errors import InputError
 from refit_mv.files import writing
@@ -95,10 +96,11 @@ class Holder:
 
         return firmness
 
-    def _moved(self, person: FittedPerson, rows: Int[Tensor, " row"], params) -> MovedFrames:
+    def _moved(self, person: FittedPerson, rows: Int[Tensor, " row"], params: BodyParams) -> MovedFrames:
         skin = self._problem(person, torch.arange(1)).skin
         errors = []
-        for part in torch.arange(len(rows)).split(BATCH):
+        for begin in range(0, len(rows), BATCH):
+            part = torch.arange(begin, min(begin + BATCH, len(rows)))
             first, last = int(rows[part[0]]), int(rows[part[-1]])
             seen = person.evidence(slice(first, last + 1)).frames(rows[part] - first)
             errors.append(pixel_error(skin, self.rig.stacked(), params[part], seen).numpy().astype(np.float32))
