@@ -201,7 +201,7 @@ def test_the_library_quick_start_runs(
     monkeypatch.chdir(tmp_path)
     place: dict[str, object] = {}
     pieces = python_blocks(DOCS / "library.md")
-    assert len(pieces) == 5
+    assert len(pieces) == 6
     for piece in pieces:
         exec(compile(piece, "docs/library.md", "exec"), place)
     joints, result = place["joints"], place["result"]
