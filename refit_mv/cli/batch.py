@@ -130,6 +130,10 @@ def run(
     ours = ("state", "scratch", "performers", "engine", "workers", "address", "slurm", "gpus")
     kept = {name: options.pop(name) for name in ours}
     tries, dry = options.pop("tries"), options.pop("dry_run")
+    # Workers may be in other folders.
+    options["body"] = options["body"] if options["body"] == "open" else str(Path(options["body"]).absolute())
+    if options["detector_weights"] is not None:
+        options["detector_weights"] = options["detector_weights"].absolute()
     request = FitRequest(Path(), chosen, **options)
     entries = read_takes(takes, calib)
     asked = BatchRequest(entries, Place(out), request, patience=Patience(tries=tries), **kept)

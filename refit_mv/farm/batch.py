@@ -66,12 +66,7 @@ class BatchRequest:
     def night(self) -> Night:
         """What workers are told."""
         scratch = self.scratch or self.state_folder / "scratch"
-        return Night(
-            Place(str(self.out.path.resolve())) if not self.out.remote else self.out,
-            self.request,
-            scratch.resolve(),
-            self.gpus > 0,
-        )
+        return Night(self.out.absolute, self.request, scratch.absolute(), self.gpus > 0)
 
 
 @dataclass(frozen=True)

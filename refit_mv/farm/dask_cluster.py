@@ -23,7 +23,6 @@ class DaskCluster:
 
     def __init__(self, options: EngineOptions) -> None:
         self._distributed = needed("distributed", "--engine dask")
-        needed("dask", "--engine dask")
         self._cluster = None if options.address else self._own(options)
         try:
             self._client = self._distributed.Client(options.address or self._cluster, timeout=MOST_SECONDS_AWAY)
@@ -34,10 +33,8 @@ class DaskCluster:
         self._running: dict[Any, Call] = {}
 
     def _own(self, options: EngineOptions) -> Any:
-        import dask
-
-        # A take that kills three of its workers is given up by the scheduler, before it kills all.
-        dask.config.set({"distributed.nanny.pre-spawn-environ": worker_environment()})
+        settings = needed("dask.config", "--engine dask")
+        settings.set({"distributed.nanny.pre-spawn-environ": worker_environment()})
         return self._distributed.LocalCluster(
             n_workers=options.workers or os.cpu_count() or 1,
             threads_per_worker=1,

@@ -239,17 +239,7 @@ class Manifest:
         limit = "" if most is None else f"LIMIT {int(most)}"
         with self._asking() as base:
             rows = base.execute(f"SELECT {names} FROM takes {where} ORDER BY {order} {limit}", values or {}).fetchall()
-        return [
-            TakeRow(
-                *row[:3],
-                tuple(json.loads(row[3])),
-                row[4],
-                State(row[5]),
-                *row[6:11],
-                json.loads(row[11]) if row[11] else {},
-            )
-            for row in rows
-        ]
+        return [_row(*row) for row in rows]
 
     def costs(self) -> list[StageCost]:
         """What the stages cost, failed tries included."""
@@ -259,3 +249,11 @@ class Manifest:
 
     def close(self) -> None:
         self._base.close()
+
+
+def _row(name: str, place: str, day: str, performers: str, key: str, state: str, reason: str, *more: Any) -> TakeRow:
+    """From the columns of a row."""
+    tries, seconds, began, ended, summary = more
+    told = json.loads(summary) if summary else {}
+    people = tuple(json.loads(performers))
+    return TakeRow(name, place, day, people, key, State(state), reason, tries, seconds, began, ended, told)
