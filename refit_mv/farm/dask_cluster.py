@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from refit_mv.errors import InputError
-from refit_mv.farm.calls import Call, prepare_worker, run_call, worker_environment
+from refit_mv.farm.calls import Call, run_on_worker, worker_environment
 from refit_mv.farm.engine import Ended, EngineGoneError, EngineOptions
 from refit_mv.farm.packages import needed
 
@@ -28,8 +28,6 @@ class DaskCluster:
             self._client = self._distributed.Client(options.address or self._cluster, timeout=MOST_SECONDS_AWAY)
         except (OSError, ValueError) as error:
             raise InputError(f"--address {options.address}: no dask scheduler answers ({error})") from None
-        # Workers that join later are held to one thread as well.
-        self._client.register_plugin(_plugin(self._distributed))
         self._running: dict[Any, Call] = {}
 
     def _own(self, options: EngineOptions) -> Any:
@@ -55,7 +53,9 @@ class DaskCluster:
         for call in calls:
             resources = {"GPU": 1} if call.gpu else None
             # Order counts: takes that are begun are finished first.
-            future = self._client.submit(run_call, call, pure=False, resources=resources, priority=-len(self._running))
+            future = self._client.submit(
+                run_on_worker, call, pure=False, resources=resources, priority=-len(self._running)
+            )
             self._running[future] = call
 
     def wait(self, seconds: float) -> list[Ended]:
@@ -98,13 +98,3 @@ class DaskCluster:
         self._client.close(timeout=5)
         if self._cluster is not None:
             self._cluster.close(timeout=10)
-
-
-def _plugin(distributed: Any) -> Any:
-    class OneThread(distributed.WorkerPlugin):
-        name = "refit-mv-threads"
-
-        def setup(self, worker: Any) -> None:
-            prepare_worker()
-
-    return OneThread()
