@@ -12,6 +12,7 @@ from refit_mv.farm.packages import needed
 
 # Calls that wait at a worker, so that it need not ask for the next one.
 AHEAD = 2
+POLL_SECONDS = 0.02
 # A scheduler that is away for longer is gone.
 MOST_SECONDS_AWAY = 20.0
 
@@ -46,7 +47,10 @@ class DaskCluster:
     def room(self) -> int:
         if self._client.status != "running":
             return 0
-        threads = sum(self._client.nthreads().values())
+        try:
+            threads = sum(self._client.nthreads().values())
+        except (OSError, TimeoutError):
+            return 0
         return max(AHEAD * threads - len(self._running), 0)
 
     def submit(self, calls: Sequence[Call]) -> None:
@@ -59,15 +63,16 @@ class DaskCluster:
             self._running[future] = call
 
     def wait(self, seconds: float) -> list[Ended]:
-        if not self._running:
+        until = time.monotonic() + seconds
+        while True:
+            # What the client knows already: it asks nobody, and a scheduler that is away raises nothing.
+            over = [future for future in self._running if future.status != "pending"]
+            if over:
+                return [self._ended(future) for future in over]
             self._check()
-            return []
-        try:
-            over = self._distributed.wait(list(self._running), timeout=seconds, return_when="FIRST_COMPLETED").done
-        except TimeoutError:
-            self._check()
-            return []
-        return [self._ended(future) for future in over]
+            if not self._running or time.monotonic() > until:
+                return []
+            time.sleep(POLL_SECONDS)
 
     def _ended(self, future: Any) -> Ended:
         call, status = self._running.pop(future), future.status
