@@ -130,6 +130,10 @@ def run(
     ours = ("state", "scratch", "performers", "engine", "workers", "address", "slurm", "gpus")
     kept = {name: options.pop(name) for name in ours}
     tries, dry = options.pop("tries"), options.pop("dry_run")
+    # Workers may be in other folders.
+    options["body"] = options["body"] if options["body"] == "open" else str(Path(options["body"]).absolute())
+    if options["detector_weights"] is not None:
+        options["detector_weights"] = options["detector_weights"].absolute()
     request = FitRequest(Path(), chosen, **options)
     entries = read_takes(takes, calib)
     asked = BatchRequest(entries, Place(out), request, patience=Patience(tries=tries), **kept)
@@ -139,6 +143,8 @@ def run(
         teller = _Teller(progress)
         morning = run_batch(asked, teller.told, teller.begins)
     _tell_counts(morning.counts, morning.levels)
+    if morning.done_now or morning.failed_now:
+        click.echo(f"took {morning.seconds:.1f} s, in which workers worked {morning.worked:.1f} s")
     click.echo(f"look at {morning.page}")
     if morning.failed_now or any(morning.counts[state] for state in morning.counts if state not in ("done",)):
         sys.exit(NOT_ALL)
@@ -233,3 +239,33 @@ def verify(folder: Path, out: str | None) -> None:
     click.echo(f"{plural(len(names), 'take')}: {said}")
     if wrong:
         sys.exit(NOT_ALL)
+
+
+@batch.command()
+@click.argument("folders", nargs=-1, required=True, type=shared.FOLDER, metavar="FOLDERS...")
+@click.option("--hours", type=float, default=100.0, show_default=True, help="Of recording.")
+@click.option("--cameras", type=click.IntRange(1, 1000), default=8, show_default=True, help="That recorded.")
+@click.option("--fps", type=float, default=60.0, show_default=True, help="Frames a second.")
+@click.option("--minutes", type=float, default=2.0, show_default=True, help="Of a take.")
+@click.option("--price", type=float, default=0.05, show_default=True, help="Of an hour of a core.")
+def plan(folders: tuple[Path, ...], **heap) -> None:
+    """What more of the same would cost; FOLDERS are the --out or --state of nights that were measured."""
+    from refit_mv.farm.batch import open_book
+    from refit_mv.farm.places import Place
+    from refit_mv.farm.plan import Heap, bytes_of_a_frame, shares
+
+    asked, books = Heap(**heap), [open_book(folder) for folder in folders]
+    found = shares(books)
+    total = sum(each.hours(asked) for each in found)
+    for each in found:
+        hours = each.hours(asked)
+        unit = f"{1000 * each.seconds:10.3f} ms of a core a {each.unit:<18}"
+        click.echo(f"{each.stage:>10}  {unit}  {hours:12,.0f} core-hours  {100 * hours / total:5.1f} %")
+    pictures = asked.count("picture")
+    click.echo(
+        f"{pictures:,.0f} pictures: {total:,.0f} core-hours, at {asked.price:g} an hour {asked.price * total:,.0f}"
+    )
+    click.echo(f"done in a week by {total / 168:,.0f} cores, in a month by {total / 730:,.0f}")
+    size = bytes_of_a_frame(Place(str(folders[0])), books[0])
+    if size:
+        click.echo(f"results: {size:,.0f} bytes a frame of a person, {size * asked.count('') / 1e12:,.1f} TB")

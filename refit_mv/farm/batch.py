@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -66,12 +67,7 @@ class BatchRequest:
     def night(self) -> Night:
         """What workers are told."""
         scratch = self.scratch or self.state_folder / "scratch"
-        return Night(
-            Place(str(self.out.path.resolve())) if not self.out.remote else self.out,
-            self.request,
-            scratch.resolve(),
-            self.gpus > 0,
-        )
+        return Night(self.out.absolute, self.request, scratch.absolute(), self.gpus > 0)
 
 
 @dataclass(frozen=True)
@@ -166,13 +162,17 @@ def _fresh(met: Performer, request: FitRequest, keys: Mapping[str, Key]) -> bool
 
 @dataclass(frozen=True)
 class Morning:
-    """How the night went."""
+    """How the night went. ``seconds`` is how long it took, engine and all; ``worked`` what the stages took, each worker
+    counted.
+    """
 
     counts: Mapping[State, int]
     levels: Mapping[str, int]
     done_now: int
     failed_now: int
     page: Path
+    seconds: float = 0.0
+    worked: float = 0.0
 
 
 def run_batch(batch: BatchRequest, told: Told, begins: Callable[[Planned], None]) -> Morning:
@@ -195,14 +195,22 @@ def run_batch(batch: BatchRequest, told: Told, begins: Callable[[Planned], None]
 
             for name, reason in planned.refused.items():
                 told(name, State.FAILED, reason)
+            began, before = time.perf_counter(), _worked(book)
             try:
                 if planned.todo:
                     _work(batch, folder, planned, book, count)
             finally:
+                seconds = time.perf_counter() - began
                 page = write_page(batch, book, folder)
-            return Morning(book.counts(), book.levels(), ended[State.DONE], ended[State.FAILED], page)
+            worked = _worked(book) - before
+            over = ended[State.DONE], ended[State.FAILED]
+            return Morning(book.counts(), book.levels(), *over, page, seconds, worked)
         finally:
             book.close()
+
+
+def _worked(book: Manifest) -> float:
+    return sum((each.seconds for each in book.costs()), 0.0)
 
 
 def _work(batch: BatchRequest, folder: Path, planned: Planned, book: Manifest, told: Told) -> None:

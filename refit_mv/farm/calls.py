@@ -143,6 +143,12 @@ def prepare_worker(threads: int = 1) -> None:
     torch.set_num_threads(1)
 
 
+def run_on_worker(call: Call) -> tuple[Done, ...]:
+    """:func:`run_call` in a process that somebody else started."""
+    prepare_worker()
+    return run_call(call)
+
+
 # What must be there before a worker imports anything that counts threads.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 

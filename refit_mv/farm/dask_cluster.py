@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from refit_mv.errors import InputError
-from refit_mv.farm.calls import Call, prepare_worker, run_call, worker_environment
+from refit_mv.farm.calls import Call, run_on_worker, worker_environment
 from refit_mv.farm.engine import Ended, EngineGoneError, EngineOptions
 from refit_mv.farm.packages import needed
 
 # Calls that wait at a worker, so that it need not ask for the next one.
 AHEAD = 2
+POLL_SECONDS = 0.02
 # A scheduler that is away for longer is gone.
 MOST_SECONDS_AWAY = 20.0
 
@@ -23,21 +24,16 @@ class DaskCluster:
 
     def __init__(self, options: EngineOptions) -> None:
         self._distributed = needed("distributed", "--engine dask")
-        needed("dask", "--engine dask")
         self._cluster = None if options.address else self._own(options)
         try:
             self._client = self._distributed.Client(options.address or self._cluster, timeout=MOST_SECONDS_AWAY)
         except (OSError, ValueError) as error:
             raise InputError(f"--address {options.address}: no dask scheduler answers ({error})") from None
-        # Workers that join later are held to one thread as well.
-        self._client.register_plugin(_plugin(self._distributed))
         self._running: dict[Any, Call] = {}
 
     def _own(self, options: EngineOptions) -> Any:
-        from dask import config
-
-        # A take that kills three of its workers is given up by the scheduler, before it kills all.
-        config.set({"distributed.nanny.pre-spawn-environ": worker_environment()})
+        settings = needed("dask.config", "--engine dask")
+        settings.set({"distributed.nanny.pre-spawn-environ": worker_environment()})
         return self._distributed.LocalCluster(
             n_workers=options.workers or os.cpu_count() or 1,
             threads_per_worker=1,
@@ -51,26 +47,32 @@ class DaskCluster:
     def room(self) -> int:
         if self._client.status != "running":
             return 0
-        threads = sum(self._client.nthreads().values())
+        try:
+            threads = sum(self._client.nthreads().values())
+        except (OSError, TimeoutError):
+            return 0
         return max(AHEAD * threads - len(self._running), 0)
 
     def submit(self, calls: Sequence[Call]) -> None:
         for call in calls:
             resources = {"GPU": 1} if call.gpu else None
             # Order counts: takes that are begun are finished first.
-            future = self._client.submit(run_call, call, pure=False, resources=resources, priority=-len(self._running))
+            future = self._client.submit(
+                run_on_worker, call, pure=False, resources=resources, priority=-len(self._running)
+            )
             self._running[future] = call
 
     def wait(self, seconds: float) -> list[Ended]:
-        if not self._running:
+        until = time.monotonic() + seconds
+        while True:
+            # What the client knows already: it asks nobody, and a scheduler that is away raises nothing.
+            over = [future for future in self._running if future.status != "pending"]
+            if over:
+                return [self._ended(future) for future in over]
             self._check()
-            return []
-        try:
-            over = self._distributed.wait(list(self._running), timeout=seconds, return_when="FIRST_COMPLETED").done
-        except TimeoutError:
-            self._check()
-            return []
-        return [self._ended(future) for future in over]
+            if not self._running or time.monotonic() > until:
+                return []
+            time.sleep(POLL_SECONDS)
 
     def _ended(self, future: Any) -> Ended:
         call, status = self._running.pop(future), future.status
@@ -101,13 +103,3 @@ class DaskCluster:
         self._client.close(timeout=5)
         if self._cluster is not None:
             self._cluster.close(timeout=10)
-
-
-def _plugin(distributed: Any) -> Any:
-    class OneThread(distributed.WorkerPlugin):
-        name = "refit-mv-threads"
-
-        def setup(self, worker: Any) -> None:
-            prepare_worker()
-
-    return OneThread()

@@ -126,6 +126,8 @@ class Driver:
                 and task.stage is not Stage.PERFORMER
                 and (task.stage in (Stage.ASSOCIATE, Stage.DELIVER) or task.part.partition(":")[0] == own)
                 and task.id not in self._running
+                # What may begin now is a call of its own.
+                and task.id not in self._graph.ready
             ]
             tasks, jobs = (head, *following), (self._job(head.take),)
         over = frozenset(each for task in tasks for each in task.after if each in self._graph.over)

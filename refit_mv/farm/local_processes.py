@@ -4,6 +4,7 @@ whose call it was, and the others do not notice.
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -14,6 +15,8 @@ from refit_mv.farm.engine import Ended, EngineOptions
 
 def _prepare() -> None:
     die_with_parent()
+    # Whoever presses Ctrl-C means the driver, which ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     prepare_worker()
 
 

@@ -239,7 +239,7 @@ class Manifest:
         limit = "" if most is None else f"LIMIT {int(most)}"
         with self._asking() as base:
             rows = base.execute(f"SELECT {names} FROM takes {where} ORDER BY {order} {limit}", values or {}).fetchall()
-        return [_told(row) for row in rows]
+        return [_row(*row) for row in rows]
 
     def costs(self) -> list[StageCost]:
         """What the stages cost, failed tries included."""
@@ -251,9 +251,9 @@ class Manifest:
         self._base.close()
 
 
-def _told(row: tuple[Any, ...]) -> TakeRow:
-    """A line of the table, in the order in which ``_rows`` asks."""
-    name, place, day, performers, key, state, reason, tries, seconds, began, ended, summary = row
-    known = json.loads(summary) if summary else {}
-    performers = tuple(json.loads(performers))
-    return TakeRow(name, place, day, performers, key, State(state), reason, tries, seconds, began, ended, known)
+def _row(name: str, place: str, day: str, performers: str, key: str, state: str, reason: str, *more: Any) -> TakeRow:
+    """From the columns of a row."""
+    tries, seconds, began, ended, summary = more
+    told = json.loads(summary) if summary else {}
+    people = tuple(json.loads(performers))
+    return TakeRow(name, place, day, people, key, State(state), reason, tries, seconds, began, ended, told)

@@ -43,6 +43,11 @@ class Place:
         return Path(self.url.removeprefix("file://"))
 
     @property
+    def absolute(self) -> "Place":
+        """The same place for processes that are elsewhere."""
+        return self if self.remote else Place(str(self.path.absolute()))
+
+    @property
     def name(self) -> str:
         return self.url.rstrip("/").rpartition("/")[2]
 

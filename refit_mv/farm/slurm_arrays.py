@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from refit_mv.errors import InputError
-from refit_mv.farm.calls import Call, prepare_worker, run_call, worker_environment
+from refit_mv.farm.calls import Call, run_on_worker, worker_environment
 from refit_mv.farm.engine import Ended, EngineOptions
 from refit_mv.farm.packages import needed
 
@@ -67,7 +67,7 @@ class SlurmArrays:
         if not calls:
             return
         try:
-            jobs = self._executor.map_array(run_here, list(calls))
+            jobs = self._executor.map_array(run_on_worker, list(calls))
         except Exception as error:
             raise InputError(f"sbatch refused: {' '.join(str(error).split())[:300]}") from None
         self._running += zip(jobs, calls, strict=True)
@@ -110,12 +110,6 @@ class SlurmArrays:
 
 
 _SHARED = frozenset({"timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node", "name"})
-
-
-def run_here(call: Call) -> Any:
-    """What a job runs."""
-    prepare_worker()
-    return run_call(call)
 
 
 def _ended(job: Any, call: Call) -> Ended:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,13 @@ def read_takes(words: Sequence[str], calibration: str | None = None) -> tuple[Ta
     twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
     if twice is not None:
         raise InputError(f"two takes are called {twice}; give them names of their own in a take list (name: …)")
-    return tuple(entries)
+    return tuple(map(_for_everybody, entries))
+
+
+def _for_everybody(entry: TakeEntry) -> TakeEntry:
+    """The entry as workers in other folders read it."""
+    calibration = None if entry.calibration is None else entry.calibration.absolute
+    return replace(entry, take=entry.take.absolute, calibration=calibration)
 
 
 def _check_name(entry: TakeEntry) -> None:

@@ -10,6 +10,7 @@ from refit_mv.farm.calls import Done
 from refit_mv.farm.jobs import Key
 from refit_mv.farm.manifest import FILE, Manifest, State
 from refit_mv.farm.places import Place
+from refit_mv.farm.plan import Heap, shares
 from refit_mv.farm.take_list import TakeEntry
 from refit_mv.farm.tasks import Stage, Task
 
@@ -90,3 +91,21 @@ def test_a_folder_without_a_book_and_a_damaged_book_are_told(tmp_path: Path) -> 
     (tmp_path / FILE).write_bytes(b"no database" * 1000)
     with pytest.raises(InputError, match="delete it, finished takes are kept"):
         Manifest(tmp_path, write=True)
+
+
+def test_a_plan_scales_what_was_measured(tmp_path: Path) -> None:
+    book = Manifest(tmp_path, write=True)
+    book.plan([(entry("one"), KEY), (entry("two"), KEY)])
+    for name in ("one", "two"):
+        fit, detect = Task(Stage.FIT, name, "0:0"), Task(Stage.DETECT, name, "left")
+        book.tried(name, [Done(fit, 9.0, cpu=0.5), Done(detect, 9.0, cpu=4.0)])
+        summary = '{"level": "good", "points": 0, "frames": 100, "views": 4, "people": 1}'
+        book.end(name, State.DONE, summary=summary)
+    detect, fit = shares([book])
+    assert (detect.unit, detect.seconds, fit.seconds) == ("picture", 0.01, 0.005)
+    # An hour of 10 frames a second before two cameras: 72,000 pictures of 10 ms, 36,000 frames of 5 ms.
+    heap = Heap(hours=1.0, cameras=2, fps=10.0)
+    assert detect.hours(heap) == pytest.approx(0.2)
+    assert fit.hours(heap) == pytest.approx(0.05)
+    with pytest.raises(InputError, match="nothing was measured"):
+        shares([])

@@ -1,6 +1,7 @@
 """Inputs and outputs in an object store: one server for all tests of this file, behind a wire that can be cut."""
 
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -87,7 +88,7 @@ def bucket(wire: Wire, takes_folder: Path, request: pytest.FixtureRequest) -> st
     """A bucket with the takes in it."""
     import s3fs
 
-    name = request.node.name.replace("_", "-")[:60].strip("-")
+    name = re.sub(r"\W|_", "-", request.node.name)[-60:].strip("-")
     store = s3fs.S3FileSystem()
     store.mkdir(name)
     store.put(f"{takes_folder}/", f"{name}/takes", recursive=True)
