@@ -11,6 +11,7 @@ from torch import Tensor
 
 from refit_mv.body.model import BodyModel
 from refit_mv.body.skin import LandmarkSkin, landmark_skin
+from refit_mv.errors import InputError
 
 SIDES = ("left", "right")
 # Points of which it is told whether they are in contact; they come first among a sole's points.
@@ -36,9 +37,13 @@ def has_soles(body: BodyModel) -> bool:
 @lru_cache(maxsize=16)
 def sole_skin(body: BodyModel, sides: tuple[str, ...] = SIDES) -> LandmarkSkin:
     """The points as landmarks: those of ``CONTACT_NAMES`` that are of the ``sides``, and those of the soles' edges
-    after them. The body must have soles.
+    after them.
+
+    Raises:
+        InputError: the body has no feet with toes.
     """
-    assert has_soles(body)
+    if not has_soles(body):
+        raise InputError(f"body '{body.name}' has no joints {', '.join(CONTACT_JOINTS)}, so nothing to stand on")
     parts: list[tuple[str, Tensor]] = []
     edges: list[tuple[str, Tensor]] = []
     for side in sides:
