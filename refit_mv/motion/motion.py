@@ -293,8 +293,13 @@ def turned_up(motion: Motion, up: Direction) -> Motion:
     turn = torch.where((turn - turn.round()).abs() < 1e-12, turn.round(), turn)
     rotations = motion.rotations.clone()
     rotations[:, 0] = turn @ rotations[:, 0]
-    floor = motion.floor and tuple((turn @ torch.tensor(each, dtype=turn.dtype)).tolist() for each in motion.floor)
+    floor = None if motion.floor is None else (_turned(turn, motion.floor[0]), _turned(turn, motion.floor[1]))
     return replace(motion, pelvis=motion.pelvis @ turn.T, rotations=rotations, up=up, floor=floor)
+
+
+def _turned(turn: Float[Tensor, "3 3"], direction: Direction) -> Direction:
+    x, y, z = (turn @ torch.tensor(direction, dtype=turn.dtype)).tolist()
+    return x, y, z
 
 
 def mirror(motion: Motion) -> Motion:
