@@ -11,6 +11,7 @@ from torch import Tensor
 
 from refit_mv.body.model import BodyModel
 from refit_mv.body.skin import LandmarkSkin, landmark_skin
+from refit_mv.errors import InputError
 
 SIDES = ("left", "right")
 # Points of which it is told whether they are in contact; they come first among a sole's points.
@@ -39,10 +40,10 @@ def sole_skin(body: BodyModel, sides: tuple[str, ...] = SIDES) -> LandmarkSkin:
     after them.
 
     Raises:
-        ValueError: the body has no soles.
+        InputError: the body has no feet with toes.
     """
     if not has_soles(body):
-        raise ValueError(f"body '{body.name}' has no soles; ask has_soles first")
+        raise InputError(f"body '{body.name}' has no joints {', '.join(CONTACT_JOINTS)}, so nothing to stand on")
     parts: list[tuple[str, Tensor]] = []
     edges: list[tuple[str, Tensor]] = []
     for side in sides:

@@ -43,6 +43,11 @@ class Contacts:
     def __len__(self) -> int:
         return len(self.probability)
 
+    @property
+    def likely(self) -> Bool[np.ndarray, "frame point"]:
+        """Where contact is more likely than not."""
+        return self.probability > 0.5
+
 
 @dataclass(frozen=True, eq=False)
 class Feet:

@@ -30,8 +30,11 @@ CORE, HALO, FADE = 512, 48, 8
 LOOSE, STRUCK = 10.0, 0.05
 # A sole this far below the floor, metres, is not in the air.
 SINKS = 0.001
-# How firmly the floor holds soles above it: metres, a standard deviation besides the floor's own.
-FLESH = 0.002
+# How firmly the floor holds soles above it: metres, a standard deviation. How sure it is of itself does not matter: an
+# error of its height is that of everybody's feet.
+FLESH = 0.0045
+# Points are held from this probability of contact on.
+HOLD = 0.8
 # Feet are seen if keypoints show ankle and toes in so large a share of a person's frames.
 SEEN = 0.5
 
@@ -63,7 +66,7 @@ def contacts_of(feet: Feet, terrain: Terrain | None) -> Contacts:
     """Which points stand. Without ``terrain`` speed alone tells."""
     height = None if terrain is None or not len(terrain.levels) else terrain.above(feet.places)
     probability = contact_probability(feet.evidence(height), feet.step) * feet.known
-    held = lasting(probability > 0.5, feet.step)
+    held = lasting(probability > HOLD, feet.step)
     return Contacts(probability.astype(np.float32), held)
 
 
@@ -182,4 +185,4 @@ def _joints(body: BodyModel, side: str) -> Int[Tensor, " joint"]:
 def _ground(floor: Floor) -> Ground:
     normal = torch.tensor(floor.normal, dtype=torch.float64)
     level = float(torch.tensor(floor.point, dtype=torch.float64) @ normal)
-    return Ground(normal, level, 1 / (FLESH**2 + floor.sigma**2))
+    return Ground(normal, level, FLESH**-2)

@@ -13,10 +13,11 @@ from refit_mv.body.joints import FINGER_JOINT_NAMES, SMPL_JOINT_NAMES, SMPL_PARE
 from refit_mv.body.model import BodyModel, posed_joints, vertices
 from refit_mv.body.open_body import open_body
 from refit_mv.body.params import BodyParams
+from refit_mv.body.soles import CONTACT_NAMES
 from refit_mv.errors import InputError
 from refit_mv.geometry import rotations as so3
 from refit_mv.motion.amass import SPELLING, read_amass, up_axis_name, write_amass
-from refit_mv.motion.motion import Motion, nearest_posed
+from refit_mv.motion.motion import Motion, mirror, nearest_posed, turned_up
 from tests.body.conftest import expanded_arrays
 
 torch.set_num_threads(1)
@@ -249,6 +250,35 @@ def test_sidecar_says_what_the_npz_cannot(tmp_path: Path) -> None:
     assert "pelvis" in said["trans"]
     assert len(said["pose_joint_names"]) == 52
     assert sorted(path.name for path in tmp_path.iterdir()) == ["person_0.json", "person_0.npz"]
+
+
+def test_contacts_and_floor_go_along_and_turn_with_the_world(tmp_path: Path) -> None:
+    body, params = open_body(), moving(open_body())
+    status = ["fitted"] * (FRAMES - 1) + ["absent"]
+    made = Motion.of_fit(body, params, fps=60, frame_numbers=np.arange(FRAMES), status=status, up=(0.0, 0.0, 1.0))
+    contacts = np.linspace(0, 1, 4 * FRAMES, dtype=np.float32).reshape(FRAMES, 4)
+    made = made.standing(contacts, ((1.0, 2.0, 0.5), (0.0, 0.0, 1.0)))
+    path, sidecar = write_amass(tmp_path / "person_0.npz", made)
+    with np.load(path, allow_pickle=False) as data:
+        assert data["contact_names"].tolist() == list(CONTACT_NAMES)
+        stored = {key: data[key] for key in data.files}
+    assert {"contacts", "floor"} <= json.loads(sidecar.read_text()).keys()
+    back = read_amass(path, body)
+    assert back.record is not None and back.floor == ((1.0, 2.0, 0.5), (0.0, 0.0, 1.0))
+    np.testing.assert_array_equal(back.record.contacts[:-1], contacts[:-1])  # type: ignore[index]
+    assert not back.record.contacts[-1].any()  # type: ignore[index]
+    part = back.frames(slice(2, 4)).record
+    np.testing.assert_array_equal(part.contacts, contacts[2:4])  # type: ignore[union-attr]
+    turned = turned_up(back, (0.0, 1.0, 0.0)).floor
+    np.testing.assert_allclose(turned, [[1.0, 0.5, -2.0], [0.0, 1.0, 0.0]], atol=1e-12)  # type: ignore[arg-type]
+    assert mirror(back).floor is None
+    for wrong in (np.zeros((3, 2)), np.full((2, 3), np.nan)):
+        np.savez(path, **stored | {"floor": wrong})
+        with pytest.raises(InputError, match="floor"):
+            read_amass(path, body)
+    # Motions of other makers have neither.
+    plain = read_amass(write(tmp_path / "plain.npz", body, params), body)
+    assert plain.floor is None and plain.record is not None and plain.record.contacts is None
 
 
 def test_up_axis_is_named_only_when_it_is_one() -> None:

@@ -133,16 +133,18 @@ class FeetBench:
         return self.folder / f"{trial}.bvh"
 
     def rows(self, optimizer: Optimizer, progress: Progress = quiet) -> tuple[Row, ...]:
-        """One row a kind."""
-        rows = []
+        """One row a kind, and one of all takes together."""
+        rows: list[Row] = []
+        everybody: list[Seen] = []
         for place, (kind, trials) in enumerate(KINDS.items()):
             seen = []
             for take in range(self.takes):
                 progress("feet", place * self.takes + take, len(KINDS) * self.takes)
                 seen.append(self.take(trials, take, place, optimizer))
             rows.append(self._row(kind, seen))
+            everybody += seen
         progress("feet", 1, 1)
-        return tuple(rows)
+        return (*rows, self._row("all", everybody))
 
     def take(self, trials: Sequence[tuple[str, int, int]], take: int, kind: int, optimizer: Optimizer) -> Seen:
         """Somebody who does what a trial shows."""
@@ -192,7 +194,7 @@ class FeetBench:
             own = seen.result.params.to(torch.float64)
             before.append(_Measured.of(self.body, own, seen.planted, terrain))
             after.append(_Measured.of(self.body, params, seen.planted, terrain))
-            found.append(contacts.held[inner])
+            found.append(contacts.likely[inner])
             true.append(seen.planted.contact[inner])
             floor.append(np.nan if terrain.floor is None else abs(terrain.floor.point[1] - seen.planted.floor))
         frames = sum(len(seen.planted.contact) for seen in everybody)

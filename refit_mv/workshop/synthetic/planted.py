@@ -35,10 +35,12 @@ BREAK = 0.05
 LEVEL, ON_LEVEL = 0.03, 0.15
 # Who is in flight falls: the pelvis accelerates downwards by more than this, m/s², over so many seconds around.
 FALLS, AROUND = 6.0, 0.05
+# How far soles sink into the floor, metres, a standard deviation.
+SINKS = 0.002
 # How far points stray from where they stand, metres; how far the pelvis may travel otherwise (metres; y is up), and
 # root and joints turn (radians).
 STRAY, PELVIS, ROOT, JOINT = 0.0005, (0.1, 0.1, 0.1), 0.2, 0.3
-ROUNDS = 3
+ROUNDS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +80,7 @@ def plant(body: BodyModel, params: BodyParams, fps: float) -> Planted:
         weights=replace(MotionOptions().weights(times[None], body.joint_count), tail=None),
         anchors=anchors,
         free=torch.ones(len(params), dtype=torch.bool),
-        ground=Ground(torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64), floor, STRAY**-2),
+        ground=Ground(torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64), floor, SINKS**-2),
     )
     for _ in range(ROUNDS):
         stance = replace(stance, params=hold(stance))
