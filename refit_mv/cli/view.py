@@ -27,6 +27,8 @@ def view(fit: Path, port: int, page: Path | None, frames: slice | None, pictures
     from refit_mv.take.take import open_take
 
     take = open_take(fit)
+    if not any(person.found for person in take.people):
+        raise InputError(f"{fit}: nobody was found in any frame: there is nothing to view")
     if page is not None:
         from refit_mv.view.page import rows_of, write_page
 
@@ -41,7 +43,7 @@ def view(fit: Path, port: int, page: Path | None, frames: slice | None, pictures
     if frames is not None:
         raise InputError("--frames goes with --html; the served viewer has all frames")
     try:
-        from refit_mv.view.live import serve
+        from refit_mv.view.live import Viewer
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "viser":
             raise
@@ -49,7 +51,7 @@ def view(fit: Path, port: int, page: Path | None, frames: slice | None, pictures
             "the viewer needs the package viser, which is not installed: pip install 'refit-mv[view]', or in a "
             "checkout pip install '.[view]'; view --html FILE writes a page without it"
         ) from None
-    viewer = serve(take, port)
+    viewer = Viewer(take, port)
     click.echo(f"open {viewer.address} in a browser; Ctrl+C ends it")
     try:
         viewer.run()

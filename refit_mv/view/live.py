@@ -27,7 +27,9 @@ IDLE = 0.02
 
 
 class Viewer:
-    """Serves a take; :meth:`run` until it is stopped. Everything is drawn by the thread that runs it."""
+    """Serves a take in which somebody was found; :meth:`run` until it is stopped. All is drawn by the thread that runs
+    it.
+    """
 
     def __init__(self, take: Take, port: int) -> None:
         self.take, self.scene = take, scene_of(take)
@@ -189,14 +191,3 @@ class Viewer:
             self.panel.written.content = f"**{FILE}**: {edit}.\n\nWhen all is said: `refit-mv refit {self.take.folder}`"
         if client is not None:
             client.add_notification(title, body, auto_close_seconds=6.0, color=colour)
-
-
-def serve(take: Take, port: int) -> Viewer:
-    """A viewer of the take, ready to :meth:`Viewer.run`.
-
-    Raises:
-        InputError: the take has nobody in it.
-    """
-    if not take.people:
-        raise InputError(f"{take.folder} has nobody in it: there is nothing to view")
-    return Viewer(take, port)
