@@ -106,11 +106,11 @@ def test_a_take_inside_its_session_moves_with_it(session_copy: Callable, tmp_pat
 
 
 def test_a_fit_under_way_is_no_take(session_copy: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from refit_mv import pipeline
+    from refit_mv import person_solver
 
     session, out = session_copy(4), tmp_path / "out"
     fit(FitRequest(session, QUICK, out=out))
-    monkeypatch.setattr(pipeline, "initialise", lambda _: 1 / 0)
+    monkeypatch.setattr(person_solver, "initialise", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         fit(FitRequest(session, replace(QUICK, subject_frames=2), out=out))
     with pytest.raises(InputError, match="holds no finished fit"):
