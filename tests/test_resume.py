@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refit_mv import fitting
+from refit_mv import person_solver
 from refit_mv.errors import InputError
 from refit_mv.take.store import ResultStore
 
@@ -102,7 +102,7 @@ def test_finished_chunks_are_not_fitted_again(
     def forbidden(*_: object) -> None:
         raise AssertionError("fitted again")
 
-    monkeypatch.setattr(fitting, "initialise", forbidden)
+    monkeypatch.setattr(person_solver, "initialise", forbidden)
     assert cli("fit", session, "--recipe", recipe, "--out", out, "--resume").code == 0
     np.testing.assert_array_equal(ResultStore.open(out / STORE).read("cost"), before)
     # Without --resume it does start over, which the planted fault shows.
