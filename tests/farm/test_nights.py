@@ -203,7 +203,7 @@ def test_two_people_are_fitted_side_by_side(request_for, here, tmp_path) -> None
     from refit_mv.workshop.synthetic.recording import made_up_scene
     from refit_mv.workshop.synthetic.scenes import scene_of
 
-    scene = made_up_scene(scene_of("circling", 2, 3), seconds=0.2, fps=30.0, noise="clean", keypoints="halpe26", seed=1)
+    scene = made_up_scene(scene_of("circling", 2, 3), seconds=0.4, fps=30.0, noise="clean", keypoints="halpe26", seed=1)
     write_crowd(scene, tmp_path / "pair", write_rig)
     fit(FitRequest(tmp_path / "pair", RECIPE, out=tmp_path / "single", device="cpu"))
     engine = here()
