@@ -101,6 +101,7 @@ _engine = shared.together(
 @click.option("--no-overlay", is_flag=True, help="Do not draw overlay videos.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @shared.detector
+@shared.detector_profile
 def run(
     takes: tuple[str, ...],
     calib: str | None,
@@ -132,6 +133,8 @@ def run(
     tries, dry = options.pop("tries"), options.pop("dry_run")
     # Workers may be in other folders.
     options["body"] = options["body"] if options["body"] == "open" else str(Path(options["body"]).absolute())
+    if options["detector_profile"] not in ("auto", "none"):
+        options["detector_profile"] = str(Path(options["detector_profile"]).absolute())
     if options["detector_weights"] is not None:
         options["detector_weights"] = options["detector_weights"].absolute()
     request = FitRequest(Path(), chosen, **options)

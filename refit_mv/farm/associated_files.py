@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from refit_mv.body.files import load_body
 from refit_mv.body.keypoint_sets import KeypointSet
@@ -19,6 +20,7 @@ from refit_mv.people.cast import Cast
 from refit_mv.people.hard_moments import HardMoment
 from refit_mv.people.tracks import Track
 from refit_mv.pipeline import Associated
+from refit_mv.session.detector_profile import DetectorProfile, Habits, ProfileCard
 from refit_mv.session.observations import Observations
 from refit_mv.session.recording import Recording
 from refit_mv.take.session_text import read_session, session_text
@@ -38,6 +40,8 @@ def write_associated(out: Path, known: Associated, key: str) -> None:
     fitted = [next(place for place, each in enumerate(whom.everybody) if each is track) for track in whom.tracks]
     arrays = {name: getattr(seen, name) for name in ("pixels", "confidence", "frame_numbers")}
     arrays["source_numbers"] = recording.source_numbers
+    if seen.profile is not None:
+        arrays |= {f"profile_{name}": value.numpy() for name, value in vars(seen.profile.habits).items()}
     for place, track in enumerate(whom.everybody):
         arrays[f"detection_{place}"] = track.detection
         if track.claimed is not None:
@@ -48,6 +52,7 @@ def write_associated(out: Path, known: Associated, key: str) -> None:
         "session": session_text(recording.session, out),
         "warnings": recording.warnings,
         "keypoints": asdict(seen.keypoints),
+        "profile": _profile_text(seen.profile),
         "fps": seen.fps,
         "views": seen.view_names,
         "tracks": [_told(track) for track in whom.everybody],
@@ -96,6 +101,7 @@ def read_associated(out: Path, key: str, body: str) -> Associated | None:
             view_names=tuple(text["views"]),
             fps=text["fps"],
             frame_numbers=arrays["frame_numbers"],
+            profile=_profile(text["profile"], arrays),
         )
         recording = Recording(session, seen, arrays["source_numbers"], tuple(text["warnings"]))
         tracks = tuple(_track(each, place, arrays) for place, each in enumerate(text["tracks"]))
@@ -106,6 +112,17 @@ def read_associated(out: Path, key: str, body: str) -> Associated | None:
         # Damaged: it is made again.
         return None
     return Associated(recording, load_body(body), whom, doubted)
+
+
+def _profile_text(profile: DetectorProfile | None) -> dict[str, Any] | None:
+    return None if profile is None else {"card": asdict(profile.card), "landmark_names": profile.landmark_names}
+
+
+def _profile(text: Mapping[str, Any] | None, arrays: Mapping[str, np.ndarray]) -> DetectorProfile | None:
+    if text is None:
+        return None
+    habits = Habits(**{name: torch.from_numpy(arrays[f"profile_{name}"]) for name in ("offset", "knots", "sigma")})
+    return DetectorProfile(ProfileCard(**text["card"]), tuple(text["landmark_names"]), habits)
 
 
 def _keypoints(text: Mapping[str, Any]) -> KeypointSet:

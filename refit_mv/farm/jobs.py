@@ -10,6 +10,7 @@ from refit_mv.errors import InputError
 from refit_mv.farm.places import Place
 from refit_mv.farm.take_list import TakeEntry
 from refit_mv.pipeline import FitRequest
+from refit_mv.profile_choice import AUTO, NONE
 from refit_mv.take.fingerprint import NUMBERS, as_plain
 
 # Of a request, what says where and not what.
@@ -96,7 +97,9 @@ def key_of(entry: TakeEntry, request: FitRequest, recipe: str) -> Key:
     if not files:
         raise InputError(f"{entry.take}: no such folder, or nothing in it")
     told = [f"{name} {stamp}" for name, stamp in files.items() if not name.startswith("refit/")]
-    for place in (entry.calibration, None if request.body == "open" else Place(request.body)):
+    body = None if request.body == "open" else Place(request.body)
+    profile = None if request.detector_profile in (NONE, AUTO) else Place(request.detector_profile)
+    for place in (entry.calibration, body, profile):
         if place is not None:
             content = Place(place.url.rpartition("/")[0] or ".").read(place.name)
             if content is None:

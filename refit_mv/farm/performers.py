@@ -171,7 +171,7 @@ def _joined(parts: Sequence[tuple[Evidence, list[int]]], views: int) -> Evidence
         wide[:, place], trust[:, place] = evidence.pixels, evidence.confidence
         pixels.append(wide)
         confidence.append(trust)
-    return Evidence(parts[0][0].landmark_names, torch.cat(pixels), torch.cat(confidence))
+    return replace(parts[0][0], pixels=torch.cat(pixels), confidence=torch.cat(confidence))
 
 
 def _word(camera: Camera) -> tuple[object, ...]:
