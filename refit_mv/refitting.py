@@ -12,11 +12,12 @@ from typing import get_args
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import LandmarkSkin
+from refit_mv.body.soles import has_soles
 from refit_mv.delivery import Delivery, deliver
 from refit_mv.edits.corrections import Corrected, Corrections
 from refit_mv.edits.deviation import Setting, deviate
@@ -26,10 +27,13 @@ from refit_mv.edits.stretches import Stretch, margin_frames, share_of_new, stret
 from refit_mv.edits.targets import Targets, foot_points, held_foot, set_point, target_skin
 from refit_mv.errors import InputError
 from refit_mv.files import alone_in, found_at
+from refit_mv.people.evidence import Evidence
 from refit_mv.person_solver import PersonSolver, Solved
 from refit_mv.progress import Progress, quiet
 from refit_mv.recipe import FitRecipe
 from refit_mv.solve.contact import Standing, move_apart
+from refit_mv.solve.floor import find_terrain
+from refit_mv.solve.holding import Holding, Mover, contacts_of, firmness_of
 from refit_mv.solve.terms.motion import Smoothing
 from refit_mv.status import STATUS_CODES, FrameStatus
 from refit_mv.strict_yaml import validated
@@ -38,6 +42,7 @@ from refit_mv.take.edited_frames import EditedFrames, clear_edited
 from refit_mv.take.export import export
 from refit_mv.take.fingerprint import NUMBERS
 from refit_mv.take.fitted_person import FittedPerson, frame_arrays
+from refit_mv.take.standing import THERE
 from refit_mv.take.take import Take, open_take, write_take
 
 # Evidence up to so many seconds from a stretch bears on it: what is longer unseen is inferred anyhow.
@@ -236,6 +241,42 @@ class _Work:
             parts.append(solver.solve(slice(first, min(first + size, inner.stop)), motion))
         return Solved.joined(parts)
 
+    @cached_property
+    def standing(self) -> BodyParams:
+        """The motion by its evidence, with feet that stand held as they are in the fit, if they are there."""
+        take, recipe, found = self.job.take, self.job.recipe, self.alone.result
+        if self.person.standing is None or not (self.tied and recipe.people.feet and has_soles(take.body)):
+            return found.params
+        inner, read = self.within(self.rows), self.person.store.read
+        place = torch.arange(inner.start, inner.stop)
+        whole = self.person.params_as_fitted(self.seen).put(place, found.params)
+        covariance, seen = read("joint_covariance", self.seen), read("joint_seen", self.seen).astype(bool)
+        covariance[inner], seen[inner] = found.joint_covariance.numpy(), found.joint_seen.numpy()
+        sigma = np.sqrt(np.maximum(np.trace(covariance.astype(np.float64), axis1=-2, axis2=-1) / 3, 0))
+        there = np.array([STATUS_CODES[code] in THERE for code in read("status", self.seen)], dtype=bool)
+        there[inner] = [word in THERE for word in found.status]
+        mover = Mover(take.body, whole, sigma, seen, there, 1 / take.fps)
+        feet, evidence = mover.feet(), self._evidence(self.seen)
+
+        def firmness(rows: Int[Tensor, " row"]) -> Float[Tensor, "row side leg leg"]:
+            problem = evidence.frames(rows).problem(take.body, take.rig, recipe.problem_cost, "locked")
+            return firmness_of(self.person.subject.lock(problem), whole[rows])
+
+        terrain = None if take.session.up is None else find_terrain([feet], take.session.up, take.floor)
+        holding = Holding(mover, contacts_of(feet, terrain), take.floor, firmness, recipe.problem_cost.time)
+        return whole.put(*holding.held())[inner]
+
+    def _evidence(self, around: slice) -> Evidence:
+        """Rows' evidence, that of the stretch as it was fitted."""
+        seen = self.corrected.evidence.frames(self.within(around))
+        inner = torch.arange(len(self.stretch)) + self.stretch.start - around.start
+        own = self.alone.evidence
+        return replace(
+            seen,
+            pixels=seen.pixels.index_copy(0, inner, own.pixels),
+            confidence=seen.confidence.index_copy(0, inner, own.confidence),
+        )
+
     def finished(self, works: "Sequence[_Work]") -> EditedFrames:
         """The frames that come in place of the fit's: out of other people's way, led into the motion at both ends, and
         with points where somebody says that they are. ``works``: all that are being done.
@@ -259,11 +300,11 @@ class _Work:
         """The motion by its evidence, where others leave room for it. Whoever is not corrected here stays where they
         are.
         """
-        job, mine = self.job, self.alone.result.params
+        job, mine = self.job, self.standing
         if len(job.plain) < 2 or not job.recipe.people.contact:
             return mine
         here = [next((w for w in works if w.person is p and w.stretch == self.stretch), None) for p in job.plain]
-        params = [p.params_as_fitted(self.rows) for p in job.plain]
+        params = [p.params_standing(self.rows) for p in job.plain]
         there = [_believed(p.store.read("status", self.rows)) for p in job.plain]
         for place, person in enumerate(job.plain):
             for work in works:
@@ -315,10 +356,7 @@ class _Work:
         status = self.alone.result.status
         free = torch.zeros(len(motion), dtype=torch.bool)
         free[inner] = torch.tensor([word is not FrameStatus.ABSENT for word in status])
-        seen = self.corrected.evidence.frames(self.within(around))
-        points = (seen.pixels.index_copy(0, inner, self.alone.evidence.pixels),
-                  seen.confidence.index_copy(0, inner, self.alone.evidence.confidence))  # fmt: skip
-        evidence = replace(seen, pixels=points[0], confidence=points[1])
+        evidence = self._evidence(around)
         take = self.job.take
         problem = self.person.subject.lock(evidence.problem(take.body, take.rig, self.job.recipe.cost, "locked"))
         setting = Setting(problem, free, skin, 1 / take.fps if self.tied else None)

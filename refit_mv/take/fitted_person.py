@@ -198,10 +198,15 @@ class FittedPerson:
 
     def params_before_edits(self, rows: slice = slice(None)) -> BodyParams:
         """The motion with feet that stand and people who gave way to one another, before anybody corrected it."""
+        params = self.params_standing(rows)
+        return params if self.moved is None else self.moved.into(params, rows.indices(len(self))[0])
+
+    def params_standing(self, rows: slice = slice(None)) -> BodyParams:
+        """The motion with feet held where they stand, before anybody gave way or corrected it."""
         params = self.params_as_fitted(rows)
-        for moved in self._moved:
-            params = moved.into(params, rows.indices(len(self))[0])
-        return params
+        if self.standing is None:
+            return params
+        return self.standing.moved.into(params, rows.indices(len(self))[0])
 
     def params_as_fitted(self, rows: slice = slice(None)) -> BodyParams:
         """The motion that the fit found, before feet were held and anybody gave way or corrected it."""

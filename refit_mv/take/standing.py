@@ -26,7 +26,7 @@ from refit_mv.take.standing_frames import StandingFrames
 from refit_mv.take.take import FILE as TAKE_FILE
 
 # Statuses of frames in which somebody is.
-_THERE = (FrameStatus.FITTED, FrameStatus.CLASSIC, FrameStatus.UNCERTAIN, FrameStatus.BRIDGED)
+THERE = (FrameStatus.FITTED, FrameStatus.CLASSIC, FrameStatus.UNCERTAIN, FrameStatus.BRIDGED)
 # Frames whose pixel errors are found together, to bound memory.
 BATCH = 1024
 
@@ -80,7 +80,7 @@ class Holder:
         return tuple(found), floor
 
     def _mover(self, person: FittedPerson) -> Mover:
-        there = np.array([status in _THERE for status in person.status], dtype=bool)
+        there = np.array([status in THERE for status in person.status], dtype=bool)
         seen = person.store.read("joint_seen").astype(bool)
         return Mover(self.body, person.params(), person.joint_sigma(), seen, there, self.step)
 
