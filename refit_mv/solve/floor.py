@@ -26,6 +26,8 @@ ON_LEVEL, ON_FLOOR = 0.15, 0.1
 TILT = 0.015
 # Standard deviation of single contacts' heights, metres, with errors of body and fit that a whole take shares.
 SINGLE, SHARED = 0.015, 0.003
+# The biweight reaches so many median deviations, metres at least.
+SPREADS, NARROW = 4.0, 0.015
 ROUNDS = 10
 
 
@@ -157,7 +159,10 @@ def _plane(
     for _ in range(ROUNDS):
         precision = worth * design.T @ (weight[:, None] * design) + ties
         found = np.linalg.solve(precision, worth * design.T @ (weight * height))
-        weight = np.clip(1 - ((height - design @ found) / NEAR) ** 2, 0, None) ** 2
+        off = height - design @ found
+        # Heels that hover above standing toes are slow as well: once most points are near, these count no more.
+        reach = min(NEAR, max(NARROW, SPREADS * float(np.median(np.abs(off)))))
+        weight = np.clip(1 - (off / reach) ** 2, 0, None) ** 2
     normal = up - across.T @ found[1:]
     normal = normal / np.linalg.norm(normal)
     sigma = float(np.hypot(np.sqrt(np.linalg.inv(precision)[0, 0]), SHARED))

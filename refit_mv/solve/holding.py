@@ -29,10 +29,12 @@ CORE, HALO, FADE = 512, 48, 8
 # where a foot strikes the floor or leaves it, as a share.
 LOOSE, STRUCK = 10.0, 0.05
 # A sole this far below the floor, metres, is not in the air.
-SINKS = 0.001
+SINKS = 0.003
 # How firmly the floor holds soles above it: metres, a standard deviation. How sure it is of itself does not matter: an
 # error of its height is that of everybody's feet.
 FLESH = 0.0045
+# Soles so little below it, metres, are left there.
+SLACK = 0.002
 # Points are held from this probability of contact on.
 HOLD = 0.8
 # Feet are seen if keypoints show ankle and toes in so large a share of a person's frames.
@@ -184,5 +186,5 @@ def _joints(body: BodyModel, side: str) -> Int[Tensor, " joint"]:
 
 def _ground(floor: Floor) -> Ground:
     normal = torch.tensor(floor.normal, dtype=torch.float64)
-    level = float(torch.tensor(floor.point, dtype=torch.float64) @ normal)
+    level = float(torch.tensor(floor.point, dtype=torch.float64) @ normal) - SLACK
     return Ground(normal, level, FLESH**-2)

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -261,7 +262,7 @@ def test_contacts_and_floor_go_along_and_turn_with_the_world(tmp_path: Path) -> 
     path, sidecar = write_amass(tmp_path / "person_0.npz", made)
     with np.load(path, allow_pickle=False) as data:
         assert data["contact_names"].tolist() == list(CONTACT_NAMES)
-        stored = {key: data[key] for key in data.files}
+        stored: dict[str, Any] = {key: data[key] for key in data.files}
     assert {"contacts", "floor"} <= json.loads(sidecar.read_text()).keys()
     back = read_amass(path, body)
     assert back.record is not None and back.floor == ((1.0, 2.0, 0.5), (0.0, 0.0, 1.0))

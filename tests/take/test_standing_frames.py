@@ -63,7 +63,7 @@ def test_damage_is_told(standing: StandingFrames, tmp_path: Path) -> None:
         {"probability": beyond}, {"probability": beyond[:5]}, {"held": standing.contacts.held.astype(np.uint8)},
         {"frame": np.array([1, 2, 6])},
     ):  # fmt: skip
-        np.savez(path, **right | wrong)
+        np.savez(path, **{**right, **wrong})
         with pytest.raises(InputError, match="damaged or belongs to another fit"):
             StandingFrames.read(path, 6, POINTS)
     standing.write(path)
