@@ -96,7 +96,7 @@ def _feet(report: QualityReport) -> str:
         f"{_cell(row.slide_p95_mm, '{:.1f}')}{_cell(row.below_mm, '{:.0f}')}</tr>"
         for row in rows
     )
-    head = ("Foot", "Stands", "Held", "Slide mm/frame", "p95", "Below floor mm, p95")
+    head = ("Foot", "Stands", "Held", "Slide mm/frame", "p95", "Below mm")
     cells = "".join(f'<th scope="col"><button type="button">{name}</button></th>' for name in head)
     return (
         f"<div>{strip_map('Contacts: how probable', [row.name for row in rows], shares, TOUCH)}"

@@ -100,7 +100,7 @@ class Viewer:
         def moved(event: GuiEvent) -> None:
             # Time moves it too, when it runs; then nobody did.
             if event.client is not None:
-                self.row = int(panel.row.value)
+                self.row = min(int(panel.row.value), len(self.scene) - 1)
             self._stale.set()
 
         def changed(_event: GuiEvent) -> None:
