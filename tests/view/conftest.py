@@ -1,6 +1,6 @@
 """A finished fit with pictures, and a browser to look at it."""
 
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +25,25 @@ def viewed(session_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return out
 
 
-@pytest.fixture
-def filmed(session_copy: Callable, tmp_path: Path) -> Take:
-    """A fit whose views have pictures: grey, each frame a little lighter."""
-    session = session_copy(FRAMES, VIEWS)
+@pytest.fixture(scope="session")
+def filmed_once(session_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fit whose views have pictures: grey, each frame 20 lighter. Shared."""
+    place = tmp_path_factory.mktemp("filmed")
+    session = place / "session"
+    shutil.copytree(session_folder / "calibration", session / "calibration")
     (session / "videos").mkdir()
-    for view in range(VIEWS):
+    for view, folder in enumerate(sorted((session_folder / "pose").iterdir())[:VIEWS]):
+        pose = session / "pose" / folder.name
+        pose.mkdir(parents=True)
+        for file in sorted(folder.iterdir())[:FRAMES]:
+            shutil.copy(file, pose)
         pictures = (np.full((1080, 1920, 3), 40 + 20 * frame, dtype=np.uint8) for frame in range(FRAMES))
         write_video(session / "videos" / f"cam{view + 1:02d}.mp4", pictures, 30.0)
-    fit(FitRequest(session, QUICK, out=tmp_path / "out"))
-    return open_take(tmp_path / "out")
+    fit(FitRequest(session, QUICK, out=place / "out"))
+    return place / "out"
+
+
+@pytest.fixture
+def filmed(filmed_once: Path, tmp_path: Path) -> Take:
+    """A copy of it."""
+    return open_take(Path(shutil.copytree(filmed_once, tmp_path / "fit")))
