@@ -67,6 +67,7 @@ setup(
             "submitit>=1.5",
             "fsspec>=2024.6",
             "s3fs>=2024.6",
+            "sshfs>=2024.6",
         ],
         # A server of scenes for the browser, 40 MB with what it needs.
         "view": ["viser>=1.0"],
@@ -82,6 +83,7 @@ setup(
             "submitit>=1.5",
             "fsspec>=2024.6",
             "s3fs>=2024.6",
+            "sshfs>=2024.6",
             "moto[server]>=5",
             "bvhio>=1.5",
             "viser>=1.0",

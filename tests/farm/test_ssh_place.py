@@ -13,7 +13,6 @@ from refit_mv.farm.places import Place
 from tests.farm.single_runs import numbers, quiet
 
 asyncssh = pytest.importorskip("asyncssh")
-pytest.importorskip("sshfs")
 
 
 @pytest.fixture(scope="module")
