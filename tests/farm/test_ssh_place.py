@@ -5,14 +5,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from refit_mv.errors import PassingError
 from refit_mv.farm.batch import run_batch, wrong_files
 from refit_mv.farm.places import Place
 from tests.farm.single_runs import numbers, quiet
-
-asyncssh = pytest.importorskip("asyncssh")
 
 
 @pytest.fixture(scope="module")
