@@ -11,7 +11,6 @@ from torch import Tensor
 
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
-from refit_mv.files import writing
 from refit_mv.finding import Finding
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.reprojection import pixel_error
@@ -19,8 +18,8 @@ from refit_mv.solve.contact import OUT_OF_REACH, Moved, Standing, move_apart
 from refit_mv.solve.problem import CostOptions
 from refit_mv.status import FrameStatus
 from refit_mv.take.fitted_person import FittedPerson
+from refit_mv.take.leftovers import discard
 from refit_mv.take.moved_frames import MovedFrames
-from refit_mv.take.take import FILE as TAKE_FILE
 
 # Frames whose problems are made together, to bound memory.
 BATCH = 1024
@@ -74,12 +73,7 @@ def left_alone(folder: Path, people: Sequence[FittedPerson]) -> tuple[FittedPers
         InputError: a file cannot be deleted.
     """
     for person in people:
-        path = MovedFrames.place(folder, person.id)
-        with writing(path):
-            if path.exists():
-                # An earlier take without its frames is no longer a whole.
-                (folder / TAKE_FILE).unlink(missing_ok=True)
-                path.unlink()
+        discard(folder, MovedFrames.place(folder, person.id))
     return tuple(replace(person, moved=None) for person in people)
 
 

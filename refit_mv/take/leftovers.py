@@ -48,3 +48,15 @@ def clear_others(folder: Path, people: Sequence[FittedPerson]) -> None:
         # A folder with something of somebody's own in it stays.
         with suppress(OSError):
             place.rmdir()
+
+
+def discard(folder: Path, path: Path) -> None:
+    """Delete what lies beside somebody's fit, if it is there: an earlier take without it is no longer a whole.
+
+    Raises:
+        InputError: it cannot be deleted.
+    """
+    with writing(path):
+        if path.exists():
+            (folder / FILE).unlink(missing_ok=True)
+            path.unlink()

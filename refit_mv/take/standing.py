@@ -13,7 +13,6 @@ from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.body.soles import has_soles
 from refit_mv.errors import InputError
-from refit_mv.files import writing
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.reprojection import pixel_error
 from refit_mv.solve.floor import Floor, Terrain, Vector, find_terrain, level_floor
@@ -21,9 +20,9 @@ from refit_mv.solve.holding import Holding, Mover, contacts_of, firmness_of
 from refit_mv.solve.problem import CostOptions, FitProblem
 from refit_mv.status import FrameStatus
 from refit_mv.take.fitted_person import FittedPerson
+from refit_mv.take.leftovers import discard
 from refit_mv.take.moved_frames import MovedFrames
 from refit_mv.take.standing_frames import StandingFrames
-from refit_mv.take.take import FILE as TAKE_FILE
 
 # Statuses of frames in which somebody is.
 THERE = (FrameStatus.FITTED, FrameStatus.CLASSIC, FrameStatus.UNCERTAIN, FrameStatus.BRIDGED)
@@ -116,10 +115,5 @@ def left_standing(folder: Path, people: Sequence[FittedPerson]) -> tuple[FittedP
         InputError: a file cannot be deleted.
     """
     for person in people:
-        path = StandingFrames.place(folder, person.id)
-        with writing(path):
-            if path.exists():
-                # An earlier take without its frames is no longer a whole.
-                (folder / TAKE_FILE).unlink(missing_ok=True)
-                path.unlink()
+        discard(folder, StandingFrames.place(folder, person.id))
     return tuple(replace(person, standing=None) for person in people)
