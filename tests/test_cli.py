@@ -67,6 +67,7 @@ def test_a_fit_writes_what_is_promised_and_nothing_else(
         files_in(out)
         == {
             "people/0/fit.h5",
+            "people/0/feet.npz",
             "take.json",
             "person_0.npz",
             "person_0.json",

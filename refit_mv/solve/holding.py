@@ -37,6 +37,8 @@ FLESH = 0.0045
 SLACK = 0.002
 # Points are held from this probability of contact on.
 HOLD = 0.8
+# Pelvis and root are known to a metre and a radian without any evidence, which keypoints outweigh a thousandfold.
+ROOT_KNOWN = 1.0
 # Feet are seen if keypoints show ankle and toes in so large a share of a person's frames.
 SEEN = 0.5
 
@@ -80,6 +82,8 @@ def firmness_of(problem: FitProblem, params: BodyParams) -> Float[Tensor, "frame
     hessian = problem.normal_equations(problem.linearise(params, with_shape=False)).hessian
     legs = [columns_of(leg_parts(problem.body.joint_names, side)).to(hessian.device) for side in SIDES]
     root = hessian[:, :POSE_BEGIN, :POSE_BEGIN]
+    # Of a frame without keypoints nothing is known.
+    root = root + ROOT_KNOWN * torch.eye(POSE_BEGIN).to(root)
     found = []
     for leg in legs:
         beside = hessian[:, :POSE_BEGIN][:, :, leg]
