@@ -27,7 +27,7 @@ _WANT_A_LOOK, _NOT_DONE = ("failed", "bad", "check"), ("stale", "waiting", "runn
 # More takes than this make a page that no browser shows at once; what is good is left out first.
 MOST_ROWS = 2000
 _STYLE = """
-th{text-align:right;padding:6px 12px}th.left{text-align:left}
+thead tr th{text-align:right;padding:6px 12px}thead tr th.left{text-align:left}
 td.words{max-width:42rem;white-space:normal;text-align:left}td.words small{display:block;opacity:.75}
 .mark{display:inline-block;padding:.1em .55em;border-radius:1em;font-size:.85em;white-space:nowrap}
 .mark.failed,.mark.bad{background:#c0392b;color:#fff}.mark.check{background:#e0a100;color:#1b1400}
