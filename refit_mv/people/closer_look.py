@@ -20,7 +20,7 @@ from refit_mv.body.skin import pose_landmarks
 from refit_mv.detect.crop import Crop
 from refit_mv.detect.detector import CropDetector
 from refit_mv.geometry.camera import CameraRig
-from refit_mv.geometry.projection import in_pictures
+from refit_mv.geometry.projection import project
 from refit_mv.people.answers import Answers, answers_to
 from refit_mv.people.asking import crop_around
 from refit_mv.people.person import Person, people_of
@@ -37,10 +37,8 @@ from refit_mv.solve.result import Optimizer
 # So many frames are fitted at a time.
 AT_ONCE = 512
 # An answer is of the person at whom the crop was aimed if its points pass by the body's by less than this share of the
-# crop's side, in the median: a third of a trunk.
+# body's extent in the picture, in the median: a third of a trunk.
 SAME = 0.08
-# And it is taken if its points claim as much in all as this share of what the earlier ones claimed.
-AS_SURE = 1.0
 # Points that claim less are not asked who they are of.
 CLAIM = 0.1
 
@@ -85,12 +83,10 @@ def look_closer(
                 progress(f"look closer {name}", number * len(crops) + done, rounds * len(crops))
                 for answer in frame:
                     person = whom[answer.row][answer.question]
-                    slot = int(tracks[person].detection[answer.row, view])
-                    if _is_theirs(answer.points, person, seen, answer.row, view) and answer.points[
-                        :, 2
-                    ].sum() >= AS_SURE * float(confidence[answer.row, view, slot].sum()):
-                        pixels[answer.row, view, slot] = answer.points[:, :2]
-                        confidence[answer.row, view, slot] = answer.points[:, 2]
+                    place = answer.row, view, int(tracks[person].detection[answer.row, view])
+                    as_sure = answer.points[:, 2].sum() >= float(confidence[place].sum())
+                    if as_sure and _is_theirs(answer.points, person, seen, answer.row, view):
+                        pixels[place], confidence[place] = answer.points[:, :2], answer.points[:, 2]
             known[view].write(looking.folder, name, looking.detector)
         observations = replace(observations, pixels=pixels, confidence=confidence)
     return observations
@@ -98,8 +94,8 @@ def look_closer(
 
 @dataclass(frozen=True, eq=False)
 class _Where:
-    """Where a fitted person's landmarks are in the pictures; NaN where they were not fitted or lie outside. ``joints``
-    are the keypoints that the landmarks belong to.
+    """Where a fitted person's landmarks are in the views, inside of the pictures or not; NaN where they were not fitted
+    or lie behind the camera. ``joints`` are the keypoints that the landmarks belong to.
     """
 
     names: tuple[str, ...]
@@ -119,8 +115,7 @@ def _where(person: Person, rig: CameraRig, body: BodyModel, looking: Looking) ->
             params = looking.optimizer.solve(problem, subject.dress(initialise(problem))).params
             skin = problem.skin.to(torch.float64, "cpu")
             places = pose_landmarks(skin, params.to(torch.float64, "cpu")).positions
-            projected, depth, _ = in_pictures(rig, places)
-            # A body behind a camera is in no picture of it; one that reaches out of the picture is.
+            projected, depth = project(rig.stacked(), places)
             pixels[rows.numpy()] = torch.where((depth > 0)[..., None], projected, torch.nan).numpy()
     names = evidence.landmark_names
     return _Where(names, tuple(every.index(name) for name in names), pixels)
@@ -129,11 +124,15 @@ def _where(person: Person, rig: CameraRig, body: BodyModel, looking: Looking) ->
 def _questions(
     seen: Sequence[_Where], tracks: Sequence[Track], view: int, pictures: Pictures
 ) -> tuple[Mapping[int, list[Crop]], Mapping[int, list[int]]]:
-    """The crops to look at in each frame, and whom each is aimed at: everybody who was detected there."""
+    """The crops to look at in each frame, and whom each is aimed at: everybody who has a detection there to
+    themselves. One of which several have parts is nobody's to replace.
+    """
+    taken = np.stack([track.detection[:, view] for track in tracks])
+    shared = (taken[:, None] == taken).sum(1) > 1
     crops: dict[int, list[Crop]] = defaultdict(list)
     whom: dict[int, list[int]] = defaultdict(list)
-    for person, (where, track) in enumerate(zip(seen, tracks, strict=True)):
-        for row in np.flatnonzero(track.detection[:, view] >= 0).tolist():
+    for person, where in enumerate(seen):
+        for row in np.flatnonzero((taken[person] >= 0) & ~shared[person]).tolist():
             points = where.pixels[row, view]
             there = np.isfinite(points[:, 0])
             if there.sum() >= FEWEST_LANDMARKS and pictures.has(view, row):
@@ -144,13 +143,13 @@ def _questions(
 
 def _is_theirs(points: Float[np.ndarray, "joint 3"], person: int, seen: Sequence[_Where], row: int, view: int) -> bool:
     """Whether an answer is of the person it was asked of: near their body, and nearer than to anybody else's."""
-    missed, size = [], 1.0
-    for number, where in enumerate(seen):
+    missed = []
+    for where in seen:
         mine = points[list(where.joints)]
         told = (mine[:, 2] > CLAIM) & np.isfinite(where.pixels[row, view, :, 0])
         off = np.linalg.norm(mine[told, :2] - where.pixels[row, view, told], axis=-1)
         missed.append(float(np.median(off)) if told.sum() >= FEWEST_LANDMARKS else np.inf)
-        if number == person:
-            own = where.pixels[row, view][np.isfinite(where.pixels[row, view, :, 0])]
-            size = float(np.ptp(own, axis=0).max())
+    # Everybody who is asked for has landmarks in the view.
+    own = seen[person].pixels[row, view]
+    size = float((np.nanmax(own, axis=0) - np.nanmin(own, axis=0)).max())
     return missed[person] < SAME * size and missed[person] == min(missed)
