@@ -10,6 +10,8 @@ from setuptools.command.build_py import build_py
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "refit_mv" / "__init__.py").read_text(encoding="utf-8")).group(1)
 
+FARM = ["dask>=2024.8", "distributed>=2024.8", "submitit>=1.5", "fsspec>=2024.6", "s3fs>=2024.6", "sshfs>=2024.6"]
+
 
 class BuildWithRecipes(build_py):
     """Recipes live at the top of the checkout, where people look for them, and inside the package once installed."""
@@ -61,14 +63,7 @@ setup(
         # Blender, 400 MB.
         "fbx": ["bpy>=4.2"],
         # Many takes on many machines, and object stores. Processes of one machine need none of it.
-        "farm": [
-            "dask>=2024.8",
-            "distributed>=2024.8",
-            "submitit>=1.5",
-            "fsspec>=2024.6",
-            "s3fs>=2024.6",
-            "sshfs>=2024.6",
-        ],
+        "farm": FARM,
         # A server of scenes for the browser, 40 MB with what it needs.
         "view": ["viser>=1.0"],
         "rtmlib": ["rtmlib>=0.0.13", "onnxruntime>=1.17"],
@@ -78,12 +73,7 @@ setup(
             "aniposelib>=0.7",
             "usd-core>=24.8",
             "trimesh>=4",
-            "dask>=2024.8",
-            "distributed>=2024.8",
-            "submitit>=1.5",
-            "fsspec>=2024.6",
-            "s3fs>=2024.6",
-            "sshfs>=2024.6",
+            *FARM,
             "moto[server]>=5",
             "bvhio>=1.5",
             "viser>=1.0",

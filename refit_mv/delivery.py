@@ -27,7 +27,7 @@ from refit_mv.report.overlay import (
 )
 from refit_mv.report.painter import Projector
 from refit_mv.report.quality import QualityReport
-from refit_mv.report.report import summary, write_report, write_summary
+from refit_mv.report.report import write_report, write_summary
 from refit_mv.report.scene import Scene, evenly, scene_of
 from refit_mv.report.verdict import Verdict, overall_verdict
 from refit_mv.session.session import frame_source
@@ -67,8 +67,8 @@ def deliver(take: Take, overlay: bool = True, progress: Progress = quiet) -> Del
     if overlay:
         pictures = _overlays(take, reports, progress)
     write_report(out / "report.html", reports, pictures, report_scene(take))
-    write_summary(out / "summary.json", reports)
-    return Delivery(out, out / "report.html", overall_verdict(reports), summary(reports), take.warnings)
+    told = write_summary(out / "summary.json", reports)
+    return Delivery(out, out / "report.html", overall_verdict(reports), told, take.warnings)
 
 
 def rewrite_report(take: Take) -> Path:

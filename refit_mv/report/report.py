@@ -78,9 +78,11 @@ def _person(report: QualityReport) -> dict[str, object]:
     }
 
 
-def write_summary(path: Path, reports: Sequence[QualityReport]) -> None:
-    """Write :func:`summary` as JSON (RFC 8259: no NaN), whole or not at all."""
-    _write_whole(path, json.dumps(summary(reports), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def write_summary(path: Path, reports: Sequence[QualityReport]) -> dict[str, object]:
+    """Write :func:`summary` as JSON (RFC 8259: no NaN), whole or not at all, and give it back."""
+    told = summary(reports)
+    _write_whole(path, json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return told
 
 
 def write_report(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -56,14 +57,20 @@ class Mover:
     there: Bool[np.ndarray, " frame"]
     step: float
 
+    @cached_property
+    def soles(self) -> Float[np.ndarray, "frame point 3"]:
+        """Where the points of ``sole_skin`` are, world metres."""
+        return pose_landmarks(sole_skin(self.body), self.params).positions.numpy()
+
     def feet(self) -> Feet:
         """What the motion says of the points that may stand. Of a foot that is seldom seen nothing is known."""
         joints = [self.body.joint_names.index(name) for name in CONTACT_JOINTS]
         seen = self.joint_seen[:, joints] & self.there[:, None]
         often = seen.sum(0) >= SEEN * max(int(self.there.sum()), 1)
-        places = pose_landmarks(sole_skin(self.body), self.params).positions[:, : len(CONTACT_NAMES)]
         known = self.there[:, None] & often
-        return Feet(places.numpy(), np.nan_to_num(self.joint_sigma[:, joints], nan=1.0), known, self.step)
+        return Feet(
+            self.soles[:, : len(CONTACT_NAMES)], np.nan_to_num(self.joint_sigma[:, joints], nan=1.0), known, self.step
+        )
 
 
 def contacts_of(feet: Feet, terrain: Terrain | None) -> Contacts:
@@ -107,9 +114,8 @@ class Holding:
         """Legs that are to move: their foot stands, or is below the floor. All others are in the air."""
         found = self.contacts.held.reshape(len(self.contacts), 2, 2).any(-1)
         if self.floor is not None:
-            soles = pose_landmarks(sole_skin(self.mover.body), self.mover.params).positions.numpy()
-            count = len(CONTACT_NAMES)
-            height = self.floor.height(soles[:, count:]).reshape(len(soles), 2, -1).min(-1)
+            edges = self.mover.soles[:, len(CONTACT_NAMES) :]
+            height = self.floor.height(edges).reshape(len(edges), 2, -1).min(-1)
             found = found | (height < -SINKS)
         return found & self.mover.there[:, None]
 
@@ -140,7 +146,7 @@ class Holding:
         """One window's frames, one leg after the other: as long as the pelvis stays they know nothing of each other."""
         body, place = self.mover.body, rows.numpy()
         params = self.mover.params[rows]
-        places = pose_landmarks(sole_skin(body), params).positions.numpy()
+        places = self.mover.soles[place]
         some = free.any(-1)
         known = torch.eye(3 * len(LEG), dtype=torch.float64).repeat(len(rows), len(SIDES), 1, 1)
         known[some] = self.firmness(rows[some])

@@ -32,6 +32,8 @@ from refit_mv.workshop.synthetic.world import Noise
 LARGEST_SHAPE = 2.0
 # Where people of independent frames stand: within this distance of the middle, metres.
 STANDING_RADIUS = 0.3
+# How much of where a detector's points sit beside a body's is alike on both sides: a correlation's square root.
+ALIKE = 0.9
 # A bystander keeps this far off, metres.
 BYSTANDER_DISTANCE = (1.0, 2.5)
 
@@ -93,7 +95,7 @@ def random_placement(names: Sequence[str], sigma: float, rng: np.random.Generato
     """
     own = rng.normal(size=(2, len(names), 3))
     alike = (own[0] + own[0][list(mirrored_order(names))] * [-1, 1, 1]) / 2**0.5
-    return torch.from_numpy(sigma * (0.9 * alike + (1 - 0.9**2) ** 0.5 * own[1]))
+    return torch.from_numpy(sigma * (ALIKE * alike + (1 - ALIKE**2) ** 0.5 * own[1]))
 
 
 def true_keypoints(

@@ -22,6 +22,7 @@ from refit_mv.workshop.synthetic.detector_noise import (
     DetectorNoise,
     limbs,
 )
+from refit_mv.workshop.synthetic.session import ALIKE
 from refit_mv.workshop.synthetic.world import Range, World
 
 # Of frames that have no neighbours: how the body turns (radians per second, sigma per axis), how it travels (metres
@@ -112,7 +113,7 @@ def _seen_points(
     order = torch.tensor(mirrored_order(skin.landmark_names))
     other, own = draw.normal(len(order), 3), draw.normal(len(order), 3)
     alike = (other + other[:, order] * other.new_tensor([-1.0, 1.0, 1.0])) / 2**0.5
-    beside = placement * (0.9 * alike + (1 - 0.9**2) ** 0.5 * own)
+    beside = placement * (ALIKE * alike + (1 - ALIKE**2) ** 0.5 * own)
     points = posed.positions + (offset_jacobian(skin, posed) @ beside[..., None])[..., 0]
     turning = (TURNING * draw.normal(1, 3)).expand_as(points)
     speed = torch.linalg.cross(turning, points - truth.pelvis[:, None]) + TRAVEL * draw.normal(1, 3)
