@@ -9,9 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
-from refit_mv.geometry.projection import in_pictures
 from refit_mv.report.quality import QualityReport
 from refit_mv.session.observations import CONFIDENT
 from refit_mv.status import BEST_FIRST
@@ -111,15 +110,6 @@ def view_figures(report: QualityReport) -> tuple[ViewFigures, ...]:
             )
         )
     return tuple(rows)
-
-
-def in_picture(report: QualityReport) -> Bool[np.ndarray, "frame view"]:
-    """Where most of the body lies within the view's picture; everywhere, where nothing is known of body or picture."""
-    if report.joints_m is None:
-        return np.ones((len(report.frame_numbers), len(report.view_names)), dtype=bool)
-    rig = report.rig.subset(report.view_names)
-    _, _, inside = in_pictures(rig, torch.from_numpy(np.nan_to_num(report.joints_m)))
-    return inside.numpy().mean(-1) > 0.5
 
 
 def point_figures(report: QualityReport) -> tuple[PointFigures, ...]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 
 from refit_mv.body.model import posed_joints
@@ -11,7 +13,7 @@ from refit_mv.body.sides import LIMBS
 from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.finding import Finding
 from refit_mv.geometry.camera import CameraRig
-from refit_mv.geometry.projection import project
+from refit_mv.geometry.projection import in_pictures, project
 from refit_mv.people.hard_moments import HardMoment
 from refit_mv.people.stature import stature
 from refit_mv.report.soles import Soles
@@ -104,6 +106,17 @@ class QualityReport:
         with np.errstate(invalid="ignore"):
             confident = np.isfinite(self.pixel_error) & (self.confidence > CONFIDENT) & self.posed[:, None, None]
         object.__setattr__(self, "_confident", confident)
+
+    @cached_property
+    def in_picture(self) -> Bool[np.ndarray, "frame view"]:
+        """Where most of the body lies within the view's picture; everywhere, where nothing is known of body or
+        picture.
+        """
+        if self.joints_m is None:
+            return np.ones((len(self.frame_numbers), len(self.view_names)), dtype=bool)
+        rig = self.rig.subset(self.view_names)
+        _, _, inside = in_pictures(rig, torch.from_numpy(np.nan_to_num(self.joints_m)))
+        return inside.numpy().mean(-1) > 0.5
 
     @staticmethod
     def of(take: Take, person: FittedPerson) -> "QualityReport":

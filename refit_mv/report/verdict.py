@@ -299,7 +299,7 @@ def _left_out(report: QualityReport) -> list[Finding]:
 def _evidence(report: QualityReport) -> list[Finding]:
     found = []
     lost = {view for finding in report.findings if finding.key == "lost_views" for view in finding.views}
-    there = measures.in_picture(report)
+    there = report.in_picture
     for view, name in enumerate(report.view_names):
         # Whoever stands outside of a picture is not missed there.
         frames = report.posed & there[:, view]

@@ -92,6 +92,18 @@ def test_somebody_else_does_not(scene: CrowdSession, body: BodyModel, tracks: tu
     assert changed.mean() < 0.15 and own[changed].all()
 
 
+def test_a_detection_that_two_people_have_parts_of_stays(
+    scene: CrowdSession, body: BodyModel, tracks: tuple[Track, ...]
+) -> None:
+    one, other = tracks
+    mine = other.detection.copy()
+    mine[:, 0] = one.detection[:, 0]
+    given, shared = blurred(scene), (one, replace(other, detection=mine))
+    found = look_closer(given, scene.rig, body, shared, looking(scene, Knowing(scene.observations)))
+    assert np.array_equal(found.pixels[:, 0], given.pixels[:, 0])
+    assert replaced(given, found, one) > 0.5
+
+
 def test_answers_are_not_asked_for_twice(
     scene: CrowdSession, body: BodyModel, tracks: tuple[Track, ...], tmp_path: Path
 ) -> None:
