@@ -30,31 +30,41 @@ def train() -> None:
 @train.command("keypoints")
 @_motions("Folder of BVH or AMASS files; may be repeated.")
 @shared.recipe_option("train/keypoints")
+@shared.device
 @_out
 @_resume
-def train_keypoints(folders: tuple[Path, ...], recipe: str, out: Path, resume: bool) -> None:
+def train_keypoints(folders: tuple[Path, ...], recipe: str, device: str, out: Path, resume: bool) -> None:
     """Train the learned optimizer on keypoint evidence."""
     from refit_mv.recipe import find_recipe, load_recipe
     from refit_mv.workshop.training.keypoints import TrainRecipe
     from refit_mv.workshop.training.keypoints import train as run
 
     with _alone(out):
-        _done(run(load_recipe(TrainRecipe, find_recipe(recipe)), folders, out, resume, tell_share))
+        _done(run(load_recipe(TrainRecipe, find_recipe(recipe)), folders, out, resume, tell_share, device=device))
 
 
 @train.command("sequences")
 @_more_motions
 @shared.recipe_option("train/sequences")
+@shared.device
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes that draw the first samples.",
+)
 @_out
 @_resume
-def train_sequences(folders: tuple[Path, ...], recipe: str, out: Path, resume: bool) -> None:
+def train_sequences(folders: tuple[Path, ...], recipe: str, device: str, workers: int, out: Path, resume: bool) -> None:
     """Train what the learned optimizer knows about time, on top of the keypoint network."""
     from refit_mv.recipe import find_recipe, load_recipe
     from refit_mv.workshop.training.sequences import SequenceRecipe
     from refit_mv.workshop.training.sequences import train_sequences as run
 
     with _alone(out):
-        _done(run(load_recipe(SequenceRecipe, find_recipe(recipe)), folders, out, resume, tell_share))
+        chosen = load_recipe(SequenceRecipe, find_recipe(recipe))
+        _done(run(chosen, folders, out, resume, tell_share, device, workers))
 
 
 @train.command("image")

@@ -109,6 +109,18 @@ class Scene:
         rest, anchor = (tensor.repeat_interleave(times, 0) for tensor in (self.skin.rest_mean, self.skin.anchor))
         return self.with_skin(replace(self.skin, rest_mean=rest, anchor=anchor))
 
+    def to(self, device: torch.device | str) -> "Scene":
+        """The same on another device; itself where it is there already."""
+        if self.stream_joint.device == torch.device(device):
+            return self
+        single = torch.float32
+        return Scene(
+            self.unknowns.to(single, device),
+            self.prior.to(single, device),
+            self.stream_joint.to(device),
+            self.stream_present.to(device),
+        )
+
     def with_skin(self, skin: LandmarkSkin) -> "Scene":
         """The same with another body's landmarks."""
         return replace(self, unknowns=replace(self.unknowns, skin=skin))

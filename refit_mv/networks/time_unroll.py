@@ -46,6 +46,10 @@ class Timeline:
     step: Float[Tensor, "window interval"]
     valid: Bool[Tensor, "window frame"]
 
+    def to(self, device: torch.device | str) -> "Timeline":
+        """The same on another device."""
+        return Timeline(self.step.to(device), self.valid.to(device))
+
     @property
     def windows(self) -> int:
         return len(self.valid)

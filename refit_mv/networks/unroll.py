@@ -61,6 +61,15 @@ class Recurrence:
         """Without all predictions but the last."""
         return Recurrence(self.predictions[-1:], self.hidden, self.context, self.gaze)
 
+    def to(self, device: torch.device | str) -> "Recurrence":
+        """The same on another device."""
+        return Recurrence(
+            [params.to(self.context.dtype, device) for params in self.predictions],
+            self.hidden.to(device),
+            self.context.to(device),
+            self.gaze.to(device),
+        )
+
     def __getitem__(self, frames: slice | Int[Tensor, " chosen"]) -> "Recurrence":
         return Recurrence(
             [params[frames] for params in self.predictions],

@@ -107,6 +107,11 @@ class AveragedAdam(Generic[Network]):
             else:
                 slow.copy_(fast)
 
+    @property
+    def shipped(self) -> Network:
+        """A copy of the averaged network on the processor, where it is judged."""
+        return copy.deepcopy(self.average).cpu()
+
     def tensors(self) -> dict[str, Tensor]:
         """Everything needed to go on."""
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}

@@ -30,6 +30,7 @@ from refit_mv.workshop.training.averaged_adam import AveragedAdam, OptimizerOpti
 from refit_mv.workshop.training.block_store import BlockStore
 from refit_mv.workshop.training.loop import Run, Schedule, Verdict, claim
 from refit_mv.workshop.training.losses import LossOptions, UsualLoss, discounted, joint_losses
+from refit_mv.workshop.training.processes import join_processes
 from refit_mv.workshop.training.sample_blocks import EvidenceMix, draw_block
 from refit_mv.workshop.training.sample_pool import NOISE_KINDS, Batch, SamplePool
 from refit_mv.workshop.training.validation import (
@@ -133,18 +134,22 @@ def _body(mix: EvidenceMix) -> BodyModel:
 
 
 class KeypointTrainer:
-    """Network, moving average and optimizer, and what has been drawn. ``held_out`` are the motions judged on."""
+    """Network, moving average and optimizer on a device, and what has been drawn. ``held_out`` are the motions judged
+    on.
+    """
 
     weights = WEIGHTS
 
-    def __init__(self, recipe: TrainRecipe, bank: PoseBank, held_out: Sequence[Motion], blocks_dir: Path) -> None:
+    def __init__(
+        self, recipe: TrainRecipe, bank: PoseBank, held_out: Sequence[Motion], blocks_dir: Path, device: str = "cpu"
+    ) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe = recipe
+        self.recipe, self.device = recipe, device
         network = ReFitNetwork(recipe.network)
         if recipe.begin_with:
             earlier, _ = load_network(Path(recipe.begin_with))
             network.load_state_dict(earlier.state_dict())
-        self.adam = AveragedAdam(network, recipe.optimizer)
+        self.adam = AveragedAdam(network.to(device), recipe.optimizer)
         data, rng = recipe.data, np.random.default_rng([recipe.seed, 0])
         self.bodies = with_variants(_body(data.evidence), data.variants, data.variant_spread, rng)
         self.bank, self.held_out = bank, held_out
@@ -210,7 +215,7 @@ class KeypointTrainer:
 
     def advance(self, step: int, share: float) -> tuple[float, dict[str, float]]:
         """One step of the optimizer at ``share`` of the run; its loss, and the last prediction's in metres."""
-        batch = self.batch(step)
+        batch = self.batch(step).to(self.device)
         unrolled = unroll(self.adam.network, batch.scene, batch.evidence, batch.start)
         losses = joint_losses(batch.scene, unrolled.predictions, batch.truth, self.recipe.loss, batch.views == 1)
         final = losses[-1].detach()
@@ -220,11 +225,11 @@ class KeypointTrainer:
         return value, {"total": float(final.mean()) if math.isfinite(value) else math.nan}
 
     def judge(self) -> Verdict:
-        return Verdict.of(validate(self.adam.average, self.checks))
+        return Verdict.of(validate(self.adam.shipped, self.checks))
 
     def finish(self) -> dict[str, object]:
         """The calibration of the uncertainty."""
-        return {"sigma_correction": calibrate(self.adam.average, self.checks).coefficients.tolist()}
+        return {"sigma_correction": calibrate(self.adam.shipped, self.checks).coefficients.tolist()}
 
     def write(self, path: Path, facts: dict[str, object]) -> None:
         save_network(path, self.adam.average, {**facts, "seed": self.recipe.seed})
@@ -243,6 +248,7 @@ def train(
     resume: bool = False,
     report: Report = quiet,
     blocks_dir: Path | None = None,
+    device: str = "auto",
 ) -> Path:
     """Train keypoint weights on the motions of the folders; returns the weights' file inside ``out_dir``.
 
@@ -255,7 +261,8 @@ def train(
     """
     claim(out_dir, resume)
     training, held_out = read_people(motion_folders, recipe.data.validation_subjects, recipe.data.excluded_subjects)
-    trainer = KeypointTrainer(recipe, pose_bank(training), held_out, blocks_dir or out_dir / "blocks")
+    blocks, chosen = blocks_dir or out_dir / "blocks", str(join_processes(device).device)
+    trainer = KeypointTrainer(recipe, pose_bank(training), held_out, blocks, chosen)
     run = Run(trainer, recipe.schedule, out_dir, report)
     if resume:
         run.resume()

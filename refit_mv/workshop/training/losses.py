@@ -57,7 +57,7 @@ def joint_losses(
 def discounted(losses: Float[Tensor, "prediction frame"], options: LossOptions) -> Float[Tensor, " frame"]:
     """Later predictions count more (RAFT, ReFit)."""
     count = len(losses)
-    factor = options.discount ** torch.arange(count - 1, -1, -1, dtype=losses.dtype)
+    factor = options.discount ** torch.arange(count - 1, -1, -1, dtype=losses.dtype, device=losses.device)
     return (factor[:, None] * losses).sum(0) / factor.sum()
 
 

@@ -48,6 +48,17 @@ class Batch:
     def views(self) -> int:
         return self.evidence.bearing.shape[1]
 
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same on another device."""
+        single = torch.float32
+        return Batch(
+            self.scene.to(device),
+            self.evidence.to(single, device),
+            self.truth.to(single, device),
+            self.start.to(single, device),
+            self.noise.to(device),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class _Group:

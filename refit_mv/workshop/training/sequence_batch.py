@@ -33,6 +33,18 @@ class WindowBatch:
     def views(self) -> int:
         return self.evidence.bearing.shape[1]
 
+    def to(self, device: torch.device | str) -> "WindowBatch":
+        """The same on another device."""
+        single = torch.float32
+        return WindowBatch(
+            self.scene.to(device),
+            self.evidence.to(single, device),
+            self.truth.to(single, device),
+            self.start.to(single, device),
+            self.time.to(device),
+            self.noise,
+        )
+
 
 @torch.no_grad()
 def recurrence_of(network: ReFitNetwork, batch: WindowBatch) -> Recurrence:

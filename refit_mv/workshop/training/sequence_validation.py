@@ -37,16 +37,21 @@ class SequenceCheck:
 
 
 def draw_checks(
-    takes: Takes, bodies: Sequence[BodyModel], mix: WindowMix, windows: int, seed: int
+    takes: Takes,
+    bodies: Sequence[BodyModel],
+    mix: WindowMix,
+    windows: int,
+    seed: int,
+    kinds: Sequence[tuple[int, str]] = KINDS,
 ) -> tuple[SequenceCheck, ...]:
-    """So many windows of every kind. A third of them lose all views for 0.3 s."""
+    """So many windows of every kind (views, noise). A third of them lose all views for 0.3 s."""
     checks = []
     plain = replace(
         mix, strides=((1, 1.0),), warp=(1.0, 1.0), keypoint_sets=(("coco23", 1.0),), recombined=0.0, disturbed=0.0,
         tumbled=0.0, usual_rigs=1.0, lost_views=0.0,
         ragged=0.0, drifting=0.0, swap_runs=0.0, gaps=1 / 3, gap=(0.3, 0.3),
     )  # fmt: skip
-    for views, noise in KINDS:
+    for views, noise in kinds:
         own = replace(plain, views=((views, 1.0),), noise=((noise, 1.0),))
         drawn = [draw_window(takes, bodies, own, np.random.default_rng([seed, 3, number])) for number in range(windows)]
         checks.append(SequenceCheck(f"{noise} {views}", tuple(drawn)))

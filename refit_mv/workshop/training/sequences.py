@@ -2,6 +2,7 @@
 is.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from refit_mv.body.model import BodyModel
 from refit_mv.body.open_body import open_body
 from refit_mv.body.params import BodyParams
+from refit_mv.networks.frame_network import ReFitNetwork
 from refit_mv.networks.scene import Scene
 from refit_mv.networks.time_network import SequenceNetwork, SequenceOptions
 from refit_mv.networks.time_unroll import Known, Networks, Timeline, unroll_sequence
@@ -26,6 +29,7 @@ from refit_mv.workshop.builders.prior_builder import HELD_OUT_SUBJECTS
 from refit_mv.workshop.synthetic.body_variants import with_variants
 from refit_mv.workshop.synthetic.impacts import IMPACT_INDEX, impact_peaks
 from refit_mv.workshop.training.averaged_adam import AveragedAdam, OptimizerOptions
+from refit_mv.workshop.training.drawing import drawn
 from refit_mv.workshop.training.keypoints import read_people
 from refit_mv.workshop.training.loop import Run, Schedule, Verdict, claim
 from refit_mv.workshop.training.losses import (
@@ -36,9 +40,11 @@ from refit_mv.workshop.training.losses import (
     scene_joints,
     smooth_length,
 )
+from refit_mv.workshop.training.processes import join_processes
 from refit_mv.workshop.training.sequence_batch import WindowBatch, recurrence_of, window_batch
 from refit_mv.workshop.training.sequence_samples import SampleWindow, Takes, WindowMix, draw_window
 from refit_mv.workshop.training.sequence_validation import (
+    KINDS,
     SequenceCheck,
     calibrate_sequences,
     draw_checks,
@@ -51,7 +57,7 @@ WEIGHTS = "sequences.safetensors"
 @dataclass(frozen=True)
 class SequenceDataOptions:
     """``windows`` are drawn before training begins, one more every ``steps_per_window`` steps. The rest as in
-    ``keypoints.DataOptions``.
+    ``keypoints.DataOptions``; ``validation_kinds`` are views and noise of the windows judged on.
     """
 
     windows: int = 320
@@ -61,6 +67,7 @@ class SequenceDataOptions:
     validation_subjects: tuple[str, ...] = ("10",)
     excluded_subjects: tuple[str, ...] = HELD_OUT_SUBJECTS
     validation_windows: int = 24
+    validation_kinds: tuple[tuple[int, str], ...] = KINDS
     mix: WindowMix = field(default_factory=WindowMix)
 
 
@@ -106,7 +113,7 @@ def missing_peaks(
         peak = impact_peaks(theirs / seconds, float(step[0])) & (valid[2:] & valid[1:-1] & valid[:-2])[:, None]
         peak[:1], peak[-1:] = False, False
         frame, place = peak.nonzero().unbind(-1)
-        joint = torch.tensor(IMPACT_INDEX)[place]
+        joint = torch.tensor(IMPACT_INDEX, device=place.device)[place]
         height = theirs[frame, joint].norm(dim=-1)
         along = [(ours[frame + shift, joint] * theirs[frame, joint]).sum(-1) / height for shift in (-1, 0, 1)]
         best = torch.stack(along).amax(0) if len(frame) else height
@@ -139,22 +146,42 @@ def sequence_losses(
     return torch.stack(rows)
 
 
+@dataclass(frozen=True, eq=False)
+class _Draw:
+    """Windows by their numbers, each with its recurrent iterations: the network for single frames never changes."""
+
+    recipe: SequenceRecipe
+    takes: Takes
+    bodies: tuple[BodyModel, ...]
+    frame_network: ReFitNetwork
+
+    def __call__(self, number: int) -> tuple[SampleWindow, Recurrence]:
+        rng = np.random.default_rng([self.recipe.seed, 1, number])
+        window = draw_window(self.takes, self.bodies, self.recipe.data.mix, rng)
+        return window, recurrence_of(self.frame_network, window_batch([window], self.bodies))
+
+
 class SequenceTrainer:
-    """The time network, its moving average and optimizer, and the windows at hand. ``held_out`` are judged on."""
+    """The time network, its moving average and optimizer on a device, and the windows at hand, drawn and judged on the
+    processor by so many ``workers``. ``held_out`` are judged on.
+    """
 
     weights = WEIGHTS
 
-    def __init__(self, recipe: SequenceRecipe, takes: Takes, held_out: Takes) -> None:
+    def __init__(
+        self, recipe: SequenceRecipe, takes: Takes, held_out: Takes, device: str = "cpu", workers: int = 1
+    ) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.takes, self.held_out = recipe, takes, held_out
+        self.recipe, self.held_out, self.device, self.workers = recipe, held_out, device, workers
         self.frame_network, _ = load_network(Path(recipe.frame_weights) if recipe.frame_weights else SHIPPED_WEIGHTS)
+        self.distant_frame_network = copy.deepcopy(self.frame_network).to(device)
         network = SequenceNetwork(recipe.network, self.frame_network.options)
         if recipe.begin_with:
             network.load_state_dict(load_sequence_network(Path(recipe.begin_with))[0].state_dict())
-        self.adam = AveragedAdam(network, recipe.optimizer)
+        self.adam = AveragedAdam(network.to(device), recipe.optimizer)
         data, rng = recipe.data, np.random.default_rng([recipe.seed, 0])
         self.bodies = with_variants(open_body(), data.variants, data.variant_spread, rng)
-        # Windows at hand, each with its recurrent iterations: the network for single frames never changes.
+        self.window = _Draw(recipe, takes, tuple(self.bodies), self.frame_network)
         self.windows: list[tuple[SampleWindow, Recurrence]] = []
         self.drawn = 0
         self.usual = UsualLoss()
@@ -163,17 +190,28 @@ class SequenceTrainer:
     def prepare(self, step: int, report: Report) -> None:
         """Draw the first windows, and what is judged on."""
         data = self.recipe.data
-        while len(self.windows) < data.windows:
-            self.draw()
+        # The first alone: what it compiles, all others find.
+        self.draw()
+        first, count = self.drawn, data.windows - len(self.windows)
+        for window in drawn(self.window, range(first, first + count), self.workers):
+            self._keep(window)
             if len(self.windows) % 40 == 0:
                 report(f"drew {len(self.windows)} of {data.windows} windows", 0.0)
-        self.checks = draw_checks(self.held_out, self.bodies[:1], data.mix, data.validation_windows, self.recipe.seed)
+        self.checks = draw_checks(
+            self.held_out,
+            self.bodies[:1],
+            data.mix,
+            data.validation_windows,
+            self.recipe.seed,
+            data.validation_kinds,
+        )
 
     def draw(self) -> None:
         """One more window; beyond the number kept the oldest goes."""
-        rng = np.random.default_rng([self.recipe.seed, 1, self.drawn])
-        window = draw_window(self.takes, self.bodies, self.recipe.data.mix, rng)
-        self.windows.append((window, recurrence_of(self.frame_network, window_batch([window], self.bodies))))
+        self._keep(self.window(self.drawn))
+
+    def _keep(self, window: tuple[SampleWindow, Recurrence]) -> None:
+        self.windows.append(window)
         self.drawn += 1
         del self.windows[: -self.recipe.data.windows]
 
@@ -191,7 +229,8 @@ class SequenceTrainer:
         count = max(2, round(self.recipe.batch_windows * min(1.0, 110.0 / size) ** 0.5))
         chosen = [alike[index] for index in rng.integers(0, len(alike), count)]
         batch = window_batch([window for window, _ in chosen], self.bodies)
-        return batch, Recurrence.concatenate([recurrence for _, recurrence in chosen])
+        recurrence = Recurrence.concatenate([recurrence for _, recurrence in chosen])
+        return batch.to(self.device), recurrence.to(self.device)
 
     def advance(self, step: int, share: float) -> tuple[float, dict[str, float]]:
         """One step of the optimizer at ``share`` of the run; its loss, and the last prediction's in metres."""
@@ -199,7 +238,7 @@ class SequenceTrainer:
             self.draw()
         (batch, recurrence), recipe = self.batch(step), self.recipe
         unrolled = unroll_sequence(
-            Networks(self.frame_network, self.adam.network),
+            Networks(self.distant_frame_network, self.adam.network),
             batch.scene,
             batch.evidence,
             batch.start,
@@ -217,20 +256,21 @@ class SequenceTrainer:
         final = losses[-1].detach()
         weight = torch.tensor(
             [
-                self.usual.weight(f"{batch.views} {noise}", float(value))
-                for noise, value in zip(batch.noise, final, strict=True)
-            ]
+                self.usual.weight(f"{batch.views} {noise}", value)
+                for noise, value in zip(batch.noise, final.tolist(), strict=True)
+            ],
+            device=self.device,
         )
         loss = (discounted(losses, recipe.loss) * weight).mean()
         self.adam.advance(loss, step, share)
         return float(loss.detach()), {"total": float(final.mean())}
 
     def judge(self) -> Verdict:
-        return Verdict.of(validate_sequences(self.frame_network, self.adam.average, self.checks, self.bodies))
+        return Verdict.of(validate_sequences(self.frame_network, self.adam.shipped, self.checks, self.bodies))
 
     def finish(self) -> dict[str, object]:
         """The calibration of the uncertainty."""
-        correction = calibrate_sequences(self.frame_network, self.adam.average, self.checks, self.bodies)
+        correction = calibrate_sequences(self.frame_network, self.adam.shipped, self.checks, self.bodies)
         return {"sigma_correction": correction.coefficients.tolist()}
 
     def write(self, path: Path, facts: dict[str, object]) -> None:
@@ -246,9 +286,16 @@ class SequenceTrainer:
 
 
 def train_sequences(
-    recipe: SequenceRecipe, motion_folders: Sequence[Path], out_dir: Path, resume: bool = False, report: Report = quiet
+    recipe: SequenceRecipe,
+    motion_folders: Sequence[Path],
+    out_dir: Path,
+    resume: bool = False,
+    report: Report = quiet,
+    device: str = "auto",
+    workers: int = 1,
 ) -> Path:
-    """Train the time network on the motions of the folders; returns the weights' file inside ``out_dir``.
+    """Train the time network on the motions of the folders; returns the weights' file inside ``out_dir``. ``workers``
+    processes draw the first windows.
 
     Raises:
         InputError: unusable motions, an ``out_dir`` that holds another run, nothing to resume, frame weights of another
@@ -257,7 +304,8 @@ def train_sequences(
     claim(out_dir, resume)
     data = recipe.data
     training, held_out = read_people(motion_folders, data.validation_subjects, data.excluded_subjects)
-    trainer = SequenceTrainer(recipe, Takes.of(training, data.mix.frames), Takes.of(held_out, data.mix.frames))
+    frames, chosen = data.mix.frames, str(join_processes(device).device)
+    trainer = SequenceTrainer(recipe, Takes.of(training, frames), Takes.of(held_out, frames), chosen, workers)
     run = Run(trainer, recipe.schedule, out_dir, report)
     if resume:
         run.resume()
