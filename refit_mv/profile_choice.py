@@ -51,12 +51,11 @@ def _shipped(recording: Recording) -> DetectorProfile | None:
         return None
     # A record tells a detector's name, its model, and what it ran on, which does not matter.
     words = made_by.split()[:2]
-    path = shipped_profiles().get(words[0]) if words else None
-    if path is None:
-        return None
-    profile = read_profile(path)
-    same_set = profile.card.keypoints == recording.observations.keypoints.name
-    return profile if same_set and profile.card.detector.split()[:2] == words else None
+    for profile in map(read_profile, shipped_profiles().values()):
+        same_set = profile.card.keypoints == recording.observations.keypoints.name
+        if same_set and profile.card.detector.split()[:2] == words:
+            return profile
+    return None
 
 
 def _of_file(recording: Recording, path: Path) -> DetectorProfile:

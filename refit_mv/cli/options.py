@@ -165,7 +165,7 @@ detector = together(
         "--detector",
         default="blazepose",
         show_default=True,
-        help="Who detects keypoints in videos: blazepose or rtmlib.",
+        help="Who detects keypoints in videos: blazepose, blazepose-heavy or rtmlib.",
     ),
     click.option("--detector-weights", type=FOLDER, help="Folder with the detector's network files."),
 )

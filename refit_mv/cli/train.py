@@ -113,7 +113,7 @@ def train_ablations(folders: tuple[Path, ...], recipe: str, out: Path) -> None:
 
 @train.command("detector")
 @_motions("As in `train keypoints`; for rendered people.")
-@click.option("--detector", default="blazepose", show_default=True, help="blazepose or rtmlib.")
+@click.option("--detector", default="blazepose", show_default=True, help="blazepose, blazepose-heavy or rtmlib.")
 @click.option("--detector-weights", type=shared.FOLDER, help="Folder with the detector's network files.")
 @shared.body
 @click.option("--people", type=click.IntRange(1, 10**6), help="How many people are rendered [default: 1000].")

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from refit_mv.body.keypoint_sets import KeypointSet, keypoint_set
-from refit_mv.detect.blazepose_files import FINDER, LANDMARKS, PACKAGE, networks
+from refit_mv.detect.blazepose_files import FINDER, LANDMARKS, networks
 from refit_mv.detect.crop import MARGIN, Crop, crop_up_to, cut
 from refit_mv.detect.heatmaps import at_points
 from refit_mv.detect.litert import Network
@@ -63,17 +63,20 @@ class BlazePose:
     heat there: on rendered people that orders points by their error better than either (rank correlation −0.50, against
     −0.34 and −0.48).
 
-    ``weights`` is a folder with the two network files; without one they are fetched through pip, once.
+    ``weights`` is a folder with the two network files; without one they are fetched, once. ``size`` of the network that
+    marks points: "full", or "heavy", which takes three times as long.
     """
 
-    def __init__(self, weights: Path | None = None) -> None:
-        content = networks(weights)
+    def __init__(self, weights: Path | None = None, size: str = "full") -> None:
+        self._size, marking = size, LANDMARKS[size]
+        content = networks((FINDER, marking), weights)
         self._finder = PersonFinder(Network(content[FINDER]))
-        self._landmarks = Network(content[LANDMARKS])
+        self._landmarks = Network(content[marking])
 
     @property
     def name(self) -> str:
-        return f"blazepose full of {PACKAGE}, ai-edge-litert {metadata.version('ai-edge-litert')}"
+        package = LANDMARKS[self._size].package
+        return f"blazepose {self._size} of {package}, ai-edge-litert {metadata.version('ai-edge-litert')}"
 
     @property
     def keypoints(self) -> KeypointSet:

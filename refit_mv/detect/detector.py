@@ -53,6 +53,12 @@ def _blazepose(weights: Path | None) -> Detector:
     return BlazePose(weights)
 
 
+def _heavy_blazepose(weights: Path | None) -> Detector:
+    from refit_mv.detect.blazepose import BlazePose
+
+    return BlazePose(weights, "heavy")
+
+
 def _rtmlib(weights: Path | None) -> Detector:
     from refit_mv.detect.rtmlib_detector import RtmlibDetector
 
@@ -60,7 +66,11 @@ def _rtmlib(weights: Path | None) -> Detector:
 
 
 # A new detector is a module with its adapter and a line here.
-DETECTORS: Mapping[str, Callable[[Path | None], Detector]] = {"blazepose": _blazepose, "rtmlib": _rtmlib}
+DETECTORS: Mapping[str, Callable[[Path | None], Detector]] = {
+    "blazepose": _blazepose,
+    "blazepose-heavy": _heavy_blazepose,
+    "rtmlib": _rtmlib,
+}
 # What else people call them, to be told the name.
 _BETTER_KNOWN_AS = {"mediapipe": "blazepose", "rtmpose": "rtmlib"}
 

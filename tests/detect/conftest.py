@@ -3,7 +3,7 @@
 import pytest
 
 from refit_mv.detect.blazepose import BlazePose
-from refit_mv.detect.blazepose_files import FILES, networks
+from refit_mv.detect.blazepose_files import FINDER, LANDMARKS, networks
 from refit_mv.errors import InputError
 
 
@@ -11,12 +11,12 @@ from refit_mv.errors import InputError
 def network_folder(tmp_path_factory):
     """The two network files, in a folder of their own."""
     try:
-        content = networks()
+        content = networks((FINDER, LANDMARKS["full"]))
     except InputError as error:
         pytest.skip(f"BLAZEPOSE NOT TESTED: {error}")
     folder = tmp_path_factory.mktemp("blazepose")
-    for file in FILES:
-        (folder / file.name).write_bytes(content[file])
+    for file, written in content.items():
+        (folder / file.name).write_bytes(written)
     return folder
 
 

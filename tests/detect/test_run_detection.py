@@ -148,7 +148,7 @@ def test_unknown_names_and_missing_packages_say_what_to_do(monkeypatch, tmp_path
     for wrong in ("mediapipe", "mediapip", "blazpose", "BlazePose"):
         with pytest.raises(InputError, match=rf"no detector '{wrong}', did you mean blazepose; there are:.*rtmlib"):
             detector(wrong)
-    with pytest.raises(InputError, match=r"no detector 'x'; there are: blazepose, rtmlib"):
+    with pytest.raises(InputError, match=r"no detector 'x'; there are: blazepose, blazepose-heavy, rtmlib"):
         detector("x")
     monkeypatch.setitem(__import__("sys").modules, "rtmlib", None)
     with pytest.raises(InputError, match=r"rtmlib is not installed.*pip install rtmlib"):
