@@ -24,10 +24,11 @@ from refit_mv.recipe import FitRecipe
 from refit_mv.session.recording import Recording
 from refit_mv.solve.floor import Floor
 from refit_mv.solve.result import Optimizer
-from refit_mv.take.contact import apart, left_alone
+from refit_mv.take.contact import apart
 from refit_mv.take.fingerprint import fingerprint
 from refit_mv.take.fitted_person import FittedPerson
-from refit_mv.take.standing import Holder, left_standing
+from refit_mv.take.leftovers import without
+from refit_mv.take.standing import Holder
 from refit_mv.take.take import FILE as TAKE_FILE
 
 
@@ -181,7 +182,7 @@ class Fitting:
         people, seen = self.recipe.people, self.recording
         # Nothing moves from one frame to the next where that is another moment.
         if not (people.feet and self.recipe.smooth != "off" and self.connected):
-            return left_standing(self.out, fitted), None
+            return without(self.out, fitted, "standing"), None
         given = seen.rig, self.recipe.problem_cost, 1 / seen.observations.fps, seen.session.up, people.floor
         return Holder(self.out, self.body, *given).held(fitted)
 
@@ -189,7 +190,7 @@ class Fitting:
         """All people, out of one another's way where the recipe wants that."""
         if self.recipe.people.contact:
             return apart(self.out, self.body, self.recording.rig, self.recipe.cost, fitted)
-        return left_alone(self.out, fitted)
+        return without(self.out, fitted, "moved")
 
 
 def _fit_chunk(solver: PersonSolver, person: Person, fitted: FittedPerson, index: int) -> None:

@@ -187,17 +187,19 @@ def _fit_cast(request: FitRequest, known: Associated, progress: Progress, began:
     job, people = fitting(request, known), known.people
     count = len(people)
     fitted = [job.fit(person, request.resume, _of(progress, place, count)) for place, person in enumerate(people)]
-    take = finish(request, known, fitted, time.perf_counter() - began)
+    take = finish(request, known, job, fitted, time.perf_counter() - began)
     return deliver(take, request.recipe.overlay, progress)
 
 
-def finish(request: FitRequest, known: Associated, fitted: Sequence[FittedPerson], seconds: float) -> Take:
-    """The take of all people who are fitted, written down. ``seconds`` is the time the fit took.
+def finish(
+    request: FitRequest, known: Associated, job: Fitting, fitted: Sequence[FittedPerson], seconds: float
+) -> Take:
+    """The take of all people who are fitted by the ``job``, written down. ``seconds`` is the time the fit took.
 
     Raises:
         InputError: a file cannot be written.
     """
-    job, people, recording = fitting(request, known), known.people, known.recording
+    people, recording = known.people, known.recording
     clear_others(job.out, fitted)
     judged = [job.judged(*each, main=each[0] is people[0]) for each in zip(people, fitted, strict=True)]
     believed = borne_out([person.findings for person in judged], people)

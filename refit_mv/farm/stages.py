@@ -207,7 +207,7 @@ def deliver_take(job: TakeJob, seconds: float) -> Found:
         if receipt.get("key") == job.key and receipt.get("performers") == performers:
             _forget(request.out_folder)
             return Found(summary=json.dumps(receipt["summary"]))
-        take = finish(request, known.associated, people, seconds)
+        take = finish(request, known.associated, known.fitting, people, seconds)
         summary = _summary(deliver(take, request.recipe.overlay), seconds)
         _forget(request.out_folder)
         _write_receipt(job, request.out_folder, performers, summary)

@@ -37,8 +37,8 @@ def foot_figures(report: QualityReport) -> tuple[FootFigures, ...]:
         return ()
     posed = report.posed
     found = []
-    for place, name in enumerate(soles.names):
-        stands = soles.standing[:, place] & posed
+    for place, name in enumerate(soles.contacts.names):
+        stands = soles.contacts.likely[:, place] & posed
         # From one frame to the next, in both of which it stands.
         both = stands[1:] & stands[:-1]
         steps = 1000 * np.linalg.norm(np.diff(soles.points[:, place], axis=0), axis=-1)[both]
@@ -50,7 +50,7 @@ def foot_figures(report: QualityReport) -> tuple[FootFigures, ...]:
             FootFigures(
                 name.replace("_", " "),
                 float(stands.sum() / max(posed.sum(), 1)),
-                float((soles.held[:, place] & posed).sum() / max(posed.sum(), 1)),
+                float((soles.contacts.held[:, place] & posed).sum() / max(posed.sum(), 1)),
                 float(np.median(steps)) if len(steps) else None,
                 float(np.percentile(steps, 95)) if len(steps) else None,
                 below,
@@ -88,7 +88,7 @@ def _feet(report: QualityReport) -> str:
     if not rows or report.soles is None:
         return '<div><p class="hint">Contacts of the feet were not looked for in this fit.</p></div>'
     edges = measures.bin_edges(len(report), 240)
-    probability = np.where(report.posed[:, None], report.soles.probability, np.nan)
+    probability = np.where(report.posed[:, None], report.soles.contacts.probability.astype(np.float64), np.nan)
     shares = measures.bin_medians(probability, edges)
     body = "".join(
         f'<tr><th scope="row">{html.escape(row.name)}</th>{_cell(100 * row.stands, "{:.0f} %")}'

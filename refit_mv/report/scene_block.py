@@ -97,8 +97,10 @@ def _add_person(block: _Block, name: str, person: ScenePerson, scene: Scene, evi
     block.add(f"{name}seen", person.seen.astype(np.uint8))
     if person.soles is not None:
         block.add(f"{name}foot", _whole(person.soles.points - pelvis[:, None], LENGTH))
-        block.add(f"{name}touch", (255 * np.nan_to_num(person.soles.probability)).round().astype(np.uint8))
-        block.add(f"{name}held", person.soles.held.astype(np.uint8))
+        contacts = person.soles.contacts
+        touch = 255 * np.nan_to_num(contacts.probability.astype(np.float64))
+        block.add(f"{name}touch", touch.round().astype(np.uint8))
+        block.add(f"{name}held", contacts.held.astype(np.uint8))
     if evidence:
         sizes = np.array([camera.size for camera in scene.cameras], dtype=np.float64)
         block.add(f"{name}points", _whole(person.landmarks - pelvis[:, None], LENGTH))

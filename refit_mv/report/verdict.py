@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -87,9 +88,19 @@ def _whose(about: Sequence[str], people: int) -> str:
     return f"this is about {' and '.join([', '.join(words[:-1]), words[-1]] if len(words) > 1 else words)}"
 
 
-def _findings(report: QualityReport) -> list[Finding]:
+def _findings(report: QualityReport) -> tuple[Finding, ...]:
+    """Found once for each report: page, summary and command line all ask, and a long take takes a while."""
+    if report not in _found:
+        _found[report] = _all_findings(report)
+    return _found[report]
+
+
+_found: WeakKeyDictionary[QualityReport, tuple[Finding, ...]] = WeakKeyDictionary()
+
+
+def _all_findings(report: QualityReport) -> tuple[Finding, ...]:
     # What earlier steps found out explains the figures, and comes before them.
-    return [
+    return (
         *report.findings,
         *_coverage(report),
         *_error(report),
@@ -100,7 +111,7 @@ def _findings(report: QualityReport) -> list[Finding]:
         *_height(report),
         *_jumps(report),
         *_swaps(report),
-    ]
+    )
 
 
 def _judged(findings: Sequence[Finding]) -> Verdict:

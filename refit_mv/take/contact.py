@@ -18,7 +18,7 @@ from refit_mv.solve.contact import OUT_OF_REACH, Moved, Standing, move_apart
 from refit_mv.solve.problem import CostOptions
 from refit_mv.status import FrameStatus
 from refit_mv.take.fitted_person import FittedPerson
-from refit_mv.take.leftovers import discard
+from refit_mv.take.leftovers import without
 from refit_mv.take.moved_frames import MovedFrames
 
 # Frames whose problems are made together, to bound memory.
@@ -66,17 +66,6 @@ def apart(
     return tuple(_placed(folder, person, parts) for person, parts in zip(people, moved, strict=True))
 
 
-def left_alone(folder: Path, people: Sequence[FittedPerson]) -> tuple[FittedPerson, ...]:
-    """Everybody where their own fit has them, whatever was written of them before.
-
-    Raises:
-        InputError: a file cannot be deleted.
-    """
-    for person in people:
-        discard(folder, MovedFrames.place(folder, person.id))
-    return tuple(replace(person, moved=None) for person in people)
-
-
 def within_reach(params: Sequence[BodyParams], there: Sequence[Bool[Tensor, " frame"]]) -> Bool[Tensor, " frame"]:
     """Frames in which any two are within reach of each other."""
     near = torch.zeros_like(there[0])
@@ -94,7 +83,7 @@ def _frames(rows: Tensor, params: BodyParams, error: Tensor) -> MovedFrames:
 def _placed(folder: Path, person: FittedPerson, parts: list[tuple[Moved, MovedFrames]]) -> FittedPerson:
     """A person with what was moved of them, written down."""
     if not parts:
-        return left_alone(folder, [person])[0]
+        return without(folder, [person], "moved")[0]
     frames = [frames for _, frames in parts]
     names = ("frame", "pelvis", "rotations", "pixel_error")
     moved = MovedFrames(**{name: np.concatenate([getattr(each, name) for each in frames]) for name in names})

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from refit_mv.files import writing
 from refit_mv.take.edited_frames import edited_files
@@ -50,12 +52,22 @@ def clear_others(folder: Path, people: Sequence[FittedPerson]) -> None:
             place.rmdir()
 
 
-def discard(folder: Path, path: Path) -> None:
-    """Delete what lies beside somebody's fit, if it is there: an earlier take without it is no longer a whole.
+def without(
+    folder: Path, people: Sequence[FittedPerson], beside: Literal["standing", "moved"]
+) -> tuple[FittedPerson, ...]:
+    """Everybody without what lies ``beside`` their fit, whatever was written there before.
 
     Raises:
-        InputError: it cannot be deleted.
+        InputError: a file cannot be deleted.
     """
+    kind = StandingFrames if beside == "standing" else MovedFrames
+    for person in people:
+        _discard(folder, kind.place(folder, person.id))
+    return tuple(replace(person, **{beside: None}) for person in people)
+
+
+def _discard(folder: Path, path: Path) -> None:
+    """Delete what lies beside somebody's fit, if it is there: an earlier take without it is no longer a whole."""
     with writing(path):
         if path.exists():
             (folder / FILE).unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from refit_mv.solve.holding import Holding, Mover, contacts_of, firmness_of
 from refit_mv.solve.problem import CostOptions, FitProblem
 from refit_mv.status import FrameStatus
 from refit_mv.take.fitted_person import FittedPerson
-from refit_mv.take.leftovers import discard
+from refit_mv.take.leftovers import without
 from refit_mv.take.moved_frames import MovedFrames
 from refit_mv.take.standing_frames import StandingFrames
 
@@ -61,7 +61,7 @@ class Holder:
         people = tuple(replace(person, standing=None, moved=None) for person in people)
         floor = None if self.height is None or self.up is None else level_floor(self.up, self.height)
         if not has_soles(self.body):
-            return left_standing(self.folder, people), floor
+            return without(self.folder, people, "standing"), floor
         movers = [self._mover(person) for person in people]
         feet = [mover.feet() for mover in movers]
         terrain: Terrain | None = None
@@ -106,14 +106,3 @@ class Holder:
         views, landmarks = person.pixel_error().shape[1:]
         error = np.concatenate([np.zeros((0, views, landmarks), dtype=np.float32), *errors])
         return MovedFrames(rows.numpy(), params.pelvis.numpy(), params.rotations.numpy(), error)
-
-
-def left_standing(folder: Path, people: Sequence[FittedPerson]) -> tuple[FittedPerson, ...]:
-    """Everybody where their own fit has them, whatever was written of their feet before.
-
-    Raises:
-        InputError: a file cannot be deleted.
-    """
-    for person in people:
-        discard(folder, StandingFrames.place(folder, person.id))
-    return tuple(replace(person, standing=None) for person in people)

@@ -199,7 +199,7 @@ class Stage:
             self._show_uncertainty(person, nodes, row)
         self._show_evidence(person, nodes, row, layers)
         if person.soles is not None and layers.contacts:
-            held, touching = person.soles.held[row], person.soles.probability[row] > 0.5
+            held, touching = person.soles.contacts.held[row], person.soles.contacts.likely[row]
             nodes.feet.points = person.soles.points[row].astype(np.float32)
             nodes.feet.colors = np.where(held[:, None], HELD, np.where(touching[:, None], TOUCHING, FREE)).astype(
                 np.uint8

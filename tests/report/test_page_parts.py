@@ -23,6 +23,7 @@ from refit_mv.report.quality import QualityReport
 from refit_mv.report.report import write_report
 from refit_mv.report.residual_maps import residual_maps, view_residuals
 from refit_mv.report.soles import Soles
+from refit_mv.solve.feet import Contacts
 from tests.report.made_up import FRAMES, report_of
 
 VIEWS = ("left", "middle", "right")
@@ -150,7 +151,7 @@ def test_slide_and_depth_of_known_feet() -> None:
     probability = np.zeros((FRAMES, 2))
     probability[20:80, 0] = 0.9
     held = np.zeros((FRAMES, 2), dtype=bool)
-    report = report_of(soles=Soles(("left_heel", "left_toe"), points, probability, held), floor_height_m=0.1)
+    report = report_of(soles=Soles(points, Contacts(probability, held, ("left_heel", "left_toe"))), floor_height_m=0.1)
     heel, toe = foot_figures(report)
     assert heel.slide_mm == pytest.approx(3.0)
     assert heel.stands == 0.5
