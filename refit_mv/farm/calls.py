@@ -5,13 +5,10 @@ is left: so a take that nobody shares mostly stays where its arrays are in memor
 per take and not for every chunk.
 """
 
-import ctypes
 import os
 import resource
-import signal
 import socket
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 
 from refit_mv.errors import BusyError, InputError, PassingError
@@ -26,10 +23,9 @@ from refit_mv.farm.stages import (
     read_take,
 )
 from refit_mv.farm.tasks import ON_GPU, Found, Graph, Stage, Task, next_tasks
-from refit_mv.solve.cores import CORES
+from refit_mv.farm.worker_process import prepare_worker
 
 NOTHING = Found()
-_PR_SET_PDEATHSIG = 1
 # Errors of the surroundings rather than of the take.
 PASSING = (PassingError, OSError, MemoryError, EOFError, TimeoutError)
 
@@ -135,32 +131,7 @@ def _run(call: Call, task: Task, spent: float) -> Found:
             return deliver_take(job, spent)
 
 
-def prepare_worker(threads: int = 1) -> None:
-    """Make a process one that works beside others: so many threads, and a word about no more than mistakes."""
-    import torch
-
-    os.environ[CORES] = str(threads)
-    torch.set_num_threads(1)
-
-
 def run_on_worker(call: Call) -> tuple[Done, ...]:
     """:func:`run_call` in a process that somebody else started."""
     prepare_worker()
     return run_call(call)
-
-
-# What must be there before a worker imports anything that counts threads.
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-
-
-def die_with_parent() -> None:
-    """Have the system end this process when the one that started it ends, however it does: nobody would fetch what it
-    does, and whoever begins again would find it in the way. Where the system cannot, it ends by itself a little later.
-    """
-    with suppress(OSError, AttributeError, ValueError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-
-
-def worker_environment(threads: int = 1) -> dict[str, str]:
-    """Variables that hold a worker to its threads."""
-    return dict.fromkeys(THREADS, "1") | {CORES: str(threads)}

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from refit_mv.errors import InputError
-from refit_mv.farm.calls import Call, run_on_worker, worker_environment
+from refit_mv.farm.calls import Call, run_on_worker
 from refit_mv.farm.engine import Ended, EngineGoneError, EngineOptions
 from refit_mv.farm.packages import needed
+from refit_mv.farm.worker_process import worker_environment
 
 # Calls that wait at a worker, so that it need not ask for the next one.
 AHEAD = 2

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
-from refit_mv.farm.calls import Call, Done, die_with_parent, prepare_worker, run_call, worker_environment
+from refit_mv.farm.calls import Call, Done, run_call
 from refit_mv.farm.engine import Ended, EngineOptions
+from refit_mv.farm.worker_process import die_with_parent, prepare_worker, worker_environment
 
 
 def _prepare() -> None:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from refit_mv.errors import InputError
-from refit_mv.farm.calls import Call, run_on_worker, worker_environment
+from refit_mv.farm.calls import Call, run_on_worker
 from refit_mv.farm.engine import Ended, EngineOptions
 from refit_mv.farm.packages import needed
+from refit_mv.farm.worker_process import worker_environment
 
 # Calls come back in no time or in minutes: queues are asked this often.
 POLL_SECONDS = 0.5

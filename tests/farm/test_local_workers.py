@@ -59,11 +59,11 @@ def test_a_killed_driver_leaves_what_the_next_one_goes_on_with(takes: Path, alon
 
 
 def test_workers_are_held_to_one_thread() -> None:
-    from refit_mv.farm.calls import worker_environment
+    from refit_mv.farm.worker_process import worker_environment
     from refit_mv.solve.cores import CORES
 
     code = (
-        "import torch; from refit_mv.farm.calls import prepare_worker; prepare_worker(); "
+        "import torch; from refit_mv.farm.worker_process import prepare_worker; prepare_worker(); "
         "from refit_mv.solve.cores import usable_cores; print(usable_cores(), torch.get_num_threads())"
     )
     told = subprocess.run(
