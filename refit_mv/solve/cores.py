@@ -2,8 +2,9 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
@@ -33,6 +34,10 @@ def over_cores(work: Callable[[slice], T], frames: int, batch_frames: int, devic
     # Work inside work stays where it is: its thread's place among the others is taken already.
     if not slices or cores == 1 or getattr(_thread, "works", False):
         return [work(chosen) for chosen in slices]
+    if len(slices) == 1:
+        # A live frame: handing it to another thread and back would cost it a tenth of its time.
+        with _alone():
+            return [work(slices[0])]
     return list(_threads(os.getpid(), cores).map(work, slices))
 
 
@@ -42,6 +47,18 @@ def _threads(process: int, cores: int) -> ThreadPoolExecutor:
     not survive a fork.
     """
     return ThreadPoolExecutor(cores, f"frames-{process}", initializer=_begin)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Has the calling thread compute as the pool's threads do."""
+    threads, _thread.works = torch.get_num_threads(), True
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _thread.works = False
 
 
 def _begin() -> None:
