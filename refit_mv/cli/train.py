@@ -149,6 +149,22 @@ def train_detector(
     click.echo(f"{about(profile)}\nthe profile is in {out}")
 
 
+@train.command("contacts")
+@click.option("--motion", "folder", type=shared.FOLDER, required=True, help="Folder of the CMU database's BVH files.")
+@click.option("--seed", type=shared.SEED, default=0, show_default=True)
+@click.option("--out", type=shared.FILE, required=True, help="File for the network (.npz).")
+def train_contacts(folder: Path, seed: int, out: Path) -> None:
+    """Learn what a fit looks like where feet stand, from people of known motion."""
+    from refit_mv.cli.progress import progress_bars
+    from refit_mv.recipe import FitRecipe
+    from refit_mv.workshop.training.contacts import ContactRecipe
+    from refit_mv.workshop.training.contacts import train_contacts as run
+
+    with progress_bars() as progress:
+        loss = run(ContactRecipe(seed), folder, out, FitRecipe().build_optimizer(), progress)
+    click.echo(f"cross-entropy {loss:.3f}\nthe network is in {out}")
+
+
 def _alone(out: Path) -> AbstractContextManager[None]:
     """Of several processes that torchrun started, the leading one writes."""
     return alone_in(made_folder(out)) if os.environ.get("RANK", "0") == "0" else nullcontext()

@@ -1,8 +1,8 @@
 """Which points of whose feet stand, told from the motion and its uncertainty.
 
 Each point is a hidden Markov model of two states, in contact or not (Rabiner, "A tutorial on hidden Markov models",
-1989): what stands is slow, and at the height of something that somebody stands on. Speed and height are as sure as the
-fit says.
+1989): what stands is slow, as far as the fit is sure of speeds. Where it is known what people stand on, heights and the
+moments around tell more (``solve.contact_evidence``).
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,8 @@ from refit_mv.body.soles import CONTACT_NAMES
 STILL, MOVING, AT_REST = (0.08, 0.2), (0.5, 2.0), 0.97
 # What is left of an error of position in the speed, 1/s: errors of neighbouring frames are much alike.
 SPEED_PER_SIGMA = 8.0
-# Standard deviation of the height of points that stand around that of what they stand on, metres, and the heights among
-# which others are spread.
-HEIGHT, SPREAD = 0.01, 0.2
 # Neighbouring frames say much the same: evidence counts as if there were so many frames a second.
 INDEPENDENT_RATE = 30.0
-# The least and the most that height may say.
-_HEIGHT_SAYS = (-12.0, 1.5)
 # Seconds that points stand and swing, on average.
 STANDS, SWINGS = 0.6, 0.45
 # Contacts shorter than this, seconds, are none.
@@ -71,11 +66,9 @@ class Feet:
         both = 0.5 * (before + after)
         return np.where(np.isnan(both), np.where(np.isnan(before), after, before), both)
 
-    def evidence(
-        self, height: Float[np.ndarray, "frame point"] | None = None, at_rest: float = AT_REST
-    ) -> Float[np.ndarray, "frame point"]:
-        """Logarithm of how much better contact explains each frame than swinging does; 0 where nothing is known.
-        ``height`` above what there is to stand on; ``at_rest``: which share of standing points is.
+    def evidence(self, at_rest: float = AT_REST) -> Float[np.ndarray, "frame point"]:
+        """Logarithm of how much better contact explains each frame's speed than swinging does; 0 where nothing is
+        known. ``at_rest``: which share of standing points is.
         """
         velocity = self.velocity()
         squared = np.nan_to_num((velocity**2).sum(-1))
@@ -83,10 +76,6 @@ class Feet:
         stands = _mixed(squared, doubt, STILL, at_rest)
         swings = _mixed(squared, doubt, MOVING, 0.5)
         found = stands - swings
-        if height is not None:
-            variance = HEIGHT**2 + self.sigma**2
-            near = -0.5 * (height**2 / variance + np.log(2 * np.pi * variance)) + np.log(SPREAD)
-            found = found + np.clip(near, *_HEIGHT_SAYS)
         return np.where(np.isfinite(velocity).all(-1) & np.isfinite(found), found, 0.0) * min(
             1.0, INDEPENDENT_RATE * self.step
         )

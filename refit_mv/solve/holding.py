@@ -13,6 +13,7 @@ from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import pose_landmarks
 from refit_mv.body.soles import CONTACT_JOINTS, CONTACT_NAMES, SIDES, sole_skin
+from refit_mv.solve.contact_evidence import shipped_network
 from refit_mv.solve.feet import Contacts, Feet, contact_probability, lasting
 from refit_mv.solve.floor import Floor, Terrain
 from refit_mv.solve.planting import anchors_of
@@ -75,8 +76,11 @@ class Mover:
 
 def contacts_of(feet: Feet, terrain: Terrain | None) -> Contacts:
     """Which points stand. Without ``terrain`` speed alone tells."""
-    height = None if terrain is None or not len(terrain.levels) else terrain.above(feet.places)
-    probability = contact_probability(feet.evidence(height), feet.step) * feet.known
+    if terrain is None or not len(terrain.levels):
+        evidence = feet.evidence()
+    else:
+        evidence = shipped_network().evidence(feet, terrain.above(feet.places), np.asarray(terrain.up))
+    probability = contact_probability(evidence, feet.step) * feet.known
     held = lasting(probability > HOLD, feet.step)
     return Contacts(probability.astype(np.float32), held)
 

@@ -21,7 +21,7 @@ from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import pose_landmarks
 from refit_mv.body.soles import CONTACT_NAMES, sole_skin
 from refit_mv.errors import InputError
-from refit_mv.motion.motion import Motion, mirror
+from refit_mv.motion.motion import Motion, mirror, resample
 from refit_mv.people.evidence import evidence_on
 from refit_mv.people.subject import Subject, meet
 from refit_mv.progress import Progress, quiet
@@ -146,10 +146,15 @@ class FeetBench:
         progress("feet", 1, 1)
         return (*rows, self._row("all", everybody))
 
-    def take(self, trials: Sequence[tuple[str, int, int]], take: int, kind: int, optimizer: Optimizer) -> Seen:
-        """Somebody who does what a trial shows."""
+    def take(
+        self, trials: Sequence[tuple[str, int, int]], take: int, kind: int, optimizer: Optimizer, pace: float = 1.0
+    ) -> Seen:
+        """Somebody who does what a trial shows, so many times as fast. Frames are counted at that pace."""
         trial, first, last = trials[take % len(trials)]
-        motion = read_motion(self._path(trial)).frames(slice(BEGIN + first, BEGIN + last))
+        motion = read_motion(self._path(trial))
+        if pace != 1:
+            motion = replace(resample(motion, motion.fps / pace), fps=motion.fps)
+        motion = motion.frames(slice(BEGIN + first, BEGIN + last))
         motion = _centred(mirror(motion) if take // len(trials) % 2 else motion)
         rng = np.random.default_rng([self.seed, 11, kind, take])
         shape = random_shape(self.body, 1, rng)[0]
