@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ AHEAD = 2
 POLL_SECONDS = 0.02
 # A scheduler that is away for longer is gone.
 MOST_SECONDS_AWAY = 20.0
+# Clusters that grow when there is work have no workers at first: said when there are none for longer, seconds.
+SECONDS_ALONE = 10.0
 
 
 class DaskCluster:
@@ -31,6 +34,7 @@ class DaskCluster:
         except (OSError, ValueError) as error:
             raise InputError(f"--address {options.address}: no dask scheduler answers ({error})") from None
         self._running: dict[Any, Call] = {}
+        self._alone_since: float | None = None
 
     def _own(self, options: EngineOptions) -> Any:
         settings = needed("dask.config", "--engine dask")
@@ -52,7 +56,23 @@ class DaskCluster:
             threads = sum(self._client.nthreads().values())
         except (OSError, TimeoutError):
             return 0
+        self._tell_if_alone(threads)
         return max(AHEAD * threads - len(self._running), 0)
+
+    def _tell_if_alone(self, threads: int) -> None:
+        """Say that nobody is there to work."""
+        if threads:
+            self._alone_since = None
+            return
+        now = time.monotonic()
+        self._alone_since = now if self._alone_since is None else self._alone_since
+        if now - self._alone_since >= SECONDS_ALONE:
+            self._alone_since = float("inf")
+            address = self._client.scheduler.address
+            warnings.warn(
+                f"the dask scheduler has no workers; this waits for some: dask worker {address} --nthreads 1",
+                stacklevel=2,
+            )
 
     def submit(self, calls: Sequence[Call]) -> None:
         for call in calls:

@@ -207,7 +207,7 @@ class Driver:
         """
         if self._graph.ready:
             self.engine.wait(WAIT_SECONDS)
-            time.sleep(0.05)
+            time.sleep(WAIT_SECONDS)
             return
         for name in {task.take for task in self._graph.open.values()}:
             self._graph.give_up(name)

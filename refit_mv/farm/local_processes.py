@@ -91,9 +91,10 @@ class LocalProcesses:
     def close(self) -> None:
         for pool in self._pools:
             if pool is not None:
-                # Whoever stops in the middle does not wait for fits that nobody will fetch.
-                processes = list((getattr(pool, "_processes", None) or {}).values()) if self._running else []
-                pool.shutdown(wait=not self._running, cancel_futures=True)
+                # Whoever stops in the middle does not wait for fits that nobody will fetch; and who has nothing to do
+                # need not take a second to take libraries apart: what was made is on disk.
+                processes = list((getattr(pool, "_processes", None) or {}).values())
+                pool.shutdown(wait=False, cancel_futures=True)
                 for process in processes:
                     process.terminate()
         self._running.clear()

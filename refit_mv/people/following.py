@@ -5,12 +5,11 @@ what nobody claims is grouped across views and may be somebody new.
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 
 from refit_mv.geometry.camera import CameraRig
-from refit_mv.geometry.triangulation import triangulate
+from refit_mv.geometry.triangulation import triangulate_arrays
 from refit_mv.people.grouping import group
 from refit_mv.people.options import PeopleOptions
 from refit_mv.people.sightings import AGREEMENT, FEWEST_KEYPOINTS, Sight, sights
@@ -70,17 +69,15 @@ class Piece:
         """Take in, in place, where the points were found (NaN: nowhere)."""
         missed = measured - self.points
         # A single point that is far off is an error more often than a movement.
-        length = np.linalg.norm(missed, axis=-1, keepdims=True)
-        missed = missed * np.minimum(1, 2 * AGREEMENT / np.maximum(length, 1e-9))
+        missed = missed * np.minimum(1, 2 * AGREEMENT / np.maximum(_lengths(missed), 1e-9))
         new = np.isnan(self.points[:, 0]) & np.isfinite(measured[:, 0])
         known = np.isfinite(missed[:, 0])
-        common = np.median(missed[known], axis=0) if known.any() else np.zeros(3)
+        common = _middlemost(missed[known]) if known.any() else np.zeros(3)
         rest = np.where(known[:, None], missed, common)
         self.points = np.where(new[:, None], measured, self.points + FOLLOW_PLACE * rest)
         if seconds > 0:
             self.velocity = self.velocity + (FOLLOW_COMMON * common + FOLLOW_OWN * (rest - common)) / seconds
-            speed = np.linalg.norm(self.velocity, axis=-1, keepdims=True)
-            self.velocity = self.velocity * np.minimum(1, FASTEST / np.maximum(speed, 1e-9))
+            self.velocity = self.velocity * np.minimum(1, FASTEST / np.maximum(_lengths(self.velocity), 1e-9))
 
     def turn(self, measured: Float[np.ndarray, "joint 3"]) -> None:
         """Take in, in place, points that are nowhere near where they were expected."""
@@ -96,6 +93,19 @@ class Piece:
         """Forget, in place, all but the last frames."""
         for each in (self.detection, self.path, self.support, self.agreed):
             del each[:-length]
+
+
+# A frame is followed in some hundred small steps: what NumPy asks and checks before it computes takes longer than the
+# computation, so these two do without.
+def _lengths(vectors: Float[np.ndarray, "joint 3"]) -> Float[np.ndarray, "joint 1"]:
+    """``np.linalg.norm``, of each."""
+    return np.sqrt((vectors * vectors).sum(-1, keepdims=True))
+
+
+def _middlemost(vectors: Float[np.ndarray, "joint 3"]) -> Float[np.ndarray, " 3"]:
+    """``np.median`` of finite vectors, by coordinate."""
+    ordered, half = np.sort(vectors, axis=0), len(vectors) // 2
+    return ordered[half] if len(vectors) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def seconds_of(observations: Observations) -> Float[np.ndarray, " frame"]:
@@ -238,6 +248,9 @@ def assigned(
 ) -> Int[np.ndarray, "track view"]:
     """In every view the assignment of free detections to people that the most keypoints speak for."""
     gain = np.where(free & (support > 0), support, 0.0)
+    if gain.shape[0] == gain.shape[2] == 1:
+        # One is nobody's rival.
+        return np.where(gain[:, :, 0] > 0, 0, -1)
     detection = np.full(gain.shape[:2], -1, dtype=np.int64)
     for view in range(gain.shape[1]):
         track, person = linear_sum_assignment(gain[:, view], maximize=True)
@@ -251,15 +264,18 @@ def measure(
     """Where the rays of the detections meet; on the ray, as far away as expected, where there is but one; else NaN."""
     direction, weight = sight.taken(detection)
     rays = (weight > 0).sum(1)
-    view = weight.argmax(1)
-    center = sight.center[view]
-    along = np.take_along_axis(direction, view[:, None, :, None], axis=1)[:, 0]
-    distance = np.linalg.norm(expected - center, axis=-1, keepdims=True)
-    points = np.where((rays == 1)[..., None], center + distance * along, np.nan)
+    alone = rays == 1
+    points = np.full(expected.shape, np.nan)
+    if alone.any():
+        view = weight.argmax(1)
+        center = sight.center[view]
+        along = np.take_along_axis(direction, view[:, None, :, None], axis=1)[:, 0]
+        distance = np.linalg.norm(expected - center, axis=-1, keepdims=True)
+        points = np.where(alone[..., None], center + distance * along, np.nan)
     if len(sight.center) > 1 and (rays > 1).any():
-        found = triangulate(torch.from_numpy(sight.center), torch.from_numpy(direction), torch.from_numpy(weight))
-        good = (found.support >= 2) & (found.parallax > LEAST_PARALLAX)
-        points = np.where(good.numpy()[..., None], found.points.numpy(), points)
+        met, support, parallax = triangulate_arrays(sight.center, direction, weight)
+        good = (support >= 2) & (parallax > LEAST_PARALLAX)
+        points = np.where(good[..., None], met, points)
     return points
 
 
@@ -267,6 +283,9 @@ def _begin(live: list[Piece], sight: Sight, free: Bool[np.ndarray, "view person"
     """What is left is grouped, in place: the groups are people whom no two views showed where they were expected, but
     who are near, or else new.
     """
+    # Most frames leave nothing, or too little for a group.
+    if free.any(1).sum() < min(2, len(free)):
+        return
     groups = group(sight, free)
     if not len(groups):
         return

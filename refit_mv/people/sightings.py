@@ -34,7 +34,11 @@ class Sight:
     @cached_property
     def seen(self) -> Bool[np.ndarray, "view person"]:
         """Which detections have points enough to be somebody."""
-        return (self.confidence > 0).sum(-1) >= FEWEST_KEYPOINTS
+        return self._detected.sum(-1) >= FEWEST_KEYPOINTS
+
+    @cached_property
+    def _detected(self) -> Bool[np.ndarray, "view person joint"]:
+        return self.confidence > 0
 
     def taken(
         self, detection: Int[np.ndarray, "track view"]
@@ -53,7 +57,7 @@ class Sight:
         minus infinity where too few come near.
         """
         squared = self.misses(points) ** 2 / np.square(np.asarray(reach, dtype=np.float64)).reshape(-1, 1, 1, 1)
-        known = np.isfinite(points[:, :, 0])[:, None, None] & (self.confidence > 0)
+        known = np.isfinite(points[:, :, 0])[:, None, None] & self._detected
         value = np.where(known, voice(squared, self.confidence), 0.0).sum(-1)
         enough = (known & (squared < 1)).sum(-1) >= FEWEST_KEYPOINTS
         return np.where(enough, value, -np.inf)
@@ -83,8 +87,9 @@ def sights(observations: Observations, rig: CameraRig) -> Iterator[Sight]:
         rays, valid = bearings(stacked, torch.from_numpy(part.pixels.astype(np.float64)).flatten(2, 3))
         direction = rays.view(*shape, 3).numpy()
         confidence = part.confidence * valid.view(shape).numpy() * np.logical_not(_duplicates(part))[..., None]
+        confidence = confidence.astype(np.float64)
         for frame in range(len(part)):
-            yield Sight(center, direction[frame], confidence[frame].astype(np.float64))
+            yield Sight(center, direction[frame], confidence[frame])
 
 
 def _duplicates(observations: Observations) -> Bool[np.ndarray, "frame view person"]:
