@@ -21,6 +21,7 @@ from refit_mv.image.network import ImageReFit
 from refit_mv.image.points import FeedbackBody, feedback_body
 from refit_mv.image.weights import HOW_TO_GET, cached_image_network
 from refit_mv.ranges import require_not_negative, require_positive
+from refit_mv.solve.lasting import with_lasting
 from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.result import FitResult
 from refit_mv.solve.uncertainty import joint_covariance
@@ -138,4 +139,4 @@ class HeldStart:
             mean = (seen * initial.shape).sum(0) / seen.sum().clamp_min(1)
             params = replace(initial, shape=mean.expand(len(initial), -1))
             problem = replace(problem, shape_mode="locked")
-        return FitResult.of(problem, params, joint_covariance(problem, params))
+        return with_lasting(problem, FitResult.of(problem, params, joint_covariance(problem, params)))

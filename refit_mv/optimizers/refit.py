@@ -18,6 +18,7 @@ from refit_mv.networks.unroll import LAYER_KERNEL, Recurrence, Unrolled, unroll
 from refit_mv.networks.weights_file import SHIPPED_WEIGHTS, load_network
 from refit_mv.ranges import require_not_negative, require_positive
 from refit_mv.solve.cores import over_cores
+from refit_mv.solve.lasting import with_lasting
 from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.result import FitResult, concatenate
 from refit_mv.solve.shared_shape import solve_shared
@@ -95,6 +96,8 @@ class ReFit:
         )
         result = concatenate([result for result, _ in parts])
         states = Recurrence.concatenate([states for _, states in parts])
+        if with_covariance:
+            result = with_lasting(problem, result)
         return replace(result, seconds=time.perf_counter() - began), states
 
     def _share(self, problem: FitProblem, initial: BodyParams) -> tuple[FitProblem, BodyParams]:

@@ -23,6 +23,7 @@ from refit_mv.geometry import rotations as so3
 from refit_mv.geometry.triangulation import ray_projector
 from refit_mv.ranges import require_positive
 from refit_mv.solve.gaps import bridged_frames, seen_frames
+from refit_mv.solve.lasting import with_lasting
 from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.result import FitResult
 from refit_mv.solve.shared_shape import common_deviation, common_precision, mean_shape
@@ -110,7 +111,7 @@ class Scipy:
             problem, initial = self._share(problem, initial)
         bridged = _bridged(problem)
         params, cost = self._frames(problem, initial, bridged)
-        result = FitResult.of(problem, params, joint_covariance(problem, params), cost)
+        result = with_lasting(problem, FitResult.of(problem, params, joint_covariance(problem, params), cost))
         return replace(
             result,
             params=params.to(torch.float64, device),

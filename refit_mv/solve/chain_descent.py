@@ -21,10 +21,6 @@ STUCK = 1e6
 # Accelerations count by this share when uncertainty is stated: real ones have longer tails than what they cost at rest
 # says. In gaps of 0.3 s 79 % of the joints lay within two standard deviations with all of it.
 BELIEVED_ACCELERATION = 0.5
-# What all frames get wrong alike (shape, landmark offsets, a detector's habits) no number of neighbours averages away:
-# a standard deviation of a joint per axis, metres. Without it 54 % of the joints' errors lay within one standard
-# deviation and 80 % within two (4 views, training motions).
-SHARED_SIGMA = 0.0035
 # Damping a chain starts from, and how it follows success and failure.
 FIRST_DAMPING, EASE, STIFFEN = 1e-4, 5.0, 8.0
 
@@ -150,7 +146,6 @@ class ChainSolver:
         params = descend_chains(chains, initial, self.options.kernels(kernel), self.options.tolerance)
         unknowns = chains.frames.unknowns
         covariance = carried_to_joints(unknowns, params, chain_covariance(chains, params, kernel))
-        covariance.diagonal(dim1=-2, dim2=-1).add_(SHARED_SIGMA**2)
         # Places beyond the sequence's ends hold anything: nobody reads them.
         place = count + (window.inside.long().cumsum(0) - 1).clamp_min(0)
         return params[place], covariance[place]
