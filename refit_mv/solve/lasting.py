@@ -41,6 +41,8 @@ ABOUT_ALIKE = 1.0
 MIRRORED = 0.8
 # A person's own offsets and shape, where they were solved for, are known to this: a placement's standard deviation.
 MET_SIGMA = 0.005
+# One frame tells nothing of what lasts, and has no time for it: a standard deviation of joints per axis, metres.
+LONE_SIGMA = 0.005
 # Errors of observations are never thought smaller than this, metres: a likelihood needs some.
 LEAST_SIGMA = 0.0003
 # Singular values, as a share of the largest, below which nothing shows.
@@ -71,6 +73,9 @@ def lasting_covariance(problem: FitProblem, params: BodyParams) -> Float[Tensor,
     """What errors that last add to the covariance of the joints' world positions, m². ``problem`` as it was solved:
     swapped limbs undone, terms weighed as they were; ``params`` is where it was solved to.
     """
+    if len(problem) == 1:
+        eye = torch.eye(3, dtype=problem.bearing.dtype, device=problem.bearing.device)
+        return (LONE_SIGMA**2 * eye).expand(1, len(problem.skin.parents), 3, 3)
     blocks = _blocks(problem, params)
     if len(blocks.frame) == 0:
         return problem.bearing.new_zeros(len(problem), len(problem.skin.parents), 3, 3)
