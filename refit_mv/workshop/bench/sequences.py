@@ -27,7 +27,7 @@ from refit_mv.status import FrameStatus
 from refit_mv.workshop.bench.block import Block, cold_start
 from refit_mv.workshop.bench.columns import ACCURACY, Layout, Row, counted_views
 from refit_mv.workshop.bench.errors import MotionErrors, PoseErrors, accuracy, motion_errors, movement, pose_errors
-from refit_mv.workshop.bench.motions import bench_motions
+from refit_mv.workshop.bench.motions import Share, bench_motions
 from refit_mv.workshop.bench.peers import Filtered, with_and_without_time
 from refit_mv.workshop.bench.run import Contender, check_views
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
@@ -99,7 +99,8 @@ LAYOUT = Layout(
 @dataclass(frozen=True)
 class SequenceBench:
     """Cells of sequences, every combination of ``views`` and ``noise`` (``SCENARIOS``): ``sequences`` people of
-    ``frames`` frames at most, whose shape is known or (``subject_known`` False) solved for from the evidence.
+    ``frames`` frames at most, whose shape is known or (``subject_known`` False) solved for from the evidence. ``share``
+    of the subjects of ``motion``: settings are chosen on those of training alone.
 
     Raises:
         InputError: numbers of views, frames or sequences, or names of noise that do not exist.
@@ -114,6 +115,7 @@ class SequenceBench:
     motion: Path | None = None
     seed: int = 0
     subject_known: bool = True
+    share: Share = "held-out"
     cost: CostOptions = field(default_factory=CostOptions)
     body: BodyModel = field(default_factory=open_body)
 
@@ -142,7 +144,7 @@ class SequenceBench:
     def motions(self) -> Sequence[Motion]:
         """The benchmark's motions; without a folder, made-up movement as smooth as people's, one for each sequence."""
         if self.motion is not None:
-            return bench_motions(self.motion, self.seed).motions
+            return bench_motions(self.motion, self.seed, self.share).motions
         prior = load_pose_prior()
         # Twice the frames: those in which a drawn elbow bends the wrong way are left out.
         return [sampled_motion(prior, self.seed + index, 2 * self.frames, self.fps) for index in range(self.sequences)]
