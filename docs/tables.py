@@ -180,6 +180,17 @@ TABLES: dict[str, Callable[[list[Row]], Lines]] = {
             "in the gap 1σ / 2σ": "{gap_within_1:.0%} / {gap_within_2:.0%}",
         }
     ),
+    "ablations": listed(
+        {
+            "question": "{question}",
+            "variant": "{variant}",
+            "standard, 2 views": "{standard 2:.1f}",
+            "standard, 4 views": "{standard 4:.1f}",
+            "strong, 2 views": "{strong 2:.1f}",
+            "strong, 4 views": "{strong 4:.1f}",
+            "ratio": "{ratio:.3f}",
+        }
+    ),
     "firmness": firmness,
     "recording": listed(
         {
