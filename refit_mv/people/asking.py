@@ -19,7 +19,7 @@ from refit_mv.detect.crop import MARGIN, Crop, crop_up_to
 from refit_mv.detect.detector import CropDetector
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.projection import in_pictures
-from refit_mv.people.answers import Answer, Answers, answers_to
+from refit_mv.people.answers import Answer, Answers, Question, answers_to
 from refit_mv.people.figures import Figures, joined, lonely, lost
 from refit_mv.people.following import followed
 from refit_mv.people.joining import whole_people
@@ -87,9 +87,9 @@ def _questions(
     rig: CameraRig,
     pictures: Pictures,
     asked: dict[tuple[int, int], list[Crop]],
-) -> list[dict[int, list[Crop]]]:
+) -> list[dict[int, list[Question]]]:
     """Per view, the crops to look at in each frame; completes ``asked`` in place."""
-    wanted: list[dict[int, list[Crop]]] = [defaultdict(list) for _ in rig]
+    wanted: list[dict[int, list[Question]]] = [defaultdict(list) for _ in rig]
     if not len(figures.row):
         return wanted
     known = np.isfinite(figures.points[..., 0])
@@ -104,7 +104,7 @@ def _questions(
         crop = crop_around(pixels[figure, view], known[figure], names)
         if pictures.has(view, row) and not any(_same(crop, other) for other in asked[row, view]):
             asked[row, view].append(crop)
-            wanted[view][row].append(crop)
+            wanted[view][row].append(Question(crop))
     return wanted
 
 

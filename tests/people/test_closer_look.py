@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from refit_mv.body.model import BodyModel
+from refit_mv.body.sides import mirrored_order
 from refit_mv.detect.crop import Crop
+from refit_mv.detect.detector import CropMaps
 from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.people.closer_look import Looking, look_closer
 from refit_mv.people.tracks import Track, follow
@@ -113,3 +115,52 @@ def test_answers_are_not_asked_for_twice(
     again = look_closer(blurred(scene), scene.rig, body, tracks, looking(scene, knowing, tmp_path))
     assert len(knowing.looked) == asked > 0
     assert np.array_equal(once.pixels, again.pixels)
+
+
+class Drawing(Knowing):
+    """Points as bad as at first, but maps that are hot at the right places, and hotter where the other side is."""
+
+    def __init__(self, everybody: Observations, points: Observations) -> None:
+        super().__init__(everybody)
+        self.wrong = Knowing(points)
+
+    def detect_maps(self, frame: np.ndarray, crops: list[Crop]) -> CropMaps:
+        right, scores = self.detect_crops(frame, crops)
+        row, column = np.mgrid[:64, :64] / 64
+        heat = np.zeros((len(crops), len(self.keypoints), 64, 64))
+        for maps, crop, points in zip(heat, crops, right, strict=True):
+            own = crop.from_picture(points[:, :2])
+            for place, share in ((own, 0.6), (own[list(mirrored_order(self.keypoints.keypoint_names))], 0.9)):
+                x, y = place[:, 0, None, None], place[:, 1, None, None]
+                bump = share * np.exp(-0.5 * ((column - x) ** 2 + (row - y) ** 2) / 0.015**2)
+                np.maximum(maps, bump * (points[:, 2, None, None] > 0), out=maps)
+        return CropMaps(self.wrong.detect_crops(frame, crops)[0], scores, heat)
+
+
+def off(found: Observations, scene: CrowdSession, track: Track) -> np.ndarray:
+    frame, view = np.nonzero(track.detection >= 0)
+    slot = track.detection[frame, view]
+    truth, seen = scene.observations, scene.observations.confidence[frame, view, slot] > 0
+    return np.linalg.norm(found.pixels[frame, view, slot] - truth.pixels[frame, view, slot], axis=-1)[seen]
+
+
+def test_maps_are_read_where_the_body_is(
+    scene: CrowdSession, body: BodyModel, tracks: tuple[Track, ...], tmp_path: Path
+) -> None:
+    given = blurred(scene)
+    drawing = Drawing(scene.observations, given)
+    found = look_closer(given, scene.rig, body, tracks, looking(scene, drawing, tmp_path))
+    for track in tracks:
+        before, after = np.median(off(given, scene, track)), np.median(off(found, scene, track))
+        assert after < 0.6 * before, (before, after)
+    # The maps were kept: read again, nobody is asked.
+    asked = len(drawing.looked)
+    again = look_closer(given, scene.rig, body, tracks, looking(scene, drawing, tmp_path))
+    assert asked > 0 and len(drawing.looked) == asked and np.array_equal(found.pixels, again.pixels)
+    # An archive of answers without maps does not answer what maps would.
+    for path in tmp_path.glob("*.npz"):
+        with np.load(path) as kept:
+            arrays = {name: kept[name] for name in kept if not name.startswith("map_")}
+        np.savez(path, **arrays)
+    look_closer(given, scene.rig, body, tracks, looking(scene, drawing, tmp_path))
+    assert len(drawing.looked) > asked
