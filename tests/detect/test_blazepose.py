@@ -15,7 +15,8 @@ from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.detect import litert
 from refit_mv.detect.blazepose import BlazePose, Sighting, _one_each
 from refit_mv.detect.crop import Crop
-from refit_mv.detect.detector import CropDetector, Detector
+from refit_mv.detect.detector import CropDetector, Detector, MapDetector
+from refit_mv.detect.heatmaps import mirrored_back
 from refit_mv.workshop.pictures.appearance import draw_appearance, tailor
 from refit_mv.workshop.pictures.backdrop import draw_background
 from refit_mv.workshop.pictures.render import Light, render
@@ -164,6 +165,30 @@ def test_crops_are_looked_into_where_they_are(blazepose, scene):
     assert np.median(errors(again[0], truth[0])) < MOST_ERROR
     none, no_scores = blazepose.detect_crops(picture, [])
     assert none.shape == (0, 33, 3) and no_scores.shape == (0,)
+
+
+def test_maps_are_hot_where_the_points_are(blazepose, scene):
+    assert isinstance(blazepose, MapDetector)
+    picture, truth = scene([0.0], 11)
+    middle = (truth[0].min(axis=0) + truth[0].max(axis=0)) / 2
+    size = float(1.4 * np.ptp(truth[0], axis=0).max())
+    crop = Crop(float(middle[0]), float(middle[1]), size)
+    told = blazepose.detect_maps(picture, [crop])
+    alone, scores = blazepose.detect_crops(picture, [crop])
+    assert np.array_equal(told.points[..., :2], alone[..., :2]) and np.array_equal(told.scores, scores)
+    joints, rows, columns = told.heat.shape[1:]
+    flat = told.heat[0].reshape(joints, -1).argmax(axis=1)
+    hottest = crop.to_picture(np.stack([flat % columns / columns, flat // columns / rows], axis=1))
+    sure = told.points[0, :, 2] > 0.6
+    assert sure.sum() > 10
+    assert np.median(np.linalg.norm(hottest - told.points[0, :, :2], axis=1)[sure]) / size < 0.02
+    # The mirrored picture has the mirrored maps, left and right exchanged.
+    other = Crop(WIDTH - 1 - crop.x, crop.y, size)
+    mirrored = blazepose.detect_maps(np.ascontiguousarray(picture[:, ::-1]), [other])
+    back = mirrored_back(mirrored.heat[0])[MIRRORED]
+    apart = [np.abs(np.roll(back, step, axis=2) - told.heat[0])[:, :, 1:].mean() for step in (-1, 0, 1)]
+    assert apart[1] < 0.3 * min(apart[0], apart[2])
+    assert len(blazepose.detect_maps(picture, []).points) == 0
 
 
 def test_two_whose_heads_and_hands_meet_are_two():

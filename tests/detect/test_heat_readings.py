@@ -20,7 +20,8 @@ def test_a_reading_is_the_product_of_map_and_expectation():
     sharp = width**2 / SHARPNESS
     share = spread**2 / (spread**2 + sharp)
     assert told.middle[0] == pytest.approx([0.5 + 0.03 * share, 0.45 - 0.04 * share], abs=5e-4)
-    assert told.spread[0] == pytest.approx(np.sqrt(sharp * share), rel=0.02)
+    # What the map alone leaves open.
+    assert told.spread[0] == pytest.approx(np.sqrt(sharp), rel=0.05)
 
 
 def test_another_mode_that_is_hotter_and_far_off_does_not_win():
@@ -32,12 +33,12 @@ def test_another_mode_that_is_hotter_and_far_off_does_not_win():
     assert wide.middle[0, 0] > 0.6
 
 
-def test_a_cold_map_leaves_a_point_where_it_was_expected_and_as_unsure():
+def test_a_cold_map_leaves_a_point_where_it_was_expected_and_makes_no_evidence_of_it():
     told = near(np.zeros((1, CELLS, CELLS)), np.array([[0.42, 0.51]]), np.array([0.05]))
     assert told.middle[0] == pytest.approx([0.42, 0.51], abs=1e-6)
-    assert told.spread[0] == pytest.approx(0.05, rel=1e-3)
+    assert told.spread[0] > 1.0 and claimed(told.spread, np.zeros(1))[0] < 0.02
     outside = near(np.ones((1, CELLS, CELLS)), np.array([[40.0, -3.0]]), np.array([0.05]))
-    assert outside.middle[0] == pytest.approx([40.0, -3.0]) and outside.spread[0] == pytest.approx(0.05)
+    assert outside.middle[0] == pytest.approx([40.0, -3.0]) and outside.spread[0] > 1.0
 
 
 def test_a_mirrored_picture_has_its_points_where_the_picture_has_them():
@@ -55,8 +56,8 @@ def test_heat_is_what_logits_say():
 
 
 def test_sharper_maps_claim_more():
-    spread = np.array([0.008, 0.02, 0.05])
+    spread = np.array([0.02, 0.04, 0.08])
     claims = claimed(spread, np.full(3, 0.6))
     assert (np.diff(claims) < -0.05).all() and ((claims > 0) & (claims < 1)).all()
-    sure = claimed(np.full(2, 0.02), np.array([0.2, 0.9]))
+    sure = claimed(np.full(2, 0.04), np.array([0.2, 0.9]))
     assert sure[0] < sure[1]

@@ -2,8 +2,9 @@
 --motion DIR`` prints the numbers that ``detect.heatmaps.claimed`` reads maps with.
 
 Rendered people are fitted, looked at again where they are, and their maps read as a second look reads them. How far the
-points read lie from the truth says what they should claim: so much that the detector's profile, asked what such a claim
-means, tells their error best (Student's t in two dimensions, three degrees of freedom: some points are far off).
+maps alone, the expectation taken out again, lie from the truth says what they should claim: so much that the detector's
+profile, asked what such a claim means, tells their error best (Student's t in two dimensions, three degrees of freedom:
+some points are far off).
 """
 
 import argparse
@@ -46,10 +47,12 @@ FEWEST_VIEWS = 2
 
 @dataclass(frozen=True, eq=False)
 class MapReadings:
-    """What claims rest on, as :func:`evidence_of` has it, and how far points read lie from the truth (metres)."""
+    """What claims rest on, as :func:`evidence_of` has it, and how far from the truth the maps alone put the points
+    (metres).
+    """
 
     landmark_names: tuple[str, ...]
-    evidence: Float[Tensor, "view landmark 2"]
+    evidence: Float[Tensor, "view landmark fact"]
     miss: Float[Tensor, "view landmark"]
 
 
@@ -79,7 +82,9 @@ def read_maps(body: BodyModel, seen: Sightings, profile: DetectorProfile, chosen
 def _read(
     body: BodyModel, rig: CameraRig, told: Evidence, seen: Sightings, views: slice, chosen: MapDetector
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, LandmarkSkin]:
-    """What the last reading's claims rest on, its points (pixels), how many pixels a metre is there, and the skin."""
+    """What the last reading's claims rest on, where the maps alone put the points (pixels), how many pixels a metre is
+    there, and the skin.
+    """
     joints = [seen.keypoints.keypoint_names.index(name) for name in told.landmark_names]
     looked = []
     for spread in READINGS:
@@ -102,7 +107,9 @@ def _read(
         claims = np.stack([claimed(w, o) for w, o in zip(wide, own, strict=True)])
         told = replace(told, pixels=torch.from_numpy(middle)[None], confidence=torch.from_numpy(claims)[None])
     rests_on = np.stack([evidence_of(w, o) for w, o in zip(wide, own, strict=True)])
-    return rests_on, middle, metre, problem.skin
+    # A Gaussian expectation of variance s², taken out of a mean whose map alone has the variance a².
+    alone = pixels + (middle - pixels) * (1 + (np.stack(wide) / spread) ** 2)[..., None]
+    return rests_on, alone, metre, problem.skin
 
 
 def _places(
