@@ -12,7 +12,7 @@ from typing import get_args
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from refit_mv.body.params import BodyParams
@@ -22,6 +22,7 @@ from refit_mv.delivery import Delivery, deliver
 from refit_mv.edits.corrections import Corrected, Corrections
 from refit_mv.edits.deviation import Setting, deviate
 from refit_mv.edits.file import FILE
+from refit_mv.edits.footing import Footing
 from refit_mv.edits.kinds import HoldFoot, Keypoint, Strength
 from refit_mv.edits.stretches import Stretch, margin_frames, share_of_new, stretches
 from refit_mv.edits.targets import Targets, foot_points, held_foot, set_point, target_skin
@@ -31,18 +32,16 @@ from refit_mv.people.evidence import Evidence
 from refit_mv.person_solver import PersonSolver, Solved
 from refit_mv.progress import Progress, quiet
 from refit_mv.recipe import FitRecipe
+from refit_mv.session.detector_profile import PROFILE_OF
 from refit_mv.solve.contact import Standing, move_apart
-from refit_mv.solve.floor import find_terrain
-from refit_mv.solve.holding import Holding, Mover, contacts_of, firmness_of
 from refit_mv.solve.terms.motion import Smoothing
 from refit_mv.status import STATUS_CODES, FrameStatus
 from refit_mv.strict_yaml import validated
 from refit_mv.take.contact import BELIEVED, within_reach
-from refit_mv.take.edited_frames import EditedFrames, clear_edited
+from refit_mv.take.edited_frames import EditedFrames, clear_edited, contact_arrays
 from refit_mv.take.export import export
 from refit_mv.take.fingerprint import NUMBERS
 from refit_mv.take.fitted_person import FittedPerson, frame_arrays
-from refit_mv.take.standing import THERE
 from refit_mv.take.take import Take, open_take, write_take
 
 # Evidence up to so many seconds from a stretch bears on it: what is longer unseen is inferred anyhow.
@@ -90,6 +89,7 @@ def refit(folder: Path, edits: Path | None = None, body: Path | None = None, pro
     if found_at(path) is None:
         raise InputError(f"no corrections in {path}; write some (docs/editing.md), or say where they are with --edits")
     take = open_take(folder, body)
+    _refuse_forgotten(take)
     corrections = Corrections.read(path, take)
     with alone_in(folder):
         job = _Job(take, _recipe(take), corrections)
@@ -104,6 +104,16 @@ def refit(folder: Path, edits: Path | None = None, body: Path | None = None, pro
         for person in people:
             clear_edited(folder, person.id, person.edited)
     return Refit(edited, solved, seconds)
+
+
+def _refuse_forgotten(take: Take) -> None:
+    """Earlier versions read keypoints by a detector's profile and did not keep it."""
+    read_by_one = any(warning.startswith(PROFILE_OF) for warning in take.warnings)
+    if read_by_one and all(person.habits is None for person in take.people):
+        raise InputError(
+            f"{take.folder} was fitted with --detector-profile by an earlier version, which did not keep the profile: "
+            "fit again, then refit"
+        )
 
 
 def _recipe(take: Take) -> FitRecipe:
@@ -157,7 +167,9 @@ class _Job:
 
     def _key(self, person: FittedPerson, stretch: Stretch) -> str:
         """What the frames of a stretch are made from."""
-        parts = (NUMBERS, person.store.fingerprint, str(stretch), self.corrections.key(stretch.rows))
+        # Earlier versions did not find contacts anew.
+        feet = "" if person.standing is None else "contacts"
+        parts = (NUMBERS, person.store.fingerprint, str(stretch), self.corrections.key(stretch.rows), feet)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def _tied(self, person: FittedPerson) -> bool:
@@ -242,29 +254,19 @@ class _Work:
         return Solved.joined(parts)
 
     @cached_property
+    def footing(self) -> Footing | None:
+        """What the feet do; None where the fit did not ask."""
+        take, recipe = self.job.take, self.job.recipe
+        if self.person.standing is None or not (self.tied and recipe.people.feet and has_soles(take.body)):
+            return None
+        return Footing(take, self.person, self.seen, self.within(self.rows), self.alone.result)
+
+    @cached_property
     def standing(self) -> BodyParams:
         """The motion by its evidence, with feet that stand held as they are in the fit, if they are there."""
-        take, recipe, found = self.job.take, self.job.recipe, self.alone.result
-        if self.person.standing is None or not (self.tied and recipe.people.feet and has_soles(take.body)):
-            return found.params
-        inner, read = self.within(self.rows), self.person.store.read
-        place = torch.arange(inner.start, inner.stop)
-        whole = self.person.params_as_fitted(self.seen).put(place, found.params)
-        covariance, seen = read("joint_covariance", self.seen), read("joint_seen", self.seen).astype(bool)
-        covariance[inner], seen[inner] = found.joint_covariance.numpy(), found.joint_seen.numpy()
-        sigma = np.sqrt(np.maximum(np.trace(covariance.astype(np.float64), axis1=-2, axis2=-1) / 3, 0))
-        there = np.array([STATUS_CODES[code] in THERE for code in read("status", self.seen)], dtype=bool)
-        there[inner] = [word in THERE for word in found.status]
-        mover = Mover(take.body, whole, sigma, seen, there, 1 / take.fps)
-        feet, evidence = mover.feet(), self._evidence(self.seen)
-
-        def firmness(rows: Int[Tensor, " row"]) -> Float[Tensor, "row side leg leg"]:
-            problem = evidence.frames(rows).problem(take.body, take.rig, recipe.problem_cost, "locked")
-            return firmness_of(self.person.subject.lock(problem), whole[rows])
-
-        terrain = None if take.session.up is None else find_terrain([feet], take.session.up, take.floor)
-        holding = Holding(mover, contacts_of(feet, terrain), take.floor, firmness, recipe.problem_cost.time)
-        return whole.put(*holding.held())[inner]
+        if self.footing is None:
+            return self.alone.result.params
+        return self.footing.held(self._evidence(self.seen), self.job.recipe.problem_cost)
 
     def _evidence(self, around: slice) -> Evidence:
         """Rows' evidence, that of the stretch as it was fitted."""
@@ -293,6 +295,9 @@ class _Work:
             self.corrected.detection[self.within(self.rows)],
             self.job.take.frame_numbers[self.rows],
         )
+        if self.footing is not None:
+            told = list(self.job.corrections.of_kind(HoldFoot, self.person))
+            arrays |= contact_arrays(self.footing.contacts(params, told))
         start, stop = (np.array([row], dtype=np.int64) for row in (self.stretch.start, self.stretch.stop))
         return EditedFrames(start, stop, (self.key,), arrays)
 

@@ -24,6 +24,8 @@ from refit_mv.files import complete_or_absent, regular_file
 FORMAT = "refit-mv detector profile 1"
 # A profile of 133 points is 30 kB.
 LARGEST = 2**24
+# How a report speaks of one.
+PROFILE_OF = "detector profile of"
 # Offsets and sigmas beyond this (metres) are no detector's, but a damaged file.
 FARTHEST = 1.0
 
@@ -95,7 +97,7 @@ class DetectorProfile:
     @property
     def text(self) -> str:
         """One line for whoever reads a report."""
-        return f"detector profile of {self.card.keypoints}: {self.card.made_from}"
+        return f"{PROFILE_OF} {self.card.keypoints}: {self.card.made_from}"
 
 
 def write_profile(path: Path, profile: DetectorProfile) -> None:

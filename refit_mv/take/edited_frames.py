@@ -20,16 +20,20 @@ from jaxtyping import Bool, Int
 from refit_mv.body.params import BodyParams
 from refit_mv.errors import InputError
 from refit_mv.files import complete_or_absent, read_npz
+from refit_mv.solve.feet import Contacts
 from refit_mv.status import STATUS_CODES
 from refit_mv.take.store import ResultStore
 
+# What there is of contacts beside the fields of a store.
+_CONTACTS = {"contact_probability": "float32", "contact_held": "bool"}
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, eq=False)
 class EditedFrames:
     """Stretches of a person's rows (``start``, ``stop`` exclusive, in order, apart from each other), each with a
-    ``key`` that tells what it was made from, and all fields of the store for their rows, one after the other.
+    ``key`` that tells what it was made from, and all fields of the store for their rows, one after the other; and, if
+    the fit asked for them, their contacts (``contact_arrays``).
     """
 
     start: Int[np.ndarray, " stretch"]
@@ -41,7 +45,7 @@ class EditedFrames:
     def joined(stretches: "Sequence[EditedFrames]") -> "EditedFrames":
         """Several, in the order of their rows."""
         ordered = sorted(stretches, key=lambda each: int(each.start[0]))
-        names = ordered[0].values
+        names = [name for name in ordered[0].values if all(name in each.values for each in ordered)]
         return EditedFrames(
             np.concatenate([each.start for each in ordered]),
             np.concatenate([each.stop for each in ordered]),
@@ -95,7 +99,7 @@ class EditedFrames:
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise ValueError(f"edited_frames is {digest!r:.40}")
         path = _place(take, id, digest)
-        found = read_npz(path, "file of edited frames", ("start", "stop", "key", *store.fields))
+        found = read_npz(path, "file of edited frames", ("start", "stop", "key", *store.fields, *_CONTACTS))
         try:
             start, stop = (found.pop(name).astype(np.int64, casting="safe") for name in ("start", "stop"))
             edited = EditedFrames(start, stop, tuple(bytes(each).decode() for each in found.pop("key")), found)
@@ -108,11 +112,17 @@ class EditedFrames:
 
     def _fits(self, store: ResultStore) -> bool:
         ends = np.stack([self.start, self.stop], axis=-1).ravel()
-        if set(self.values) != set(store.fields) or ends[0] < 0 or ends[-1] > store.frame_count:
+        own, beside = set(self.values) - set(_CONTACTS), set(self.values) & set(_CONTACTS)
+        if own != set(store.fields) or len(beside) == 1 or ends[0] < 0 or ends[-1] > store.frame_count:
             return False
         if (np.diff(ends) < 0).any() or (self.start >= self.stop).any():
             return False
         layout = {name: ((len(self.rows), *each.shape), each.dtype) for name, each in store.fields.items()}
+        if beside:
+            layout |= {name: ((len(self.rows), len(Contacts.names)), kind) for name, kind in _CONTACTS.items()}
+            probability = self.values["contact_probability"]
+            if not ((probability >= 0) & (probability <= 1)).all():
+                return False
         if any((self.values[name].shape, self.values[name].dtype.name) != each for name, each in layout.items()):
             return False
         known = all(np.isfinite(self.values[name]).all() for name in ("pelvis", "rotations"))
@@ -133,8 +143,21 @@ class EditedFrames:
         pelvis, rotations = (torch.from_numpy(self.values[name][here]) for name in ("pelvis", "rotations"))
         return params.put(place, replace(params[place], pelvis=pelvis, rotations=rotations))
 
+    def into_contacts(self, contacts: Contacts) -> Contacts:
+        """The contacts of all rows, with these in place of theirs, if there are any."""
+        if "contact_held" not in self.values:
+            return contacts
+        probability, held = contacts.probability.copy(), contacts.held.copy()
+        probability[self.rows], held[self.rows] = self.values["contact_probability"], self.values["contact_held"]
+        return replace(contacts, probability=probability, held=held)
+
     def _here(self, first: int, count: int) -> Bool[np.ndarray, " row"]:
         return (self.rows >= first) & (self.rows < first + count)
+
+
+def contact_arrays(contacts: Contacts) -> dict[str, np.ndarray]:
+    """What :class:`EditedFrames` hold of the contacts of their rows."""
+    return {"contact_probability": contacts.probability.astype(np.float32), "contact_held": contacts.held}
 
 
 def _place(take: Path, id: int, digest: str) -> Path:

@@ -1,7 +1,7 @@
 """One person's results on disk: which quantities ``people/<id>/fit.h5`` holds and what they mean."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from refit_mv.people.evidence import Evidence
 from refit_mv.people.hard_moments import HardMoment
 from refit_mv.people.person import Person
 from refit_mv.people.subject import Subject
+from refit_mv.session.detector_profile import Habits
 from refit_mv.solve.feet import Contacts
 from refit_mv.solve.result import FitResult
 from refit_mv.status import PRESENCE_CODES, STATUS_CODES, FrameStatus
@@ -28,6 +29,8 @@ from refit_mv.take.standing_frames import StandingFrames
 from refit_mv.take.store import Field, ResultStore
 
 STORE = "fit.h5"
+# What a store calls a detector's habits, if it knows them.
+_HABIT = "habit_"
 
 
 def _fields(joints: int, views: int, landmarks: int) -> dict[str, Field]:
@@ -116,6 +119,10 @@ class FittedPerson:
             "view_names": "\n".join(views),
             "recorded": recorded,
         }
+        if person.evidence.habits is not None:
+            static |= {
+                _HABIT + each.name: getattr(person.evidence.habits, each.name).numpy() for each in fields(Habits)
+            }
         layout = _fields(body.joint_count, len(views), len(landmarks))
         path = FittedPerson.place(take, person.id)
         return FittedPerson(
@@ -141,16 +148,17 @@ class FittedPerson:
                 len(self._names(axis)) for axis in ("view_names", "joint_names", "landmark_names")
             )
             expected = _fields(joints, views, landmarks)
-            fields = self.store.fields
+            stored = self.store.fields
             wrong = [
                 name
                 for name, each in expected.items()
-                if name not in fields or (fields[name].shape, fields[name].dtype) != (each.shape, each.dtype)
+                if name not in stored or (stored[name].shape, stored[name].dtype) != (each.shape, each.dtype)
             ]
             status = self.store.read("status") if "status" not in wrong else np.zeros(1)
             wrong += ["status"] if status.size and status.max() >= len(STATUS_CODES) else []
             offset = self.subject.landmark_offset
             wrong += ["landmark_offset"] if offset.shape != (landmarks, 3) or not offset.isfinite().all() else []
+            wrong += [] if self._habits_fit(landmarks) else ["habits"]
             wrong += ["shape"] if self.subject.shape.ndim != 1 or not self.subject.shape.isfinite().all() else []
         except (KeyError, ValueError, TypeError) as error:
             if isinstance(error, InputError):
@@ -169,6 +177,24 @@ class FittedPerson:
             for name in ("shape", "landmark_offset")
         )
         return Subject(shape, offset)
+
+    @cached_property
+    def habits(self) -> Habits | None:
+        """The habits of the detector that the keypoints were read with; None where nothing was known of them."""
+        names = [each.name for each in fields(Habits)]
+        if _HABIT + names[0] not in self.store.static_names():
+            return None
+        values = (torch.from_numpy(np.asarray(self.store.read_static(_HABIT + name), np.float64)) for name in names)
+        return Habits(*values)
+
+    def _habits_fit(self, landmarks: int) -> bool:
+        if self.habits is None:
+            return True
+        knots = len(self.habits.knots)
+        shapes = {"offset": (landmarks, 3), "knots": (knots,), "sigma": (landmarks, knots)}
+        values = {name: getattr(self.habits, name) for name in shapes}
+        whole = all(values[name].shape == shape and values[name].isfinite().all() for name, shape in shapes.items())
+        return whole and bool((values["sigma"] > 0).all())
 
     @property
     def recorded(self) -> str | None:
@@ -227,7 +253,9 @@ class FittedPerson:
     @property
     def contacts(self) -> Contacts | None:
         """Which points of their feet stand; None where nobody looked."""
-        return None if self.standing is None else self.standing.contacts
+        if self.standing is None:
+            return None
+        return self.standing.contacts if self.edited is None else self.edited.into_contacts(self.standing.contacts)
 
     def pixel_error(self) -> Float[np.ndarray, "frame view landmark"]:
         """Distance of every projected landmark from its keypoint, pixels; NaN without evidence."""
@@ -248,7 +276,7 @@ class FittedPerson:
     def _evidence(self, read: Callable[[str, slice], np.ndarray], rows: slice) -> Evidence:
         points = (torch.from_numpy(read(name, rows).astype(np.float64)) for name in ("pixels", "confidence"))
         pixels, confidence = points
-        return Evidence(self.landmark_names, pixels, confidence)
+        return Evidence(self.landmark_names, pixels, confidence, self.habits)
 
     def with_moved(self, take: Path) -> "FittedPerson":
         """The results with the frames that lie beside them.

@@ -12,6 +12,7 @@ import torch
 
 import refit_mv.refitting
 from calib import write_rig
+from refit_mv.body.keypoint_sets import keypoint_set
 from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.body.open_body import open_body
 from refit_mv.body.params import BodyParams
@@ -27,12 +28,16 @@ from refit_mv.people.tracks import Track
 from refit_mv.pipeline import FitRequest, fit, fit_tracks
 from refit_mv.recipe import FitRecipe
 from refit_mv.refitting import Refit, refit
+from refit_mv.session.detector_profile import DetectorProfile, Habits, ProfileCard, write_profile
 from refit_mv.session.recording import read_recording
 from refit_mv.session.session import open_session
+from refit_mv.take.fitted_person import FittedPerson
 from refit_mv.take.take import open_take
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
+from refit_mv.workshop.synthetic.rigs import random_rig
 from refit_mv.workshop.synthetic.session import SyntheticSession, observe
 from refit_mv.workshop.synthetic.session_files import write_session
+from tests.stepping import stepping
 
 # Chunks of a fit end in the middle of what is corrected.
 RECIPE = FitRecipe(chunk_frames=17, subject_frames=12, overlay=False)
@@ -208,6 +213,47 @@ def test_sides_are_as_somebody_says(finished: Fit, copy: Path) -> None:
     assert person.read("swapped")[10:12, 0, 0].all() and not person.read("swapped")[10:12, 0, 1].any()
 
 
+@pytest.fixture(scope="module")
+def by_profile(noisy_session: SyntheticSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fit by the profile of a detector whose points on arms and legs sit 6 cm too high."""
+    place = tmp_path_factory.mktemp("profile")
+    keypoints = noisy_session.observations.keypoints
+    names = keypoints.keypoint_names
+    offset = torch.tensor([[0.0, 0.06 * name.endswith(("wrist", "elbow", "knee", "ankle")), 0.0] for name in names])
+    habits = Habits(offset.double(), torch.tensor([0.0, 1.0]).double(), torch.full((len(names), 2), 0.012).double())
+    write_profile(place / "profile", DetectorProfile(ProfileCard("", keypoints.name, "nothing", 1, 2), names, habits))
+    write_session(noisy_session, place / "session", write_rig)
+    fit(FitRequest(place / "session", RECIPE, out=place / "fit", detector_profile=str(place / "profile")))
+    return place / "fit"
+
+
+def test_a_fit_by_a_profile_is_corrected_by_it(
+    by_profile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = joints(by_profile)
+    folder = Path(shutil.copytree(by_profile, tmp_path / "fit"))
+    # A correction that changes nothing.
+    done = corrected(folder, Smooth(frames(12, 14), "default"))
+    assert done.solved_frames and np.linalg.norm(joints(folder) - before, axis=-1).max() < 0.004
+    # Read as they come, the points are 6 cm away: what the subject's own offsets do not take up is a misfit.
+    monkeypatch.setattr(FittedPerson, "habits", None)
+    monkeypatch.setattr(refit_mv.refitting, "_refuse_forgotten", lambda take: None)
+    corrected(folder, Smooth(frames(12, 15), "default"))
+    assert np.linalg.norm(joints(folder) - before, axis=-1).max() > 0.01
+
+
+def test_a_profile_that_an_earlier_version_forgot_is_asked_for(
+    by_profile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, snapshot: Callable
+) -> None:
+    folder = Path(shutil.copytree(by_profile, tmp_path / "fit"))
+    append_edit(folder / "edits.yaml", Smooth(frames(12, 14)))
+    before = snapshot(folder)
+    monkeypatch.setattr(FittedPerson, "habits", None)
+    with pytest.raises(InputError, match="did not keep the profile: fit again"):
+        refit(folder)
+    assert snapshot(folder) == before
+
+
 def test_strong_smoothing_calms(finished: Fit, copy: Path) -> None:
     before = jolt(joints(copy))
     corrected(copy, Smooth(frames(4, 14)))
@@ -322,3 +368,42 @@ def test_who_it_is_can_be_said(two: Fit, tmp_path: Path) -> None:
         assert np.nanmedian(person.pixel_error()[rows, 0]) < np.nanmedian(take.people[id].pixel_error()[rows, 0])
     with pytest.raises(InputError, match="whose"):
         corrected(folder, HoldFoot("left", frames(3, 4)))
+
+
+# Feet
+
+
+@pytest.fixture(scope="module")
+def steps(body: BodyModel, tmp_path_factory: pytest.TempPathFactory) -> Fit:
+    """Somebody who steps on the spot."""
+    place = tmp_path_factory.mktemp("steps")
+    truth, _ = stepping(body, 2.4, 30.0)
+    seen = observe(body, keypoint_set("halpe26"), truth, random_rig(3, 4), detector_noise("standard"), 0, 30.0)
+    write_session(seen, place / "session", write_rig)
+    fit(FitRequest(place / "session", RECIPE, out=place / "fit", fps=30.0))
+    return Fit(place / "fit", (truth,))
+
+
+def test_contacts_are_found_anew_where_frames_are_and_nowhere_else(steps: Fit, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(steps.folder, tmp_path / "fit"))
+    before = open_take(folder).people[0].contacts
+    assert before is not None and before.held.any() and not before.held.all()
+    # The right foot is up in the middle of these frames.
+    up = np.flatnonzero(~before.likely[:, 3] & before.likely[:, 1])
+    middle = int(up[len(up) // 2])
+    done = corrected(folder, HoldFoot("right", frames(middle - 1, middle + 1)))
+    after = open_take(folder).people[0].contacts
+    assert after is not None and after.held[middle - 1 : middle + 2, 2:].all()
+    assert (after.probability[middle - 1 : middle + 2, 2:] == 1).all()
+    margin = margin_frames(30.0)
+    outside = np.ones(len(before), dtype=bool)
+    outside[middle - 1 - margin : middle + 2 + margin] = False
+    assert (after.probability[outside] == before.probability[outside]).all()
+    assert (after.held[outside] == before.held[outside]).all()
+    # The floor is everybody's, in all frames.
+    assert done.take.floor == open_take(steps.folder).floor
+    (folder / "edits.yaml").unlink()
+    append_edit(folder / "edits.yaml", Smooth(frames(2, 3), "default"))
+    refit(folder)
+    undone = open_take(folder).people[0].contacts
+    assert undone is not None and (undone.probability[40:] == before.probability[40:]).all()
