@@ -87,7 +87,7 @@ def test_a_killed_scheduler_is_told_and_the_next_run_goes_on(
 
 def test_a_cluster_without_workers_is_told(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("refit_mv.farm.dask_cluster.SECONDS_ALONE", 0.0)
-    with distributed.LocalCluster(n_workers=0, dashboard_address=None, silence_logs=50) as nobody:
+    with distributed.LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=50) as nobody:
         engine = DaskCluster(EngineOptions(tmp_path, address=nobody.scheduler_address))
         with pytest.warns(UserWarning, match="no workers; this waits for some: dask worker tcp://"):
             assert engine.room() == 0
