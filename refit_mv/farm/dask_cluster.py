@@ -20,7 +20,7 @@ MOST_SECONDS_AWAY = 20.0
 # Clusters that grow when there is work have no workers at first: said when there are none for longer, seconds.
 SECONDS_ALONE = 10.0
 # Workers watch themselves a hundred times a second, and remember a day of that: 3 MB a take, 0.2 MB a second.
-NO_PROFILE = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
+NO_PROFILE = {"distributed.worker.profile.enabled": False}
 
 
 class DaskCluster:
@@ -40,7 +40,7 @@ class DaskCluster:
 
     def _own(self, options: EngineOptions) -> Any:
         settings = needed("dask.config", "--engine dask")
-        settings.set({"distributed.nanny.pre-spawn-environ": worker_environment() | NO_PROFILE})
+        settings.set({"distributed.nanny.pre-spawn-environ": worker_environment()} | NO_PROFILE)
         return self._distributed.LocalCluster(
             n_workers=options.workers or os.cpu_count() or 1,
             threads_per_worker=1,

@@ -85,6 +85,15 @@ def test_a_killed_scheduler_is_told_and_the_next_run_goes_on(
         assert numbers(tmp_path / "out" / name) == numbers(alone / name)
 
 
+def test_own_workers_do_not_remember_what_they_did(tmp_path: Path) -> None:
+    engine = DaskCluster(EngineOptions(tmp_path, workers=1))
+    try:
+        watched = distributed.default_client().run(lambda dask_worker: "profile" in dask_worker.periodic_callbacks)
+        assert list(watched.values()) == [False]
+    finally:
+        engine.close()
+
+
 def test_a_cluster_without_workers_is_told(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("refit_mv.farm.dask_cluster.SECONDS_ALONE", 0.0)
     with distributed.LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=50) as nobody:
