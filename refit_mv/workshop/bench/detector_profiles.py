@@ -50,11 +50,21 @@ class Reading:
     cells: tuple[tuple[str, float], ...]
 
 
+@dataclass(frozen=True, eq=False)
+class RenderedErrors:
+    """Of everybody whom enough views found: the mean distance of SMPL's joints from the truth (``mm``), and the shares
+    of their errors per axis ``within`` one and two stated standard deviations.
+    """
+
+    mm: Float[np.ndarray, " person"]
+    within: Float[np.ndarray, "person 2"]
+
+
 def rendered_errors(
     body: BodyModel, seen: Sightings, profile: DetectorProfile | None, optimizer: Optimizer
-) -> Float[np.ndarray, " person"]:
-    """Mean distance of SMPL's joints from the truth (millimetres), of everybody whom enough views found."""
-    errors = []
+) -> RenderedErrors:
+    """How far a fit of everybody is off, and how far it says that it may be."""
+    errors, within = [], []
     for person in range(len(seen.truth)):
         views = slice(person * seen.views, (person + 1) * seen.views)
         if int(seen.found[views].sum()) < FEWEST_VIEWS:
@@ -70,10 +80,13 @@ def rendered_errors(
             profile,
         )
         problem = evidence_on(body, told).problem(body, rig, CostOptions(), "free")
-        fitted = optimizer.solve(problem, initialise(problem)).params.to(torch.float64)
-        off = posed_joints(body, fitted).positions - posed_joints(body, seen.truth[person : person + 1]).positions
-        errors.append(1000 * float(off[:, body.smpl_joints].norm(dim=-1).mean()))
-    return np.array(errors)
+        result = optimizer.solve(problem, initialise(problem))
+        fitted, truth = result.params.to(torch.float64), seen.truth[person : person + 1]
+        off = (posed_joints(body, fitted).positions - posed_joints(body, truth).positions)[:, body.smpl_joints]
+        errors.append(1000 * float(off.norm(dim=-1).mean()))
+        sigma = result.joint_covariance[:, body.smpl_joints].diagonal(dim1=-2, dim2=-1).sqrt()
+        within.append([float((off.abs() <= count * sigma).double().mean()) for count in (1, 2)])
+    return RenderedErrors(np.array(errors), np.array(within).reshape(-1, 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,10 +157,14 @@ def _of_rendered(body: BodyModel, asked: argparse.Namespace) -> Iterator[Reading
                     told = looked_closer(body, seen, known, optimizer, chosen, looks - 1)
                 errors = rendered_errors(body, told, known, optimizer)
                 figures = (
-                    ("people", float(len(errors))),
-                    ("mean mm", float(errors.mean())),
-                    ("median mm", float(np.median(errors))),
-                    ("p90 mm", float(np.quantile(errors, 0.9))),
+                    ("people", float(len(errors.mm))),
+                    ("mean mm", float(errors.mm.mean())),
+                    ("median mm", float(np.median(errors.mm))),
+                    ("p90 mm", float(np.quantile(errors.mm, 0.9))),
+                    *(
+                        (f"% within {count} sigma", 100 * float(share))
+                        for count, share in zip((1, 2), errors.within.mean(0), strict=True)
+                    ),
                 )
                 yield Reading(name, called, looks, figures)
 
