@@ -174,7 +174,9 @@ class _System:
         return len(self.weight)
 
     def __getitem__(self, chosen: Tensor) -> "_System":
-        return _System(*(getattr(self, each.name)[chosen] for each in fields(self)[:-1]), self.names)
+        return replace(
+            self, **{each.name: getattr(self, each.name)[chosen] for each in fields(self) if each.name != "names"}
+        )
 
     @property
     def placed(self) -> int:

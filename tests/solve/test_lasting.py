@@ -12,6 +12,7 @@ from refit_mv.body.model import posed_joints
 from refit_mv.body.open_body import open_body
 from refit_mv.body.params import BodyParams
 from refit_mv.body.priors import load_pose_prior
+from refit_mv.body.skin import offset_jacobian
 from refit_mv.geometry.triangulation import ray_projector
 from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.solve.initialise import initialise
@@ -25,6 +26,8 @@ from refit_mv.solve.lasting import (
     lasting_errors,
 )
 from refit_mv.solve.problem import FitProblem, build_problem
+from refit_mv.solve.terms.rays import robust_weight
+from refit_mv.solve.uncertainty import joint_jacobian
 from refit_mv.workshop.synthetic.detector_noise import DetectorNoise, detector_noise
 from refit_mv.workshop.synthetic.motions import sampled_motion
 from refit_mv.workshop.synthetic.rigs import random_rig
@@ -113,10 +116,6 @@ def test_stated_deviations_are_true_where_points_sit_elsewhere(solved: dict) -> 
 
 def _dense(problem: FitProblem, params: BodyParams) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Of one frame: J and Z row by row of all observations, their weights, the Hessian, and the joints' Jacobian."""
-    from refit_mv.body.skin import offset_jacobian
-    from refit_mv.solve.terms.rays import robust_weight
-    from refit_mv.solve.uncertainty import joint_jacobian
-
     here = problem.linearise(params)
     weight = problem.rays.precision * robust_weight(here.feedback, problem.options.kernel)
     hessian = problem.normal_equations(here).hessian[0]
