@@ -18,6 +18,7 @@ from pathlib import Path
 # pytest-xdist inherit this before they import NumPy.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -36,6 +37,11 @@ from refit_mv.workshop.synthetic.session import SyntheticSession, synthesise
 from refit_mv.workshop.synthetic.session_files import write_session
 
 torch.set_num_threads(1)
+# The same examples in every run; how long one takes on a busy machine says nothing of what is tested.
+hypothesis.settings.register_profile(
+    "repeatable", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("repeatable")
 
 FRAMES = 40
 # Fixtures that tests of several packages share.

@@ -205,7 +205,7 @@ def test_six_numbers_there_and_back() -> None:
     torch.testing.assert_close(torch.linalg.det(skewed), torch.ones(20, dtype=torch.float64))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(-3.0, 3.0, allow_subnormal=False), min_size=3, max_size=3))
 def test_any_vector_within_half_a_turn_comes_back(values: list[float]) -> None:
     vector = torch.tensor(values, dtype=torch.float64)

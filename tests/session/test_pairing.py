@@ -157,7 +157,7 @@ def test_drift_is_told_and_followed():
     assert both.mean() > 0.99  # five frames of 3000 have no partner
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10_000), st.floats(0, 0.3), st.floats(-0.5, 0.5), st.floats(0, 0.2))
 def test_any_jitter_offset_and_loss_stay_within_a_step(seed, jitter, offset, loss):
     rng = np.random.default_rng(seed)
