@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 
 from refit_mv.errors import BusyError, InputError, PassingError
-from refit_mv.farm.jobs import Night, TakeJob
+from refit_mv.farm.jobs import Night, TakeJob, version_word
 from refit_mv.farm.stages import (
     associate_take,
     deliver_take,
@@ -112,6 +112,11 @@ def _tried(call: Call, task: Task, spent: float) -> Done:
 
 
 def _run(call: Call, task: Task, spent: float) -> Found:
+    if call.night.version != version_word():
+        raise InputError(
+            "this worker has another version of refit-mv than the command: install the same for both, start workers "
+            "anew, and run again"
+        )
     job = call.jobs[0]
     person, _, chunk = task.part.partition(":")
     match task.stage:

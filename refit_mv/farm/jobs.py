@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from refit_mv import __version__
@@ -17,16 +17,28 @@ from refit_mv.take.fingerprint import NUMBERS, as_plain
 _PLACES = frozenset({"session", "calib", "out", "resume", "recipe"})
 
 
+def digest(text: str) -> str:
+    """A short word for a text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+def version_word() -> str:
+    """A word for what this process would compute."""
+    return digest(f"{NUMBERS} {__version__}")
+
+
 @dataclass(frozen=True)
 class Night:
     """What all takes of a night share. ``request`` says how they are fitted (its session is none of them). ``scratch``
-    is where workers keep what comes from and goes to a store. ``gpu``: fits ask the engine for one.
+    is where workers keep what comes from and goes to a store. ``gpu``: fits ask the engine for one. ``version``: the
+    command's, which its workers must have.
     """
 
     out: Place
     request: FitRequest
     scratch: Path
     gpu: bool = False
+    version: str = field(default_factory=version_word)
 
 
 @dataclass(frozen=True)
@@ -69,11 +81,6 @@ class TakeJob:
         return self.night.out / self.entry.name
 
 
-def digest(text: str) -> str:
-    """A short word for a text."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
-
-
 def recipe_word(request: FitRequest) -> str:
     """A word for how takes are fitted."""
     options = {
@@ -106,7 +113,7 @@ def key_of(entry: TakeEntry, request: FitRequest, recipe: str) -> Key:
                 raise InputError(f"{place}: no such file")
             told.append(hashlib.sha256(content).hexdigest())
     told += [entry.day, *entry.performers]
-    return Key(digest("\n".join(told)), recipe, digest(f"{NUMBERS} {__version__}"))
+    return Key(digest("\n".join(told)), recipe, version_word())
 
 
 def local_request(job: TakeJob, session: Path, calib: Path | None, out: Path) -> FitRequest:

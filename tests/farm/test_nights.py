@@ -56,6 +56,17 @@ def test_what_is_finished_is_not_done_again(takes, request_for, here, snapshot, 
     assert numbers(tmp_path / "out" / "take_0")[0] == fitted
 
 
+def test_workers_of_another_version_do_nothing(takes, request_for, here, tmp_path, monkeypatch) -> None:
+    here()
+    # As if the program were replaced while a night is at work: every Slurm job starts it anew.
+    monkeypatch.setattr("refit_mv.farm.calls.version_word", lambda: "another")
+    told: list[str] = []
+    morning = run_batch(request_for([f"{takes}/*"]), lambda _name, _state, said: told.append(said), quiet)
+    assert (morning.done_now, morning.failed_now) == (0, 2)
+    assert all("another version of refit-mv than the command" in said for said in told)
+    assert not list((tmp_path / "out").rglob("*.h5"))
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_lost_calls_are_tried_again_and_change_nothing(takes, alone, request_for, here, tmp_path, when) -> None:
     """A worker that dies before it did anything, and one that dies when all is done but nobody heard of it."""
