@@ -41,8 +41,9 @@ ABOUT_ALIKE = 1.0
 MIRRORED = 0.8
 # A person's own offsets and shape, where they were solved for, are known to this: a placement's standard deviation.
 MET_SIGMA = 0.005
-# One frame tells nothing of what lasts, and has no time for it: a standard deviation of joints per axis, metres.
-LONE_SIGMA = 0.005
+# One frame tells nothing of what lasts: a standard deviation of joints per axis, metres. Plain noise has none and the
+# world ``studio`` 12 mm (four views, training motions); half-way in variance.
+LONE_SIGMA = 0.008
 # Errors of observations are never thought smaller than this, metres: a likelihood needs some.
 LEAST_SIGMA = 0.0003
 # Singular values, as a share of the largest, below which nothing shows.
