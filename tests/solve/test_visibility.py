@@ -11,6 +11,7 @@ from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.optimizers.refit import ReFit
 from refit_mv.solve.gaps import landmark_age
 from refit_mv.solve.initialise import initialise
+from refit_mv.solve.lasting import lasting_covariance
 from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.result import FitResult, Optimizer
 from refit_mv.solve.uncertainty import joint_covariance
@@ -82,7 +83,8 @@ def test_what_is_seen_keeps_the_optimizers_own_error_bars(body: BodyModel, probl
     sure = problem.with_rays(confidence=(problem.confidence > 0).double())
     result = solved(GaussNewton(), sure)
     assert bool(result.joint_seen.all())
-    assert torch.equal(result.joint_covariance, joint_covariance(sure, result.params))
+    own = joint_covariance(sure, result.params) + lasting_covariance(sure, result.params)
+    torch.testing.assert_close(result.joint_covariance, own)
     legless = hidden(sure, LEGS)
     again = FitResult.of(legless, result.params, result.joint_covariance)
     assert torch.equal(again.joint_covariance[again.joint_seen], result.joint_covariance[again.joint_seen])
