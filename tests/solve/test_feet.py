@@ -177,6 +177,15 @@ def test_a_foot_far_from_everything_stands_on_nothing_whatever_it_does() -> None
         assert found.max() <= contact_evidence.AIR
 
 
+def test_a_foot_that_a_wrong_rig_sinks_into_the_floor_stands() -> None:
+    feet, _ = walked()
+    noise = np.random.default_rng(4).normal(0, 0.001, feet.places.shape)
+    still = Feet(np.zeros_like(feet.places) + noise, feet.sigma, feet.known, STEP)
+    for height in (0.0, -0.02, -0.045):
+        evidence = shipped_network().evidence(still, height + noise[..., 1], np.asarray(UP))
+        assert contact_probability(evidence, STEP).min() > 0.9
+
+
 def test_a_network_is_read_as_it_was_written_and_others_are_refused(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     network = ContactNetwork((rng.normal(size=(FEATURES, 3)), rng.normal(size=(3, 1))), (np.zeros(3), np.ones(1)))
