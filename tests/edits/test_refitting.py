@@ -255,9 +255,10 @@ def test_a_profile_that_an_earlier_version_forgot_is_asked_for(
 
 
 def test_strong_smoothing_calms(finished: Fit, copy: Path) -> None:
-    before = jolt(joints(copy))
+    # Of all but the legs: feet that stand are held, however smooth the rest is.
+    before = jolt(joints(copy)[:, 12:])
     corrected(copy, Smooth(frames(4, 14)))
-    after = jolt(joints(copy))
+    after = jolt(joints(copy)[:, 12:])
     assert np.median(after[5:12]) < 0.9 * np.median(before[5:12])
 
 
