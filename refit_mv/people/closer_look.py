@@ -42,12 +42,16 @@ AT_ONCE = 512
 # An answer is of the person at whom the crop was aimed if its points pass by the body's by less than this share of the
 # body's extent in the picture, in the median: a third of a trunk.
 SAME = 0.08
+# With maps the bar is lower: they are read around the body, where somebody else's heat is not.
+SAME_WITH_MAPS = 0.12
 # Points that claim less are not asked who they are of.
 CLAIM = 0.1
 # How far around the body (metres, one standard deviation) maps are read, each time after a new fit.
 READINGS = (0.08, 0.06, 0.06)
-# No landmark is nearer to a camera (metres).
-NEAREST = 0.05
+# A landmark nearer to the camera plane than this (metres), or so many metres beside the middle of the others as they
+# are seen, is as good as behind the camera: the feet of somebody at a desk, whom webcams on it see from the chest
+# upwards, were projected thousands of pictures away, and crops that held them showed nothing.
+NEAREST, FARTHEST = 0.05, 1.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +141,7 @@ def _theirs(
     step: Callable[[str, int, int], None],
 ) -> list[_Found]:
     """What the detector says of everybody where they are, as far as it is of them."""
-    found = []
+    found, same = [], SAME_WITH_MAPS if isinstance(looking.detector, MapDetector) else SAME
     for view, name in enumerate(observations.view_names):
         questions, whom = _questions(seen, tracks, view, looking)
         answers = answers_to(questions, view, known[view], observations, looking.pictures, looking.detector)
@@ -145,7 +149,7 @@ def _theirs(
             step(name, done, len(questions))
             for answer in frame:
                 row, person = answer.row, whom[answer.row][answer.question]
-                if _is_theirs(answer.points, person, seen, row, view):
+                if _is_theirs(answer.points, person, seen, (row, view), same):
                     place = row, view, int(tracks[person].detection[row, view])
                     found.append(_Found(person, place, questions[row][answer.question].crop, answer.said))
         known[view].write(looking.folder, name, looking.detector)
@@ -162,8 +166,8 @@ def _replaced(observations: Observations, found: Sequence[_Found]) -> Observatio
 @dataclass(frozen=True, eq=False)
 class _Where:
     """Where a fitted person's landmarks are in the views, inside of the pictures or not; NaN where they were not fitted
-    or lie behind the camera. ``joints`` are the keypoints that the landmarks belong to; ``metre`` is how many pixels
-    one is long there.
+    or lie behind the camera or nearly so. ``joints`` are the keypoints that the landmarks belong to; ``metre`` is how
+    many pixels one is long there.
     """
 
     names: tuple[str, ...]
@@ -186,8 +190,12 @@ def _where(person: Person, rig: CameraRig, body: BodyModel, looking: Looking) ->
             places = pose_landmarks(skin, params.to(torch.float64, "cpu")).positions
             stacked = rig.stacked()
             projected, depth = project(stacked, places)
-            pixels[rows.numpy()] = torch.where((depth > 0)[..., None], projected, torch.nan).numpy()
-            metre[rows.numpy()] = (stacked.focal[:, None] / depth.clamp_min(NEAREST)).numpy()
+            scale = torch.where(depth > NEAREST, stacked.focal[:, None] / depth, torch.nan)
+            projected = torch.where(scale.isfinite()[..., None], projected, torch.nan)
+            middle, usual = projected.nanmedian(-2, keepdim=True).values, scale.nanmedian(-1, keepdim=True).values
+            near = (projected - middle).norm(dim=-1) < FARTHEST * usual
+            pixels[rows.numpy()] = torch.where(near[..., None], projected, torch.nan).numpy()
+            metre[rows.numpy()] = torch.where(near, scale, torch.nan).numpy()
     names = evidence.landmark_names
     return _Where(names, tuple(every.index(name) for name in names), pixels, metre)
 
@@ -216,15 +224,19 @@ def _questions(
     return questions, whom
 
 
-def _is_theirs(points: Float[np.ndarray, "joint 3"], person: int, seen: Sequence[_Where], row: int, view: int) -> bool:
-    """Whether an answer is of the person it was asked of: near their body, and nearer than to anybody else's."""
+def _is_theirs(
+    points: Float[np.ndarray, "joint 3"], person: int, seen: Sequence[_Where], at: tuple[int, int], same: float
+) -> bool:
+    """Whether an answer is of the person it was asked of: near their body, and nearer than to anybody else's. ``at`` is
+    its frame and view.
+    """
     missed = []
     for where in seen:
         mine = points[list(where.joints)]
-        told = (mine[:, 2] > CLAIM) & np.isfinite(where.pixels[row, view, :, 0])
-        off = np.linalg.norm(mine[told, :2] - where.pixels[row, view, told], axis=-1)
+        told = (mine[:, 2] > CLAIM) & np.isfinite(where.pixels[at][:, 0])
+        off = np.linalg.norm(mine[told, :2] - where.pixels[at][told], axis=-1)
         missed.append(float(np.median(off)) if told.sum() >= FEWEST_LANDMARKS else np.inf)
     # Everybody who is asked for has landmarks in the view.
-    own = seen[person].pixels[row, view]
+    own = seen[person].pixels[at]
     size = float((np.nanmax(own, axis=0) - np.nanmin(own, axis=0)).max())
-    return missed[person] < SAME * size and missed[person] == min(missed)
+    return missed[person] < same * size and missed[person] == min(missed)

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from refit_mv.body.model import BodyModel
 from refit_mv.body.sides import mirrored_order
 from refit_mv.detect.crop import Crop
 from refit_mv.detect.detector import CropMaps
+from refit_mv.geometry.camera import CameraRig
+from refit_mv.geometry.transforms import RigidTransform
 from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.people.closer_look import Looking, look_closer
 from refit_mv.people.tracks import Track, follow
@@ -164,3 +167,30 @@ def test_maps_are_read_where_the_body_is(
         np.savez(path, **arrays)
     look_closer(given, scene.rig, body, tracks, looking(scene, drawing, tmp_path))
     assert len(drawing.looked) > asked
+
+
+def test_feet_beside_a_near_camera_do_not_blow_up_the_crop(
+    scene: CrowdSession, body: BodyModel, tracks: tuple[Track, ...]
+) -> None:
+    # A fan of cameras half a metre before the person's chest that look upwards, some of them just past the feet.
+    row, person, rig = 4, tracks[0], scene.rig
+    mine = int(scene.known[:, row, 1].tolist().index(int(person.detection[row, 1])))
+    center = scene.truth[mine].pelvis[row].numpy() + np.array([0.0, -0.55, 0.35])
+    fan = []
+    for turn in np.deg2rad(np.arange(16.0, 40.0, 1.0)):
+        forward, up = np.array([0.0, np.cos(turn), np.sin(turn)]), np.array([0.0, -np.sin(turn), np.cos(turn)])
+        rotation = np.stack([np.cross(forward, up), -up, forward])
+        place = RigidTransform(torch.from_numpy(rotation), torch.from_numpy(-rotation @ center))
+        fan.append(replace(rig.cameras[0], name=f"fan{len(fan)}", cam_from_world=place))
+    wide = CameraRig((*rig.cameras, *fan))
+    blank = lambda values: np.pad(values, [(0, 0), (0, len(fan)), *[(0, 0)] * (values.ndim - 2)])  # noqa: E731
+    seen = scene.observations.frames(slice(row, row + 1))
+    everybody = replace(
+        seen, pixels=blank(seen.pixels), confidence=blank(seen.confidence), view_names=tuple(wide.names)
+    )
+    there = np.concatenate([person.detection[row : row + 1], np.zeros((1, len(fan)), dtype=np.int64)], axis=1)
+    knowing = Knowing(everybody)
+    asked = Looking(pictures(wide), knowing, GaussNewton(), CostOptions(), 1)  # type: ignore[arg-type]
+    look_closer(everybody, wide, body, [Track(there)], asked)
+    sizes = [crop.size for _, view, crop in knowing.looked if view >= len(rig)]
+    assert len(sizes) == len(fan) and max(sizes) < 10 * rig.cameras[0].matrix[0, 0]
