@@ -35,6 +35,12 @@ class Track:
         """How many views were found to show the person."""
         return (self.detection >= 0).sum(-1)
 
+    def without_view(self, view: int) -> "Track":
+        """The same person, whom one view does not show."""
+        detection = self.detection.copy()
+        detection[:, view] = -1
+        return replace(self, detection=detection)
+
     def of(self, observations: Observations) -> PersonObservations:
         """What was seen of the person."""
         seen = observations.person(self.detection)

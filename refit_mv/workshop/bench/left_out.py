@@ -2,6 +2,7 @@
 without truth that keypoints do not say themselves.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -59,19 +60,23 @@ def leave_views_out(
     optimizer: Optimizer,
     options: CostOptions,
     target: Evidence | None = None,
+    blind: Sequence[Evidence] = (),
 ) -> LeftOut:
     """A person before a rig without each of its views in turn. The person (shape and offsets) is met with all views, by
-    the same optimizer. ``target``: what is predicted, if not the evidence itself.
+    the same optimizer. ``target``: what is predicted, if not the evidence itself. ``blind``: for each view the evidence
+    as it is without that view, where views have told each other where to look; the person is then met with that.
     """
     target = evidence if target is None else target
     rows = spread_frames(target, FRAMES)
     some, wanted = evidence.frames(rows), target.frames(rows)
+    seen = [each.frames(rows) for each in blind] or [some.without_view(view) for view in range(len(rig))]
     subject = meet(body, rig, evidence, optimizer, options, SUBJECT_FRAMES, "cpu")
     pixels, near = [], []
     trunk = landmark_skin(body, TORSO)
     for view in range(len(rig)):
-        problem = subject.lock(some.without_view(view).problem(body, rig, options, "locked"))
-        fitted = optimizer.solve(problem, subject.dress(initialise(problem))).params.to(torch.float64)
+        met = meet(body, rig, blind[view], optimizer, options, SUBJECT_FRAMES, "cpu") if blind else subject
+        problem = met.lock(seen[view].problem(body, rig, options, "locked"))
+        fitted = optimizer.solve(problem, met.dress(initialise(problem))).params.to(torch.float64)
         error = pixel_error(problem.skin.to(torch.float64, "cpu"), rig.stacked(), fitted, wanted)[:, view]
         ends, _ = project(rig.stacked(), pose_landmarks(trunk, fitted).positions)
         torso = (ends[:, view, 0] - ends[:, view, 1]).norm(dim=-1, keepdim=True).expand_as(error)

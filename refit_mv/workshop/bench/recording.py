@@ -22,7 +22,7 @@ from refit_mv.geometry.camera import CameraRig
 from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.people.closer_look import Looking, look_closer
 from refit_mv.people.evidence import Evidence
-from refit_mv.people.person import people_of
+from refit_mv.people.person import Person, people_of
 from refit_mv.people.reprojection import FEWEST_VIEWS_TO_LEAVE_ONE_OUT, pixel_error
 from refit_mv.people.subject import meet
 from refit_mv.people.tracks import Track, follow
@@ -70,7 +70,7 @@ class RecordingBench:
     shape. ``people`` as ``fit`` has them. ``leave_views_out``: predict every view from the others as well. ``truth``
     is a file of known joints (``refit_mv.workshop.bench.known_joints``). ``profile``: "none", "auto", or a detector's
     profile. ``looks``: how often pictures are looked at in all; views that are left out are predicted as the first look
-    had them.
+    had them, and had no part in where the others were looked at.
     """
 
     session: Path
@@ -117,16 +117,24 @@ class RecordingBench:
             )
         tracks = follow(observations, rig, self.people)
         first = people_of(observations, tracks, self.body)
+        blind: list[tuple[Person, ...]] = []
+        if self.looks > 1 and self.leave_views_out:
+            # The maps of the other views are read around bodies that the view left out had no part in.
+            for hidden in range(len(rig)):
+                others = [track.without_view(hidden) for track in tracks]
+                blind.append(people_of(self._looked_closer(recording, others), others, self.body))
         if self.looks > 1:
             observations = self._looked_closer(recording, tracks)
         found = []
-        for person, before in zip(people_of(observations, tracks, self.body), first, strict=True):
+        for at, (person, before) in enumerate(zip(people_of(observations, tracks, self.body), first, strict=True)):
             evidence = person.evidence
             subject = meet(self.body, rig, evidence, GaussNewton(), self.cost, self.subject_frames, "cpu")
             problem = subject.lock(
                 evidence.problem(self.body, rig, self.cost, "locked", time_step=1 / observations.fps)
             )
-            found.append(Performer(problem, *cold_start(problem, dress=subject.dress), evidence, before.evidence))
+            start = cold_start(problem, dress=subject.dress)
+            unseen = tuple(people[at].evidence for people in blind)
+            found.append(Performer(problem, *start, evidence, before.evidence, unseen))
         return RecordingCell(self, tuple(found), rig, observations.fps, observations.frame_numbers, truth)
 
     def _looked_closer(self, recording: Recording, tracks: Sequence[Track]) -> Observations:
@@ -141,7 +149,7 @@ class RecordingBench:
 @dataclass(frozen=True, eq=False)
 class Performer:
     """One person's evidence over the whole recording, and the start, which took ``start_seconds``. ``first`` is what
-    the first look said.
+    the first look said, ``blind`` what further looks say without each view, where there were any.
     """
 
     problem: FitProblem
@@ -149,6 +157,7 @@ class Performer:
     start_seconds: float
     evidence: Evidence
     first: Evidence
+    blind: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +215,7 @@ class RecordingCell:
         if not self.bench.leave_views_out or not isinstance(alone, PerFrame):
             return dict.fromkeys(_LEFT_OUT)
         parts = [
-            leave_views_out(self.bench.body, self.rig, each.evidence, alone, self.bench.cost, each.first)
+            leave_views_out(self.bench.body, self.rig, each.evidence, alone, self.bench.cost, each.first, each.blind)
             for each in self.people
         ]
         told = LeftOut.concatenate(parts)
