@@ -42,8 +42,6 @@ AT_ONCE = 512
 # An answer is of the person at whom the crop was aimed if its points pass by the body's by less than this share of the
 # body's extent in the picture, in the median: a third of a trunk.
 SAME = 0.08
-# With maps the bar is lower: they are read around the body, where somebody else's heat is not.
-SAME_WITH_MAPS = 0.12
 # Points that claim less are not asked who they are of.
 CLAIM = 0.1
 # How far around the body (metres, one standard deviation) maps are read, each time after a new fit.
@@ -141,7 +139,7 @@ def _theirs(
     step: Callable[[str, int, int], None],
 ) -> list[_Found]:
     """What the detector says of everybody where they are, as far as it is of them."""
-    found, same = [], SAME_WITH_MAPS if isinstance(looking.detector, MapDetector) else SAME
+    found = []
     for view, name in enumerate(observations.view_names):
         questions, whom = _questions(seen, tracks, view, looking)
         answers = answers_to(questions, view, known[view], observations, looking.pictures, looking.detector)
@@ -149,7 +147,7 @@ def _theirs(
             step(name, done, len(questions))
             for answer in frame:
                 row, person = answer.row, whom[answer.row][answer.question]
-                if _is_theirs(answer.points, person, seen, (row, view), same):
+                if _is_theirs(answer.points, person, seen, row, view):
                     place = row, view, int(tracks[person].detection[row, view])
                     found.append(_Found(person, place, questions[row][answer.question].crop, answer.said))
         known[view].write(looking.folder, name, looking.detector)
@@ -224,19 +222,15 @@ def _questions(
     return questions, whom
 
 
-def _is_theirs(
-    points: Float[np.ndarray, "joint 3"], person: int, seen: Sequence[_Where], at: tuple[int, int], same: float
-) -> bool:
-    """Whether an answer is of the person it was asked of: near their body, and nearer than to anybody else's. ``at`` is
-    its frame and view.
-    """
+def _is_theirs(points: Float[np.ndarray, "joint 3"], person: int, seen: Sequence[_Where], row: int, view: int) -> bool:
+    """Whether an answer is of the person it was asked of: near their body, and nearer than to anybody else's."""
     missed = []
     for where in seen:
         mine = points[list(where.joints)]
-        told = (mine[:, 2] > CLAIM) & np.isfinite(where.pixels[at][:, 0])
-        off = np.linalg.norm(mine[told, :2] - where.pixels[at][told], axis=-1)
+        told = (mine[:, 2] > CLAIM) & np.isfinite(where.pixels[row, view, :, 0])
+        off = np.linalg.norm(mine[told, :2] - where.pixels[row, view, told], axis=-1)
         missed.append(float(np.median(off)) if told.sum() >= FEWEST_LANDMARKS else np.inf)
     # Everybody who is asked for has landmarks in the view.
-    own = seen[person].pixels[at]
+    own = seen[person].pixels[row, view]
     size = float((np.nanmax(own, axis=0) - np.nanmin(own, axis=0)).max())
-    return missed[person] < same * size and missed[person] == min(missed)
+    return missed[person] < SAME * size and missed[person] == min(missed)
