@@ -15,8 +15,8 @@ LEAST_HEAT = 0.5
 SHARPNESS, ANYWHERE = 3, 3e-4
 # A map tells at least this share of what the expectation does.
 LEAST_TOLD = 1e-4
-# What points read from maps claim, in the order of ``evidence_of``, and a constant: printed by
-# ``python -m refit_mv.workshop.training.detector_maps --motion DIR``.
+# What points read from maps claim, in the order of ``evidence_of``, and a constant: learned as ``python -m
+# refit_mv.workshop.training.detector_maps --motion DIR`` does, from 320 people of the seeds 501 to 504.
 CLAIM = (-3.63, 1.37, 13.32)
 
 
