@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -86,9 +87,10 @@ class Answers:
         number = np.array([number for number, _ in self.answers], dtype=np.int64)
         crop = np.array([[crop.x, crop.y, crop.size, crop.rotation] for _, crop in self.answers], dtype=np.float64)
         points = np.stack([said.points for said in self.answers.values()])
-        maps = packed([said.maps for said in self.answers.values()])
+        arrays: dict[str, Any] = {"number": number, "crop": crop, "points": points}
+        arrays |= packed([said.maps for said in self.answers.values()])
         with complete_or_absent(path) as temporary:
-            np.savez(temporary, detector=np.array(detector.name), number=number, crop=crop, points=points, **maps)
+            np.savez(temporary, detector=np.array(detector.name), **arrays)
         self.fresh = False
 
 

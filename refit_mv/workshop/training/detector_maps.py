@@ -104,11 +104,11 @@ def _read(
         own = [maps.points[0, joints, 2] for _, _, maps in looked]
         wide = [place.spread / scale for place, scale in zip(places, metre, strict=True)]
         middle = np.stack([place.middle for place in places])
+        # A Gaussian expectation of variance s², taken out of a mean whose map alone has the variance a².
+        alone = pixels + (middle - pixels) * (1 + (np.stack(wide) / spread) ** 2)[..., None]
         claims = np.stack([claimed(w, o) for w, o in zip(wide, own, strict=True)])
         told = replace(told, pixels=torch.from_numpy(middle)[None], confidence=torch.from_numpy(claims)[None])
     rests_on = np.stack([evidence_of(w, o) for w, o in zip(wide, own, strict=True)])
-    # A Gaussian expectation of variance s², taken out of a mean whose map alone has the variance a².
-    alone = pixels + (middle - pixels) * (1 + (np.stack(wide) / spread) ** 2)[..., None]
     return rests_on, alone, metre, problem.skin
 
 
