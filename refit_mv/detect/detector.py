@@ -51,8 +51,9 @@ class CropDetector(Detector, Protocol):
 @dataclass(frozen=True, eq=False)
 class CropMaps:
     """What a detector says of crops, with what its points rest on. ``points`` and ``scores`` are those of
-    ``detect_crops``; ``heat`` (0 to 1) says how much speaks for each point being in each cell of its crop. Cell (row,
-    column) stands for the place (column / columns, row / rows) of the crop.
+    ``detect_crops``, but for confidences, in which further looks at the crop may have a say; ``heat`` (0 to 1) says how
+    much speaks for each point being in each cell of its crop. Cell (row, column) stands for the place (column /
+    columns, row / rows) of the crop.
     """
 
     points: Float[np.ndarray, "crop joint 3"]

@@ -17,7 +17,7 @@ from refit_mv.solve.holding import Holding, Mover, contacts_of, firmness_of
 from refit_mv.solve.problem import CostOptions
 from refit_mv.solve.result import FitResult
 from refit_mv.status import STATUS_CODES
-from refit_mv.take.fitted_person import FittedPerson
+from refit_mv.take.fitted_person import FittedPerson, per_axis
 from refit_mv.take.standing import THERE
 from refit_mv.take.take import Take
 
@@ -75,8 +75,7 @@ class Footing:
         covariance, seen = read("joint_covariance", self.seen), read("joint_seen", self.seen).astype(bool)
         covariance[self.inner] = self.found.joint_covariance.numpy()
         seen[self.inner] = self.found.joint_seen.numpy()
-        sigma = np.sqrt(np.maximum(np.trace(covariance.astype(np.float64), axis1=-2, axis2=-1) / 3, 0))
-        return Mover(self.take.body, whole, sigma, seen, self._there, 1 / self.take.fps)
+        return Mover(self.take.body, whole, per_axis(covariance), seen, self._there, 1 / self.take.fps)
 
     def _contacts(self, mover: Mover) -> Contacts:
         up, feet = self.take.session.up, mover.feet()

@@ -179,6 +179,7 @@ def _where(person: Person, rig: CameraRig, body: BodyModel, looking: Looking) ->
     seen = ((evidence.confidence > 0).any(1).sum(-1) >= FEWEST_LANDMARKS).nonzero()[:, 0]
     pixels, metre = np.full((*evidence.confidence.shape, 2), np.nan), np.full(evidence.confidence.shape, np.nan)
     if len(seen):
+        stacked = rig.stacked()
         subject = meet(body, rig, evidence, looking.optimizer, looking.cost, looking.subject_frames, looking.device)
         for rows in seen.split(AT_ONCE):
             problem = evidence.frames(rows).problem(body, rig, looking.cost, "locked", device=looking.device)
@@ -186,7 +187,6 @@ def _where(person: Person, rig: CameraRig, body: BodyModel, looking: Looking) ->
             params = looking.optimizer.solve(problem, subject.dress(initialise(problem))).params
             skin = problem.skin.to(torch.float64, "cpu")
             places = pose_landmarks(skin, params.to(torch.float64, "cpu")).positions
-            stacked = rig.stacked()
             projected, depth = project(stacked, places)
             scale = torch.where(depth > NEAREST, stacked.focal[:, None] / depth, torch.nan)
             projected = torch.where(scale.isfinite()[..., None], projected, torch.nan)

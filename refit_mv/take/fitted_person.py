@@ -64,6 +64,12 @@ def _fields(joints: int, views: int, landmarks: int) -> dict[str, Field]:
     }
 
 
+def per_axis(covariance: Float[np.ndarray, "*batch 3 3"]) -> Float[np.ndarray, "*batch"]:
+    """The standard deviation per axis of positions of such covariances, root mean square over the axes."""
+    variance = np.trace(covariance.astype(np.float64), axis1=-2, axis2=-1) / 3
+    return np.sqrt(np.maximum(variance, 0))
+
+
 @dataclass(frozen=True, eq=False)
 class FittedPerson:
     """A store and what its quantities mean. ``left_out_px``: of each view the median error of what the others predict
@@ -307,8 +313,7 @@ class FittedPerson:
 
     def joint_sigma(self) -> Float[np.ndarray, "frame joint"]:
         """Standard deviation of every joint's position per axis (root mean square over the axes), metres."""
-        variance = np.trace(self.read("joint_covariance").astype(np.float64), axis1=-2, axis2=-1) / 3
-        return np.sqrt(np.maximum(variance, 0))
+        return per_axis(self.read("joint_covariance"))
 
     def write_chunk(self, index: int, result: FitResult, seen: Evidence, pixel_error: Tensor, person: Person) -> None:
         """Store one chunk's results, durably. ``seen`` is the evidence as it was fitted, ``pixel_error`` the distances

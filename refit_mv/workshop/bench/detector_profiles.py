@@ -27,7 +27,7 @@ from refit_mv.people.evidence import evidence_on
 from refit_mv.people.tracks import Track
 from refit_mv.profile_choice import shipped_profiles
 from refit_mv.session.detector_profile import DetectorProfile, read_profile
-from refit_mv.session.observations import Observations, PersonObservations
+from refit_mv.session.observations import Observations
 from refit_mv.session.pictures import Pictures
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions
@@ -35,9 +35,6 @@ from refit_mv.solve.result import Optimizer
 from refit_mv.workshop.bench.motions import bench_motions
 from refit_mv.workshop.synthetic.pose_bank import pose_bank
 from refit_mv.workshop.training.detector_pictures import PictureOptions, Sightings, draw_sightings
-
-# A person counts who was found in so many views.
-FEWEST_VIEWS = 2
 
 
 @dataclass(frozen=True)
@@ -65,21 +62,9 @@ def rendered_errors(
 ) -> RenderedErrors:
     """How far a fit of everybody is off, and how far it says that it may be."""
     errors, within = [], []
-    for person in range(len(seen.truth)):
-        views = slice(person * seen.views, (person + 1) * seen.views)
-        if int(seen.found[views].sum()) < FEWEST_VIEWS:
-            continue
-        rig = seen.rig(person)
-        told = PersonObservations(
-            seen.pixels[views][None],
-            seen.confidence[views][None],
-            seen.keypoints,
-            rig.names,
-            1.0,
-            np.zeros(1, dtype=np.int64),
-            profile,
-        )
-        problem = evidence_on(body, told).problem(body, rig, CostOptions(), "free")
+    for person, _ in seen.well_found():
+        evidence = evidence_on(body, seen.told(person, profile))
+        problem = evidence.problem(body, seen.rig(person), CostOptions(), "free")
         result = optimizer.solve(problem, initialise(problem))
         fitted, truth = result.params.to(torch.float64), seen.truth[person : person + 1]
         off = (posed_joints(body, fitted).positions - posed_joints(body, truth).positions)[:, body.smpl_joints]
@@ -121,10 +106,7 @@ def looked_closer(
 ) -> Sightings:
     """The sightings after so many further looks at everybody whom enough views found."""
     pixels, confidence = seen.pixels.copy(), seen.confidence.copy()
-    for person in range(len(seen.truth)):
-        views = slice(person * seen.views, (person + 1) * seen.views)
-        if int(seen.found[views].sum()) < FEWEST_VIEWS:
-            continue
+    for person, views in seen.well_found():
         rig = seen.rig(person)
         told = Observations(
             seen.pixels[views][None, :, None],

@@ -33,7 +33,6 @@ from refit_mv.people.evidence import Evidence, evidence_on
 from refit_mv.people.map_windows import MapWindows
 from refit_mv.profile_choice import shipped_profiles
 from refit_mv.session.detector_profile import DetectorProfile, Habits, read_profile
-from refit_mv.session.observations import PersonObservations
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions
 from refit_mv.workshop.training.detector import DetectorRecipe, bank_of
@@ -41,8 +40,6 @@ from refit_mv.workshop.training.detector_pictures import PictureOptions, Sightin
 
 # Degrees of freedom of the errors.
 FREEDOM = 3.0
-# So many views at least must have found a person.
-FEWEST_VIEWS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,17 +57,8 @@ def read_maps(body: BodyModel, seen: Sightings, profile: DetectorProfile, chosen
     """The last reading of everybody whom enough views found."""
     names: tuple[str, ...] = ()
     evidence, miss = [], []
-    for person in range(len(seen.truth)):
-        views = slice(person * seen.views, (person + 1) * seen.views)
-        if int(seen.found[views].sum()) < FEWEST_VIEWS:
-            continue
-        rig, number = seen.rig(person), np.zeros(1, dtype=np.int64)
-        told = evidence_on(
-            body,
-            PersonObservations(
-                seen.pixels[views][None], seen.confidence[views][None], seen.keypoints, rig.names, 1.0, number, profile
-            ),
-        )
+    for person, views in seen.well_found():
+        rig, told = seen.rig(person), evidence_on(body, seen.told(person, profile))
         names = told.landmark_names
         rests_on, middle, metre, skin = _read(body, rig, told, seen, views, chosen)
         truth = _places(rig, skin, pose_landmarks(skin, seen.truth[person : person + 1]).positions)[0]

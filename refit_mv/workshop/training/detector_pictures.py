@@ -1,6 +1,7 @@
 """What a detector sees of rendered people, beside where they are: the evidence from which its habits are learned."""
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from refit_mv.geometry.camera import Camera, CameraRig
 from refit_mv.geometry.transforms import RigidTransform
 from refit_mv.progress import Progress, quiet
 from refit_mv.ranges import require_positive
+from refit_mv.session.detector_profile import DetectorProfile
+from refit_mv.session.observations import PersonObservations
 from refit_mv.workshop.pictures.people import PeopleOptions, RenderedPeople, render_people
 from refit_mv.workshop.synthetic.pose_bank import PoseBank
 
@@ -25,6 +28,8 @@ from refit_mv.workshop.synthetic.pose_bank import PoseBank
 AT_ONCE = 40
 # A sighting is the person's if half of its points lie within this share of the person's box side.
 SAME = 0.15
+# A person is well found in so many views.
+FEWEST_VIEWS = 2
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,32 @@ class Sightings:
         """The cameras before one person."""
         return CameraRig(tuple(self._camera(person * self.views + view, view) for view in range(self.views)))
 
+    def _pictures_of(self, person: int) -> slice:
+        return slice(person * self.views, (person + 1) * self.views)
+
     def _camera(self, picture: int, view: int) -> Camera:
         place = RigidTransform(torch.from_numpy(self.rotation[picture]), torch.from_numpy(self.translation[picture]))
         return Camera(f"view{view + 1}", None, self.matrix[picture], np.zeros(0), place)
+
+    def well_found(self) -> Iterator[tuple[int, slice]]:
+        """Everybody whom enough views found, and which pictures show them."""
+        for person in range(len(self.truth)):
+            views = self._pictures_of(person)
+            if int(self.found[views].sum()) >= FEWEST_VIEWS:
+                yield person, views
+
+    def told(self, person: int, profile: DetectorProfile | None) -> PersonObservations:
+        """What was reported of one person, a moment by itself."""
+        views = self._pictures_of(person)
+        return PersonObservations(
+            self.pixels[views][None],
+            self.confidence[views][None],
+            self.keypoints,
+            self.rig(person).names,
+            1.0,
+            np.zeros(1, dtype=np.int64),
+            profile,
+        )
 
     def shown(self) -> BodyParams:
         """The person of every picture, in the world."""
