@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,6 @@ import torch
 
 import refit_mv.refitting
 from calib import write_rig
-from refit_mv.body.keypoint_sets import keypoint_set
 from refit_mv.body.model import BodyModel, posed_joints
 from refit_mv.body.open_body import open_body
 from refit_mv.body.params import BodyParams
@@ -23,38 +22,21 @@ from refit_mv.edits.stretches import margin_frames
 from refit_mv.errors import InputError
 from refit_mv.geometry.projection import project
 from refit_mv.geometry.rotations import exp
-from refit_mv.people.edit_values import Frames
 from refit_mv.people.tracks import Track
 from refit_mv.pipeline import FitRequest, fit, fit_tracks
-from refit_mv.recipe import FitRecipe
-from refit_mv.refitting import Refit, refit
+from refit_mv.refitting import refit
 from refit_mv.session.detector_profile import DetectorProfile, Habits, ProfileCard, write_profile
 from refit_mv.session.recording import read_recording
 from refit_mv.session.session import open_session
 from refit_mv.take.fitted_person import FittedPerson
 from refit_mv.take.take import open_take
 from refit_mv.workshop.synthetic.detector_noise import detector_noise
-from refit_mv.workshop.synthetic.rigs import random_rig
 from refit_mv.workshop.synthetic.session import SyntheticSession, observe
 from refit_mv.workshop.synthetic.session_files import write_session
-from tests.stepping import stepping
+from tests.correcting import RECIPE, Fit, corrected, frames
 
-# Chunks of a fit end in the middle of what is corrected.
-RECIPE = FitRecipe(chunk_frames=17, subject_frames=12, overlay=False)
 # Where three of the views show the person where they are not.
 SPOILT = slice(19, 22)
-
-
-def frames(first: int, last: int) -> Frames:
-    return Frames(((first, last),))
-
-
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """A fit, and what really happened."""
-
-    folder: Path
-    truth: tuple[BodyParams, ...]
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +61,6 @@ def finished(noisy_session: SyntheticSession, tmp_path_factory: pytest.TempPathF
 @pytest.fixture
 def copy(finished: Fit, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished.folder, tmp_path / "fit"))
-
-
-def corrected(folder: Path, *edits: FrameEdit) -> Refit:
-    (folder / "edits.yaml").unlink(missing_ok=True)
-    for edit in edits:
-        append_edit(folder / "edits.yaml", edit)
-    return refit(folder)
 
 
 def joints(folder: Path, person: int = 0) -> np.ndarray:
@@ -369,42 +344,3 @@ def test_who_it_is_can_be_said(two: Fit, tmp_path: Path) -> None:
         assert np.nanmedian(person.pixel_error()[rows, 0]) < np.nanmedian(take.people[id].pixel_error()[rows, 0])
     with pytest.raises(InputError, match="whose"):
         corrected(folder, HoldFoot("left", frames(3, 4)))
-
-
-# Feet
-
-
-@pytest.fixture(scope="module")
-def steps(body: BodyModel, tmp_path_factory: pytest.TempPathFactory) -> Fit:
-    """Somebody who steps on the spot."""
-    place = tmp_path_factory.mktemp("steps")
-    truth, _ = stepping(body, 2.4, 30.0)
-    seen = observe(body, keypoint_set("halpe26"), truth, random_rig(3, 4), detector_noise("standard"), 0, 30.0)
-    write_session(seen, place / "session", write_rig)
-    fit(FitRequest(place / "session", RECIPE, out=place / "fit", fps=30.0))
-    return Fit(place / "fit", (truth,))
-
-
-def test_contacts_are_found_anew_where_frames_are_and_nowhere_else(steps: Fit, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(steps.folder, tmp_path / "fit"))
-    before = open_take(folder).people[0].contacts
-    assert before is not None and before.held.any() and not before.held.all()
-    # The right foot is up in the middle of these frames.
-    up = np.flatnonzero(~before.likely[:, 3] & before.likely[:, 1])
-    middle = int(up[len(up) // 2])
-    done = corrected(folder, HoldFoot("right", frames(middle - 1, middle + 1)))
-    after = open_take(folder).people[0].contacts
-    assert after is not None and after.held[middle - 1 : middle + 2, 2:].all()
-    assert (after.probability[middle - 1 : middle + 2, 2:] == 1).all()
-    margin = margin_frames(30.0)
-    outside = np.ones(len(before), dtype=bool)
-    outside[middle - 1 - margin : middle + 2 + margin] = False
-    assert (after.probability[outside] == before.probability[outside]).all()
-    assert (after.held[outside] == before.held[outside]).all()
-    # The floor is everybody's, in all frames.
-    assert done.take.floor == open_take(steps.folder).floor
-    (folder / "edits.yaml").unlink()
-    append_edit(folder / "edits.yaml", Smooth(frames(2, 3), "default"))
-    refit(folder)
-    undone = open_take(folder).people[0].contacts
-    assert undone is not None and (undone.probability[40:] == before.probability[40:]).all()
