@@ -5,12 +5,13 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from refit_mv.errors import InputError
 from refit_mv.farm.driver import Driver, Patience, Told, performer_tasks
-from refit_mv.farm.engine import EngineOptions, start_engine
+from refit_mv.farm.engine import Engine, EngineOptions, start_engine
 from refit_mv.farm.jobs import Key, Night, key_of, recipe_word
 from refit_mv.farm.manifest import FILE, Manifest, State
 from refit_mv.farm.night_page import night_page
@@ -182,45 +183,50 @@ def run_batch(batch: BatchRequest, told: Told, begins: Callable[[Planned], None]
         InputError: another batch is at work here, the engine is not there, or it went away.
     """
     folder = made_folder(batch.state_folder)
-    with alone_in(folder):
-        book = Manifest(folder, write=True)
+    with alone_in(folder), ExitStack() as over:
+        began, book = time.perf_counter(), Manifest(folder, write=True)
+        over.callback(book.close)
+        # Workers get ready while takes are compared with what was done of them, where there seems to be need.
+        early = None if book.finished([entry.name for entry in batch.entries]) else _engine(batch, folder, over)
+        planned = plan(batch, book)
+        begins(planned)
+        ended = {State.DONE: 0, State.FAILED: len(planned.refused)}
+
+        def count(name: str, state: State, said: str) -> None:
+            ended[state] += 1
+            told(name, state, said)
+
+        for name, reason in planned.refused.items():
+            told(name, State.FAILED, reason)
+        before = _worked(book)
         try:
-            planned = plan(batch, book)
-            begins(planned)
-            ended = {State.DONE: 0, State.FAILED: len(planned.refused)}
-
-            def count(name: str, state: State, said: str) -> None:
-                ended[state] += 1
-                told(name, state, said)
-
-            for name, reason in planned.refused.items():
-                told(name, State.FAILED, reason)
-            began, before = time.perf_counter(), _worked(book)
-            try:
-                if planned.todo:
-                    _work(batch, folder, planned, book, count)
-            finally:
-                seconds = time.perf_counter() - began
-                page = write_page(batch, book, folder)
-            worked = _worked(book) - before
-            over = ended[State.DONE], ended[State.FAILED]
-            return Morning(book.counts(), book.levels(), *over, page, seconds, worked)
+            if planned.todo:
+                _work(batch, early or _engine(batch, folder, over), planned, book, count)
         finally:
-            book.close()
+            seconds = time.perf_counter() - began
+            page = write_page(batch, book, folder)
+        worked = _worked(book) - before
+        counts = ended[State.DONE], ended[State.FAILED]
+        return Morning(book.counts(), book.levels(), *counts, page, seconds, worked)
 
 
 def _worked(book: Manifest) -> float:
     return sum((each.seconds for each in book.costs()), 0.0)
 
 
-def _work(batch: BatchRequest, folder: Path, planned: Planned, book: Manifest, told: Told) -> None:
-    options = EngineOptions(folder.resolve(), batch.workers, batch.address, batch.slurm, batch.gpus)
+def _engine(batch: BatchRequest, folder: Path, over: ExitStack) -> Engine:
+    """The engine of a night, which is closed when that is over."""
+    options = EngineOptions(
+        folder.resolve(), batch.workers, batch.address, batch.slurm, batch.gpus, takes=len(batch.entries)
+    )
     engine = start_engine(batch.engine, options)
-    try:
-        entries = {entry.name: entry for entry in batch.entries}
-        Driver(batch.night, entries, planned.keys, engine, book, told, batch.patience).run(planned.todo, planned.met)
-    finally:
-        engine.close()
+    over.callback(engine.close)
+    return engine
+
+
+def _work(batch: BatchRequest, engine: Engine, planned: Planned, book: Manifest, told: Told) -> None:
+    entries = {entry.name: entry for entry in batch.entries}
+    Driver(batch.night, entries, planned.keys, engine, book, told, batch.patience).run(planned.todo, planned.met)
 
 
 def write_page(batch: BatchRequest, book: Manifest, folder: Path) -> Path:

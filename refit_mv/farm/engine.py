@@ -48,7 +48,7 @@ class Engine(Protocol):
 @dataclass(frozen=True)
 class EngineOptions:
     """``workers``: processes (None: as the engine sees fit); ``address``: of a dask scheduler; ``settings``: what a
-    Slurm job asks for; ``folder``: where an engine may keep files.
+    Slurm job asks for; ``folder``: where an engine may keep files; ``takes``: how many there are.
     """
 
     folder: Path
@@ -56,6 +56,7 @@ class EngineOptions:
     address: str | None = None
     settings: Mapping[str, str] | None = None
     gpus: int = 0
+    takes: int = 1
 
 
 def _local(options: EngineOptions) -> Engine:

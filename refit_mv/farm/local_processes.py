@@ -32,6 +32,9 @@ class LocalProcesses:
         self._pools: list[ProcessPoolExecutor | None] = [None] * count
         self._running: dict[Future[tuple[Done, ...]], tuple[int, Call]] = {}
         self._last: list[str] = [""] * count
+        # Whoever will have a take starts now: a process needs seconds to load what it works with.
+        for slot in range(min(count, options.takes)):
+            self._pool(slot)
 
     def room(self) -> int:
         return len(self._pools) - len(self._running)
@@ -59,7 +62,7 @@ class LocalProcesses:
             before = {name: os.environ.get(name) for name in variables}
             os.environ.update(variables)
             try:
-                # The process starts with the first call, and takes these variables along.
+                # A process starts when there is something to do, and takes these variables along.
                 found.submit(os.getpid)
             finally:
                 for name, value in before.items():

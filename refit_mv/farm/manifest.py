@@ -155,6 +155,10 @@ class Manifest:
                 states[entry.name] = state
         return states
 
+    def finished(self, names: Sequence[str]) -> bool:
+        """Whether all of these takes were done, of whatever they were made from then."""
+        return set(names) <= {row.name for row in self._rows("") if row.state is State.DONE}
+
     def begin(self, name: str, key: Key) -> None:
         """A take is being worked on."""
         with self._changing() as base:

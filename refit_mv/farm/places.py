@@ -8,7 +8,9 @@ import fnmatch
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -75,10 +77,7 @@ class Place:
             PassingError: the place cannot be reached.
         """
         if not self.remote:
-            return {
-                name: f"{found.st_size} {found.st_mtime_ns}"
-                for name, found in ((str(each.relative_to(self.path)), each.stat()) for each in _below(self.path))
-            }
+            return dict(sorted(_below(self.path)))
         system, path = self._reached
         try:
             system.invalidate_cache()
@@ -199,15 +198,27 @@ def _expanded(pattern: Path) -> list[Path]:
     return [each for each in found if each.exists()]
 
 
-def _below(folder: Path) -> list[Path]:
+def _below(folder: Path) -> Iterator[tuple[str, str]]:
+    """Relative names of this machine's files, and what changes with them. A night's takes have hundreds of thousands:
+    each is asked for once.
+    """
     if folder.is_file():
-        return [folder]
-    return sorted(
-        Path(parent) / name
-        for parent, folders, names in os.walk(folder)
-        for name in names
-        if not folders.sort() and (Path(parent) / name).exists()
-    )
+        found = folder.stat()
+        yield ".", f"{found.st_size} {found.st_mtime_ns}"
+        return
+    # Folders that are still to be looked into, as prefixes of names.
+    open_folders = [""]
+    while open_folders:
+        prefix = open_folders.pop()
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder / prefix) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    open_folders.append(f"{prefix}{entry.name}/")
+                    continue
+                with suppress(FileNotFoundError):
+                    found = entry.stat()
+                    if not stat.S_ISDIR(found.st_mode):
+                        yield prefix + entry.name, f"{found.st_size} {found.st_mtime_ns}"
 
 
 def _stamp(entry: Mapping[str, Any]) -> str:
