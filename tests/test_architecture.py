@@ -38,12 +38,11 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"take"}),
     frozenset({"edits"}),
     frozenset({"report"}),
-    frozenset({"view"}),
     frozenset({"recipe"}),
     frozenset({"delivery", "person_solver", "profile_choice"}),
     frozenset({"fitting"}),
     frozenset({"pipeline", "refitting", "shape_request"}),
-    frozenset({"farm"}),
+    frozenset({"farm", "view"}),
     frozenset({"workshop"}),
     frozenset({"cli"}),
 )

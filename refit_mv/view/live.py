@@ -4,6 +4,7 @@ import threading
 import time
 from contextlib import redirect_stdout
 from io import StringIO
+from typing import Literal
 
 import numpy as np
 from viser import ClientHandle, GuiEvent, SceneClickEvent, ViserServer
@@ -11,10 +12,11 @@ from viser import ClientHandle, GuiEvent, SceneClickEvent, ViserServer
 from refit_mv.edits.file import FILE, append_edit
 from refit_mv.edits.kinds import FrameEdit
 from refit_mv.errors import InputError
+from refit_mv.refitting import Refit, refit
 from refit_mv.report.scene import scene_of
 from refit_mv.take.take import Take
 from refit_mv.view.corrections import keypoint_at, pointed_at
-from refit_mv.view.panel import ANYWHERE, SPEEDS, Panel
+from refit_mv.view.panel import ANYWHERE, BUTTONS, SPEEDS, Panel
 from refit_mv.view.pictures import ViewPictures
 from refit_mv.view.stage import Stage
 
@@ -46,6 +48,8 @@ class Viewer:
         self.row, self.playing, self.armed = 0, False, ""
         self._stale = threading.Event()
         self._stale.set()
+        # Whoever wants the corrections solved.
+        self._waiting: list[ClientHandle | None] = []
         self._stopped = threading.Event()
         self._wire()
 
@@ -57,6 +61,8 @@ class Viewer:
         """Draw whatever is to be drawn, until :meth:`stop`."""
         due = time.monotonic()
         while not self._stopped.is_set():
+            if self._waiting:
+                self._solve()
             if not self.playing:
                 if self._stale.wait(IDLE):
                     self._stale.clear()
@@ -119,6 +125,7 @@ class Viewer:
         panel.smooth.on_click(lambda event: self._write(event.client, panel.marked().smoothed()))
         panel.place.on_click(lambda _event: self._arm("keypoint"))
         panel.whose.on_click(lambda _event: self._arm("person"))
+        panel.solve.on_click(self._want)
         self.server.scene.on_click()(self._clicked)
 
     def _play(self, _event: GuiEvent) -> None:
@@ -188,6 +195,40 @@ class Viewer:
         else:
             title, body, colour = f"Written to {FILE}", str(edit), "green"
             self.panel.about.content = "Click on a keypoint in a picture to choose it, or choose here."
-            self.panel.written.content = f"**{FILE}**: {edit}.\n\nWhen all is said: `refit-mv refit {self.take.folder}`"
-        if client is not None:
-            client.add_notification(title, body, auto_close_seconds=6.0, color=colour)
+            self.panel.written.content = f"**{FILE}**: {edit}.\n\nWhen all is said: *{BUTTONS.solve}*."
+        _notify(client, title, body, colour)
+
+    def _want(self, event: GuiEvent) -> None:
+        """Have the corrections solved by the thread that draws, for it shows what comes of it."""
+        self.panel.solve.disabled = True
+        self._waiting.append(event.client)
+        self._stale.set()
+
+    def _solve(self) -> None:
+        """Obey what is in the file of corrections, as ``refit-mv refit`` does, and show it."""
+        try:
+            done = refit(self.take.folder)
+            self._renew(done)
+            done.motions()
+        except InputError as error:
+            told = "Not solved", str(error), "red"
+        else:
+            frames = f"{done.solved_frames} of {len(done.take)} frames solved anew in {done.seconds:.1f} s"
+            count = len(done.take.corrections)
+            told = f"{count} correction{'s' * (count != 1)} obeyed", frames, "green"
+            self.panel.written.content = f"{told[0]}: {frames}.\n\nReport and overlays: `refit-mv refit --deliver`."
+        clients, self._waiting = self._waiting, []
+        self.panel.solve.disabled = False
+        for client in clients:
+            _notify(client, *told)
+
+    def _renew(self, done: Refit) -> None:
+        self.take, self.scene = done.take, scene_of(done.take)
+        self.stage.scene = self.scene
+        self.panel.renew(self.scene)
+        self._draw()
+
+
+def _notify(client: ClientHandle | None, title: str, body: str, colour: Literal["red", "green"]) -> None:
+    if client is not None:
+        client.add_notification(title, body, auto_close_seconds=6.0, color=colour)

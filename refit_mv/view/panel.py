@@ -42,6 +42,7 @@ class Buttons:
     smooth: str = "Smooth here"
     place: str = "Place keypoint"
     whose: str = "This is the person"
+    solve: str = "Solve corrections"
 
 
 BUTTONS = Buttons()
@@ -89,6 +90,11 @@ class Panel:
                 BUTTONS.whose, hint="Then click on them in a picture", visible=len(scene.people) > 1
             )
             self.written = gui.add_markdown("")
+            self.solve = gui.add_button(BUTTONS.solve, hint="Solve the frames around them anew, and show them")
+
+    def renew(self, scene: Scene) -> None:
+        """Tell of the same take after its corrections."""
+        self.scene, self._lanes = scene, lanes(scene)
 
     def marked(self) -> Marked:
         """What corrections are about."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from refit_mv.edits.file import read_edits
+from refit_mv.edits.file import append_edit, read_edits
 from refit_mv.edits.kinds import HoldFoot, Keypoint, Wrong
 from refit_mv.people.edit_values import Frames
 from refit_mv.report.scene import scene_of
@@ -142,6 +142,27 @@ def test_clicks_write_edits(browser: Browser, viewer: Viewer, filmed: Take) -> N
     scale = 0.52 * camera.size[1] / (height / 2)
     expected = camera.matrix[:2, 2] + scale * np.array([x - width / 2, y - height / 2])
     assert np.allclose(placed.at, expected, atol=2.5)
+
+
+def test_corrections_are_solved_and_shown(browser: Browser, viewer: Viewer, filmed: Take) -> None:
+    before, name = scene_of(filmed), filmed.rig.names[0]
+    append_edit(filmed.folder / "edits.yaml", Wrong(name, Frames(((int(filmed.frame_numbers[4]),) * 2,))))
+    browser.open(viewer.address)
+    browser.until("document.body.textContent.includes('Solve corrections')")
+    browser.press("Solve corrections")
+    browser.until("document.body.textContent.includes('1 correction obeyed')")
+    solved = open_take(filmed.folder)
+    assert len(solved.corrections) == 1
+    # What the fit would show if it were opened now is what is drawn.
+    now = scene_of(solved)
+    assert np.array_equal(viewer.stage.scene.people[0].positions, now.people[0].positions)
+    assert (now.people[0].positions[4] != before.people[0].positions[4]).any()
+    # A correction that cannot be obeyed is told, and what is shown stays.
+    (filmed.folder / "edits.yaml").write_text("- {wrong: {view: nobody, frames: 1}}\n")
+    browser.press("Solve corrections")
+    browser.until("document.body.textContent.includes('Not solved')")
+    assert np.array_equal(viewer.stage.scene.people[0].positions, now.people[0].positions)
+    assert browser.complaints == []
 
 
 def test_the_viewer_moves_and_is_for_this_machine_alone(browser: Browser, viewer: Viewer, filmed: Take) -> None:
