@@ -49,11 +49,13 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class RenderedErrors:
-    """Of everybody whom enough views found: the mean distance of SMPL's joints from the truth (``mm``), and the shares
-    of their errors per axis ``within`` one and two stated standard deviations.
+    """Of everybody whom enough views found: the mean distance of SMPL's joints from the truth (``mm``), the same with
+    both pelvises laid on each other (``posture_mm``: where one view has to guess how far somebody is away, all else
+    drowns in it), and the shares of their errors per axis ``within`` one and two stated standard deviations.
     """
 
     mm: Float[np.ndarray, " person"]
+    posture_mm: Float[np.ndarray, " person"]
     within: Float[np.ndarray, "person 2"]
 
 
@@ -61,7 +63,7 @@ def rendered_errors(
     body: BodyModel, seen: Sightings, profile: DetectorProfile | None, optimizer: Optimizer
 ) -> RenderedErrors:
     """How far a fit of everybody is off, and how far it says that it may be."""
-    errors, within = [], []
+    errors, postures, within = [], [], []
     for person, _ in seen.well_found():
         evidence = evidence_on(body, seen.told(person, profile))
         problem = evidence.problem(body, seen.rig(person), CostOptions(), "free")
@@ -69,9 +71,10 @@ def rendered_errors(
         fitted, truth = result.params.to(torch.float64), seen.truth[person : person + 1]
         off = (posed_joints(body, fitted).positions - posed_joints(body, truth).positions)[:, body.smpl_joints]
         errors.append(1000 * float(off.norm(dim=-1).mean()))
+        postures.append(1000 * float((off - off[:, :1]).norm(dim=-1).mean()))
         sigma = result.joint_covariance[:, body.smpl_joints].diagonal(dim1=-2, dim2=-1).sqrt()
         within.append([float((off.abs() <= count * sigma).double().mean()) for count in (1, 2)])
-    return RenderedErrors(np.array(errors), np.array(within).reshape(-1, 2))
+    return RenderedErrors(np.array(errors), np.array(postures), np.array(within).reshape(-1, 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +146,8 @@ def _of_rendered(body: BodyModel, asked: argparse.Namespace) -> Iterator[Reading
                     ("mean mm", float(errors.mm.mean())),
                     ("median mm", float(np.median(errors.mm))),
                     ("p90 mm", float(np.quantile(errors.mm, 0.9))),
+                    ("posture mean mm", float(errors.posture_mm.mean())),
+                    ("posture median mm", float(np.median(errors.posture_mm))),
                     *(
                         (f"% within {count} sigma", 100 * float(share))
                         for count, share in zip((1, 2), errors.within.mean(0), strict=True)

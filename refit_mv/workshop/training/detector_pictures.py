@@ -28,7 +28,7 @@ from refit_mv.workshop.synthetic.pose_bank import PoseBank
 AT_ONCE = 40
 # A sighting is the person's if half of its points lie within this share of the person's box side.
 SAME = 0.15
-# A person is well found in so many views.
+# A person is well found in so many views, or in the only one that there is.
 FEWEST_VIEWS = 2
 
 
@@ -91,7 +91,7 @@ class Sightings:
         """Everybody whom enough views found, and which pictures show them."""
         for person in range(len(self.truth)):
             views = self._pictures_of(person)
-            if int(self.found[views].sum()) >= FEWEST_VIEWS:
+            if int(self.found[views].sum()) >= min(FEWEST_VIEWS, self.views):
                 yield person, views
 
     def told(self, person: int, profile: DetectorProfile | None) -> PersonObservations:
