@@ -63,13 +63,15 @@ class Sighting:
 @dataclass(frozen=True, eq=False)
 class _Told:
     """An answer of the network of landmarks: all its points as shares of the crop, how sure it is of the body's, how
-    surely there is somebody, and the body's maps.
+    surely there is somebody, the body's maps, and how far its points lie behind the hips' middle (metres, along the
+    crop's own line of sight).
     """
 
     shares: Float[np.ndarray, "point 2"]
     confidence: Float[np.ndarray, " joint"]
     score: float
     logits: Float[np.ndarray, "row column joint"]
+    depth: Float[np.ndarray, " joint"]
 
 
 class BlazePose:
@@ -123,7 +125,7 @@ class BlazePose:
         bodies that are fitted to them; further crops of other sizes take off nothing more.
         """
         mirror = list(mirrored_order(self.keypoints.keypoint_names))
-        points, heat, scores = [], [], []
+        points, heat, scores, depth = [], [], [], []
         for crop in crops:
             picture = cut(frame, crop, PICTURE)
             told, turned = self._told(picture), self._told(np.ascontiguousarray(picture[:, ::-1]))
@@ -131,9 +133,11 @@ class BlazePose:
             points.append(np.column_stack([crop.to_picture(told.shares[:JOINTS]), confidence]))
             heat.append((heat_of(told.logits) + mirrored_back(heat_of(turned.logits))[mirror]) / 2)
             scores.append(told.score)
+            depth.append((told.depth + turned.depth[mirror]) / 2)
         if not crops:
-            return CropMaps(np.zeros((0, JOINTS, 3)), np.zeros(0), np.zeros((0, JOINTS, 1, 1)))
-        return CropMaps(np.stack(points), np.array(scores), np.stack(heat))
+            none = np.zeros((0, JOINTS))
+            return CropMaps(np.zeros((0, JOINTS, 3)), np.zeros(0), np.zeros((0, JOINTS, 1, 1)), none)
+        return CropMaps(np.stack(points), np.array(scores), np.stack(heat), np.stack(depth))
 
     def _find(self, frame: UInt8[np.ndarray, "height width 3"], known: Sequence[Sighting]) -> list[Sighting]:
         """The known people and those that the finder sees besides."""
@@ -159,12 +163,13 @@ class BlazePose:
 
     def _told(self, picture: UInt8[np.ndarray, "row column 3"]) -> _Told:
         """What the network of landmarks says of a crop."""
-        raw, flag, _, heatmaps, *_ = self._landmarks(picture.astype(np.float32) / 255)
+        raw, flag, _, heatmaps, world, *_ = self._landmarks(picture.astype(np.float32) / 255)
         rows = raw.astype(np.float64).reshape(-1, 5)
         refined, heat = at_points(heatmaps, rows[:, :2] / PICTURE)
         heat, visibility = heat[:JOINTS], 1 / (1 + np.exp(-rows[:JOINTS, 3].clip(-100, 100)))
         score = float(flag[0] * np.average(heat, weights=visibility + 1e-9))
-        return _Told(refined, visibility * heat, score, heatmaps[..., :JOINTS])
+        depth = world.astype(np.float64).reshape(-1, 3)[:JOINTS, 2]
+        return _Told(refined, visibility * heat, score, heatmaps[..., :JOINTS], depth)
 
 
 def _leads_to(crop: Crop, other: Crop) -> bool:
