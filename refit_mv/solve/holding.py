@@ -13,6 +13,7 @@ from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import pose_landmarks
 from refit_mv.body.soles import CONTACT_JOINTS, CONTACT_NAMES, SIDES, sole_skin
+from refit_mv.solve.contact_edges import reaching
 from refit_mv.solve.contact_evidence import shipped_network
 from refit_mv.solve.feet import Contacts, Feet, contact_probability, lasting
 from refit_mv.solve.floor import Floor, Terrain
@@ -81,7 +82,7 @@ def contacts_of(feet: Feet, terrain: Terrain | None) -> Contacts:
     else:
         evidence = shipped_network().evidence(feet, terrain.above(feet.places), np.asarray(terrain.up))
     probability = contact_probability(evidence, feet.step) * feet.known
-    held = lasting(probability > HOLD, feet.step)
+    probability, held = reaching(feet, probability, lasting(probability > HOLD, feet.step))
     return Contacts(probability.astype(np.float32), held)
 
 
@@ -167,8 +168,9 @@ class Holding:
                 firmness=known[:, number],
                 times=rows.to(torch.float64) * self.mover.step,
                 weights=self._weights(rows, held),
+                # A foot that strikes changes its velocity at once: nothing fades.
                 anchors=anchors_of(
-                    held, self.contacts.probability[place, points], self.mover.step, places=places[:, points]
+                    held, self.contacts.probability[place, points], self.mover.step, places=places[:, points], fade=0.0
                 ),
                 free=moves,
                 ground=None if self.floor is None else _ground(self.floor),

@@ -14,7 +14,7 @@ STRAY, CREEP = 0.003, 0.004
 KNOT = 2.0
 # A point whose place changes by more than this, metres, with so many frames at each at least, stands somewhere else.
 ELSEWHERE, FEWEST = 0.015, 3
-# Over so many seconds a contact fades in and out.
+# Over so many seconds a contact fades in and out where recorded motion is planted.
 FADE = 0.017
 
 
@@ -24,9 +24,11 @@ def anchors_of(
     step: float,
     stray: float = STRAY,
     places: Float[np.ndarray, "frame point 3"] | None = None,
+    fade: float = FADE,
 ) -> Anchors:
-    """Anchors for the points that are ``held``, as firm as their contact is probable. Where a point stands somewhere
-    else after a while (``places`` None: nowhere), it has an anchor at each place.
+    """Anchors for the points that are ``held``, as firm as their contact is probable, less so for ``fade`` seconds at
+    its ends. Where a point stands somewhere else after a while (``places`` None: nowhere), it has an anchor at each
+    place.
     """
     knot, share, precision = np.zeros(held.shape, dtype=np.int64), np.zeros(held.shape), np.zeros(held.shape)
     count, linked = 0, []
@@ -38,7 +40,7 @@ def anchors_of(
             along = frames * pieces / max(len(frames) - 1, 1)
             inside = np.minimum(along.astype(np.int64), max(pieces - 1, 0))
             knot[first:after, point], share[first:after, point] = count + inside, along - inside
-            faded = np.minimum(1.0, (0.5 + np.minimum(frames, frames[::-1])) * step / FADE)
+            faded = np.minimum(1.0, (0.5 + np.minimum(frames, frames[::-1])) * step / max(fade, 0.5 * step))
             precision[first:after, point] = faded * probability[first:after, point] / stray**2
             linked += range(count, count + pieces)
             count += pieces + 1
