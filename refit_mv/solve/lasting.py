@@ -25,10 +25,9 @@ from refit_mv.solve.result import FitResult
 # One frame tells nothing of what lasts: a standard deviation of joints per axis, metres. Plain noise has none and the
 # world ``studio`` 12 mm (four views, training motions); half-way in variance.
 LONE_SIGMA = 0.008
-# Over time, what scatter leaves is less than the chain of frames says (detections scatter less than their confidence is
-# taken to mean: squared residuals of plain noise are 0.53 of what is expected), and what lasts is more than this model
-# says: it knows nothing of late clocks, lenses and errors that move with a limb. Variances; chosen on training motions.
-TIMED_SCATTER, TIMED_LASTING = 0.6, 1.25
+# Over time, what lasts is more than this model says: it knows nothing of late clocks, lenses and errors that move with
+# a limb. A variance; chosen on training motions.
+TIMED_LASTING = 1.25
 
 
 def with_lasting(problem: FitProblem, result: FitResult) -> FitResult:
@@ -48,12 +47,12 @@ def lasting_covariance(problem: FitProblem, params: BodyParams) -> Float[Tensor,
     if len(blocks.frame) == 0:
         return problem.bearing.new_zeros(len(problem), len(problem.skin.parents), 3, 3)
     system = LastingSystem.of(problem, params, blocks)
-    found = system.joint_covariance(lasting_errors(system, _met(problem)))
+    found = system.joint_covariance(lasting_errors(system, solved_for_offsets(problem)))
     found = _everywhere(problem, params, blocks.frame, found.to(problem.bearing))
     return found if problem.time_step is None else TIMED_LASTING * found
 
 
-def _met(problem: FitProblem) -> bool:
+def solved_for_offsets(problem: FitProblem) -> bool:
     """Whether the person's own offsets were solved for."""
     offset = problem.skin.offset if problem.usual is None else problem.skin.offset - problem.usual
     return bool(offset.any())

@@ -13,7 +13,7 @@ from refit_mv.body.params import BodyParams
 from refit_mv.ranges import require_not_negative, require_positive
 from refit_mv.solve.cores import over_cores
 from refit_mv.solve.gaps import bridged_frames, interpolated, seen_frames
-from refit_mv.solve.lasting import TIMED_SCATTER, with_lasting
+from refit_mv.solve.lasting import with_lasting
 from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.result import FitResult, explained_share
 from refit_mv.solve.swaps import find_swaps, undo_swaps
@@ -110,7 +110,7 @@ def fit_over_time(problem: FitProblem, alone: FitResult, options: SequenceOption
         solver = solver.again(params, seen, more.any(-1).any(-1))
         params, covariance = _solve_all(problem, params, present, options, solver)
     params = _rescued(problem, params, alone.params, trusted)
-    found = with_lasting(problem, FitResult.of(problem, params, TIMED_SCATTER * covariance, trace=alone.trace))
+    found = with_lasting(problem, FitResult.of(problem, params, covariance, trace=alone.trace))
     return replace(
         found,
         landmark_offset=alone.landmark_offset,
