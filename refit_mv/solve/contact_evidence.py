@@ -79,7 +79,7 @@ class ContactNetwork:
         first, start, after = run
         beyond = int(np.ceil(REACH * APART / feet.step)) + 1
         rows = slice(max(first, start - beyond), min(after, start + BATCH + beyond))
-        seen = features(feet.places[rows], height[rows], feet.sigma[rows], up, feet.step)
+        seen = features(feet.places[rows], np.maximum(height[rows], -SUNK), feet.sigma[rows], up, feet.step)
         return self.log_odds(seen[start - rows.start :][:BATCH])
 
     def write(self, path: Path) -> None:
@@ -135,14 +135,13 @@ def features(
 ) -> Float[np.ndarray, "frame point feature"]:
     """What the network sees of consecutive frames, two at least, ``step`` seconds apart: heights (metres) over what is
     stood on and speeds along ``up`` and across it between ``REACH`` moments on either side, whatever the frame rate.
-    Heights below it count down to ``SUNK``.
     """
     moments = np.arange(-REACH, REACH + 1) * APART / step
     at = _along(places, moments)
     velocity = np.diff(at, axis=1) / APART
     rising = velocity @ up
     across = np.linalg.norm(velocity - rising[..., None] * up, axis=-1)
-    heights = np.arcsinh(_along(np.maximum(height, -SUNK), moments, beyond=False) / HEIGHT)
+    heights = np.arcsinh(_along(height, moments, beyond=False) / HEIGHT)
     rising, across = np.arcsinh(rising / SPEED), np.arcsinh(across / SPEED)
     other = list(OTHER)
     beside = [heights[:, REACH - 1 : REACH + 2], *(each[:, REACH - 1 : REACH + 1] for each in (rising, across))]

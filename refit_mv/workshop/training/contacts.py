@@ -34,7 +34,7 @@ SEEN: tuple[tuple[float, int, str], ...] = (
 )
 # Pieces that motions are cut into, frames, for ends to be seen as well; and the least of a take.
 PIECES, LEAST = (20, 120), 70
-# A foot is held up in such a share of frames, so far, metres. None is lowered: how deep it is says nothing.
+# A foot is held up (or its level is wrong) in such a share of frames, so far, metres.
 UPHELD, LIFTS = 1 / 8, (0.05, 0.6)
 
 
@@ -123,7 +123,7 @@ def _of(feet: Feet, contact: Bool[np.ndarray, "frame point"], rng: np.random.Gen
         start = rows.stop
     lifted, side = np.zeros(4), 2 * int(rng.integers(2))
     low, high = np.log(LIFTS)
-    lifted[side : side + 2] = np.exp(rng.uniform(low, high))
+    lifted[side : side + 2] = np.exp(rng.uniform(low, high)) * rng.choice([1.0, 1.0, 1.0, -1.0])
     rows = rng.permutation(np.arange(*inner))[: int(UPHELD * (inner[1] - inner[0]))]
     seen.append(features(feet.places, height + lifted, feet.sigma, up, feet.step)[rows])
     stands.append(contact[rows] & (lifted == 0))
