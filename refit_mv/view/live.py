@@ -216,7 +216,8 @@ class Viewer:
             frames = f"{done.solved_frames} of {len(done.take)} frames solved anew in {done.seconds:.1f} s"
             count = len(done.take.corrections)
             told = f"{count} correction{'s' * (count != 1)} obeyed", frames, "green"
-            self.panel.written.content = f"{told[0]}: {frames}.\n\nReport and overlays: `refit-mv refit --deliver`."
+            rest = f"Report and overlays: `refit-mv refit {self.take.folder} --deliver`."
+            self.panel.written.content = f"{told[0]}: {frames}.\n\n{rest}"
         clients, self._waiting = self._waiting, []
         self.panel.solve.disabled = False
         for client in clients:
