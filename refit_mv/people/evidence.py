@@ -11,7 +11,8 @@ from refit_mv.body.model import BodyModel
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.session.detector_profile import Habits
-from refit_mv.session.observations import PersonObservations
+from refit_mv.session.observations import CONFIDENT, PersonObservations
+from refit_mv.solve.gaps import FEWEST_LANDMARKS
 from refit_mv.solve.problem import CostOptions, FitProblem, ShapeMode, build_problem
 from refit_mv.solve.swaps import exchange_sides
 
@@ -45,6 +46,14 @@ class Evidence:
         confidence = self.confidence.clone()
         confidence[:, view] = 0
         return replace(self, confidence=confidence)
+
+    def held_without(self, view: int) -> Bool[Tensor, " frame"]:
+        """Frames in which two other views at least hold enough of the person to say where a view will see them. One
+        alone leaves the distance to a guess from the person's size.
+        """
+        holding = (self.confidence > CONFIDENT).sum(-1) >= FEWEST_LANDMARKS
+        holding[:, view] = False
+        return holding.sum(1) >= 2
 
     def with_sides_exchanged(self, swapped: Bool[Tensor, "frame view limb"]) -> "Evidence":
         """The same evidence with the sides of the flagged limbs exchanged."""

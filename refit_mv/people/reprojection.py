@@ -43,8 +43,8 @@ def left_out_error(
     options: CostOptions,
     device: torch.device | str,
 ) -> dict[str, float] | None:
-    """Median pixel error of each view when the body is fitted to the others alone, None where too few would be left. A
-    view far off its neighbours is a calibration or synchronisation to look at.
+    """Median pixel error of each view when the body is fitted to the others alone, in frames where two of these hold
+    it; None where too few would be left. A view far off its neighbours is a calibration or synchronisation to look at.
     """
     if len(rig) < FEWEST_VIEWS_TO_LEAVE_ONE_OUT:
         return None
@@ -55,7 +55,8 @@ def left_out_error(
         result = optimizer.solve(problem, subject.dress(initialise(problem)))
         skin = problem.skin.to(torch.float64, "cpu")
         error = pixel_error(skin, rig.stacked(), result.params.to(torch.float64, "cpu"), some)[:, index]
-        known = error[(some.confidence[:, index] > CONFIDENT) & torch.isfinite(error)]
+        told = (some.confidence[:, index] > CONFIDENT) & some.held_without(index)[:, None]
+        known = error[told & torch.isfinite(error)]
         if len(known):
             medians[name] = float(known.median())
     return medians

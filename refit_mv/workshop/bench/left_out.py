@@ -34,9 +34,9 @@ TORSO = ("left_shoulder", "right_hip")
 
 @dataclass(frozen=True, eq=False)
 class LeftOut:
-    """``pixels``: how far every confident point of a view lies from where the others predict it; ``near``: whether
-    that is within a tenth of the torso; ``bones``: how much each bone changes from frame to frame when every frame has
-    a shape of its own, standard deviation over length.
+    """``pixels``: how far every confident point of a view lies from where the others predict it, two of which hold the
+    person at least; ``near``: whether that is within a tenth of the torso; ``bones``: how much each bone changes from
+    frame to frame when every frame has a shape of its own, standard deviation over length.
     """
 
     pixels: Float[Tensor, " point"]
@@ -80,7 +80,7 @@ def leave_views_out(
         error = pixel_error(problem.skin.to(torch.float64, "cpu"), rig.stacked(), fitted, wanted)[:, view]
         ends, _ = project(rig.stacked(), pose_landmarks(trunk, fitted).positions)
         torso = (ends[:, view, 0] - ends[:, view, 1]).norm(dim=-1, keepdim=True).expand_as(error)
-        known = (wanted.confidence[:, view] > CONFIDENT) & error.isfinite()
+        known = (wanted.confidence[:, view] > CONFIDENT) & error.isfinite() & wanted.held_without(view)[:, None]
         pixels.append(error[known])
         near.append(error[known] < NEAR * torso[known])
     free = some.problem(body, rig, options, "free")

@@ -219,6 +219,10 @@ class RecordingCell:
             for each in self.people
         ]
         told = LeftOut.concatenate(parts)
+        if not len(told.pixels):
+            raise InputError(
+                f"{self.bench.session}: no frame in which three views hold the same person; nothing can be left out"
+            )
         return {
             "left_out_median_px": float(told.pixels.median()),
             "left_out_p95_px": float(np.quantile(told.pixels.numpy(), 0.95)),
