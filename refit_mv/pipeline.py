@@ -27,7 +27,7 @@ from refit_mv.people.edits_file import people_edits
 from refit_mv.people.person import Person, people_of
 from refit_mv.people.plausibility import session_findings
 from refit_mv.people.tracks import Track, about_tracks
-from refit_mv.profile_choice import refuse_unreadable, with_profile
+from refit_mv.profile_choice import AUTO, refuse_unreadable, with_profile
 from refit_mv.progress import Progress, quiet
 from refit_mv.recipe import FitRecipe
 from refit_mv.rigs.mending import MendOptions, mend, with_mended
@@ -73,7 +73,7 @@ class FitRequest:
     device: str = "auto"
     detector: str = "blazepose"
     detector_weights: Path | None = None
-    detector_profile: str = "none"
+    detector_profile: str = AUTO
     resume: bool = False
     people: str | int = "auto"
     person: tuple[str, ...] = ()

@@ -171,7 +171,7 @@ detector = together(
 )
 detector_profile = click.option(
     "--detector-profile",
-    default="none",
+    default="auto",
     show_default=True,
     metavar="FILE|auto|none",
     help="What is known of the detector; auto: what is shipped for the one that made the keypoints.",
