@@ -55,6 +55,12 @@ class Evidence:
         holding[:, view] = False
         return holding.sum(1) >= 2
 
+    @property
+    def can_leave_one_out(self) -> bool:
+        """Whether some view shows a point in a frame that the others hold without it."""
+        shown = (self.confidence > CONFIDENT).any(-1)
+        return any(bool((shown[:, view] & self.held_without(view)).any()) for view in range(shown.shape[1]))
+
     def with_sides_exchanged(self, swapped: Bool[Tensor, "frame view limb"]) -> "Evidence":
         """The same evidence with the sides of the flagged limbs exchanged."""
         pixels, confidence = exchange_sides(self.landmark_names, self.pixels, self.confidence, swapped)

@@ -1,5 +1,7 @@
 """Views that are predicted from the others: from two of them at least."""
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -58,3 +60,15 @@ def test_the_bench_counts_as_the_fit_does(body: BodyModel, noisy_session: Synthe
     left = leave_views_out(body, noisy_session.rig, told, GaussNewton(), CostOptions())
     seen = torch.stack([told.confidence[20:, view] > 0.3 for view in range(4)], 1)
     assert len(left.pixels) == int(seen.sum())
+
+
+def test_where_no_three_views_hold_anybody_nothing_is_fitted(
+    body: BodyModel, evidence: Evidence, cli: Callable, session_copy: Callable
+) -> None:
+    assert evidence.can_leave_one_out and not blinded(evidence, [2, 3], slice(0, 40)).can_leave_one_out
+    folder = session_copy(frames=40, views=4)
+    for view in sorted((folder / "pose").iterdir())[2:]:
+        for path in view.iterdir():
+            path.write_text(json.dumps({"version": 1.3, "people": []}))
+    refused = cli("bench", "--session", folder, "--optimizers", "gauss-newton", "--leave-views-out")
+    assert refused.code == 2 and "no frame in which three views hold the same person" in refused.err

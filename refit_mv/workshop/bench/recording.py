@@ -117,6 +117,10 @@ class RecordingBench:
             )
         tracks = follow(observations, rig, self.people)
         first = people_of(observations, tracks, self.body)
+        if self.leave_views_out and not any(person.evidence.can_leave_one_out for person in first):
+            raise InputError(
+                f"{self.session}: no frame in which three views hold the same person; nothing can be left out"
+            )
         blind: list[tuple[Person, ...]] = []
         if self.looks > 1 and self.leave_views_out:
             # The maps of the other views are read around bodies that the view left out had no part in.
@@ -219,10 +223,6 @@ class RecordingCell:
             for each in self.people
         ]
         told = LeftOut.concatenate(parts)
-        if not len(told.pixels):
-            raise InputError(
-                f"{self.bench.session}: no frame in which three views hold the same person; nothing can be left out"
-            )
         return {
             "left_out_median_px": float(told.pixels.median()),
             "left_out_p95_px": float(np.quantile(told.pixels.numpy(), 0.95)),
