@@ -117,6 +117,7 @@ def train_ablations(folders: tuple[Path, ...], recipe: str, out: Path) -> None:
 @click.option("--detector-weights", type=shared.FOLDER, help="Folder with the detector's network files.")
 @shared.body
 @click.option("--people", type=click.IntRange(1, 10**6), help="How many people are rendered [default: 1000].")
+@click.option("--films", type=click.IntRange(0, 10**4), help="Films, for how errors last [default: 20].")
 @click.option("--seed", type=shared.SEED, default=1, show_default=True)
 @click.option("--out", type=shared.FILE, required=True, help="File for the profile (.safetensors).")
 def train_detector(
@@ -125,21 +126,26 @@ def train_detector(
     detector_weights: Path | None,
     body: str,
     people: int | None,
+    films: int | None,
     seed: int,
     out: Path,
 ) -> None:
-    """Learn a detector's habits from rendered people: where its points sit, and what its confidence means."""
+    """Learn a detector's habits from rendered people: where its points sit, what its confidence means, how its errors
+    last.
+    """
     from refit_mv.body.files import load_body
     from refit_mv.cli.progress import progress_bars
     from refit_mv.detect.detector import detector as find_detector
     from refit_mv.workshop.training.detector import DetectorRecipe, about
     from refit_mv.workshop.training.detector import train_detector as run
+    from refit_mv.workshop.training.detector_films import FilmingOptions
     from refit_mv.workshop.training.detector_pictures import PictureOptions
 
     pictures = PictureOptions() if people is None else PictureOptions(people=people)
+    filming = FilmingOptions() if films is None else FilmingOptions(films=films)
     with progress_bars() as progress:
         profile = run(
-            DetectorRecipe(seed, pictures),
+            DetectorRecipe(seed, pictures, filming),
             find_detector(detector, detector_weights),
             load_body(body),
             folders,

@@ -34,7 +34,9 @@ FARTHEST = 1.0
 class ProfileCard:
     """What a profile rests on. ``detector`` as the detection record has it; empty where profiles are of files of a
     keypoint set, whoever made them. ``found``: share of people found; ``swapped``: share of pairs of limbs' points
-    that were given to the other side; ``lost``: share of a found person's points that claim less than 0.1.
+    that were given to the other side; ``lost``: share of a found person's points that claim less than 0.1. How errors
+    last, as shares of their variance: ``stays`` for a whole film of a second or two, ``fades`` with time constants
+    (seconds, share); the rest is new in every frame. Where nobody has filmed, nothing is said of it.
     """
 
     detector: str
@@ -45,6 +47,8 @@ class ProfileCard:
     found: float = 1.0
     swapped: float = 0.0
     lost: float = 0.0
+    stays: float = 0.0
+    fades: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +134,9 @@ def read_profile(path: Path) -> DetectorProfile:
         tensors = {name: value.to(torch.float64) for name, value in load_file(str(path)).items()}
         habits = Habits(**{each.name: tensors[each.name] for each in fields(Habits)})
         names = tuple(str(name) for name in json.loads(metadata["landmarks"]))
-        profile = DetectorProfile(ProfileCard(**json.loads(metadata["card"])), names, habits)
+        card = json.loads(metadata["card"])
+        card["fades"] = tuple((float(seconds), float(share)) for seconds, share in card.get("fades", ()))
+        profile = DetectorProfile(ProfileCard(**card), names, habits)
     except InputError:
         raise
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
@@ -146,7 +152,9 @@ def _refuse_nonsense(path: Path, profile: DetectorProfile) -> None:
     values = torch.cat([getattr(habits, each.name).flatten() for each in fields(Habits)])
     sound = bool(values.isfinite().all()) and float(values.abs().max()) <= FARTHEST and bool((habits.sigma > 0).all())
     rising = knots != 1 and bool((habits.knots.diff() > 0).all())
-    if wrong or not sound or not rising or not np.isfinite([profile.card.found, profile.card.swapped]).all():
+    card = profile.card
+    shares = np.array([card.found, card.swapped, card.stays, *(share for _, share in card.fades)])
+    if wrong or not sound or not rising or not ((shares >= 0) & (shares <= 1)).all():
         raise InputError(
             f"{path}: no profile of a detector ({', '.join(wrong) or 'values out of range'}); learn it again with "
             "`refit-mv train detector`"

@@ -36,7 +36,7 @@ def test_a_profile_comes_back_from_disk(tmp_path: Path) -> None:
     assert torch.allclose(back.habits.sigma, profile.habits.sigma, atol=1e-8)
 
 
-@pytest.mark.parametrize("spoilt", ["offset", "sigma", "shape", "format"])
+@pytest.mark.parametrize("spoilt", ["offset", "sigma", "shape", "shares", "format"])
 def test_what_is_no_profile_is_refused_in_one_line(tmp_path: Path, spoilt: str) -> None:
     profile, path = made_up(), tmp_path / "profile.safetensors"
     habits = profile.habits
@@ -46,6 +46,8 @@ def test_what_is_no_profile_is_refused_in_one_line(tmp_path: Path, spoilt: str) 
         habits = replace(habits, sigma=0 * habits.sigma)
     elif spoilt == "shape":
         profile = replace(profile, landmark_names=("nose",))
+    elif spoilt == "shares":
+        profile = replace(profile, card=replace(profile.card, fades=((0.2, 1.4),)))
     if spoilt == "format":
         save_file({"x": torch.zeros(1)}, str(path))
     else:

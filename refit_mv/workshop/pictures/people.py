@@ -124,7 +124,7 @@ def _draw_cast(body: BodyModel, bank: PoseBank, options: PeopleOptions, seed: in
 
     owner = np.repeat(np.arange(options.count), options.views)
     seen = points[owner] @ rotation.transpose(0, 2, 1) + translation[:, None]
-    matrix = _windows(image, box_around(_pixels(seen, image)), options.side, options.margin)
+    matrix = window_matrices(image, box_around(_pixels(seen, image)), options.side, options.margin)
     pixels = _pixels(seen, matrix)
     local = truth.rotations.numpy()[owner].copy()
     local[:, 0] = rotation @ local[:, 0]
@@ -152,7 +152,7 @@ def _pixels(
     return flat[..., :2] / flat[..., 2:]
 
 
-def _windows(
+def window_matrices(
     matrix: Float[np.ndarray, "example 3 3"], box: Float[np.ndarray, "example 3"], side: int, margin: float
 ) -> Float[np.ndarray, "example 3 3"]:
     """The cameras of square windows around the boxes, scaled to ``side`` pixels."""

@@ -158,15 +158,13 @@ def _seen(
     kept = []
     for at in range(count):
         scale = float(np.exp(rng.uniform(np.log(options.smallest), 0)))
-        picture, scale = _smaller(people.picture(at), scale, int(rng.integers(*options.quality)))
+        picture, scale = smaller(people.picture(at), scale, int(rng.integers(*options.quality)))
         if options.kept:
             kept.append(picture)
-        # Pixel centres are at integers: a picture scaled by s has its old pixel x at s (x + 1/2) − 1/2.
-        change = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]])
-        matrix[at], box[at] = change @ matrix[at], scale * box[at]
+        matrix[at], box[at] = scaled(matrix[at], scale), scale * box[at]
         flat = (people.world_rotation[at] @ points[at].T).T + people.world_translation[at]
         seen = flat @ matrix[at].T
-        best = _the_person(next(iter(detector.detect([picture]))), seen[:, :2] / seen[:, 2:], on_body, box[at])
+        best = the_person(next(iter(detector.detect([picture]))), seen[:, :2] / seen[:, 2:], on_body, box[at])
         if best is not None:
             pixels[at], confidence[at], found[at] = best[:, :2], best[:, 2], True
     return Sightings(
@@ -175,7 +173,14 @@ def _seen(
     )  # fmt: skip
 
 
-def _smaller(
+def scaled(matrix: Float[np.ndarray, "3 3"], scale: float) -> Float[np.ndarray, "3 3"]:
+    """The camera of a picture made smaller by a factor: pixel centres are at integers, so the old pixel x lies at
+    scale (x + 1/2) − 1/2.
+    """
+    return np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]]) @ matrix
+
+
+def smaller(
     picture: UInt8[np.ndarray, "height width 3"], scale: float, quality: int
 ) -> tuple[UInt8[np.ndarray, "rows columns 3"], float]:
     """The picture as a cheaper camera would have stored it, and the factor that rounding to whole pixels left."""
@@ -185,7 +190,7 @@ def _smaller(
     return cv2.imdecode(stored, cv2.IMREAD_COLOR), side / picture.shape[0]  # type: ignore[return-value]
 
 
-def _the_person(
+def the_person(
     people: Float[np.ndarray, "person joint 3"],
     truth: Float[np.ndarray, "landmark 2"],
     on_body: list[int],
