@@ -8,9 +8,12 @@ import numpy as np
 from refit_mv.body.model import BodyModel
 from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.detect.detector import Detector
+from refit_mv.geometry.camera import CameraRig
 from refit_mv.motion.motion import Motion
 from refit_mv.progress import Progress, quiet
 from refit_mv.ranges import require_positive
+from refit_mv.session.detector_profile import DetectorProfile
+from refit_mv.session.observations import PersonObservations
 from refit_mv.workshop.pictures.film import Film, FilmOptions, render_film
 from refit_mv.workshop.training.detector_pictures import Sightings, scaled, smaller, the_person
 from refit_mv.workshop.training.sequence_samples import Takes
@@ -34,10 +37,27 @@ class FilmingOptions:
 
 @dataclass(frozen=True, eq=False)
 class Filmed:
-    """One film: every person of ``seen`` is a frame of it."""
+    """One film: every person of ``seen`` is a frame of it, before the same cameras."""
 
     fps: float
     seen: Sightings
+
+    @property
+    def rig(self) -> CameraRig:
+        return self.seen.rig(0)
+
+    def told(self, profile: DetectorProfile | None) -> PersonObservations:
+        """What was reported of the person, over time."""
+        seen, frames = self.seen, len(self.seen.truth)
+        return PersonObservations(
+            seen.pixels.reshape(frames, seen.views, -1, 2),
+            seen.confidence.reshape(frames, seen.views, -1),
+            seen.keypoints,
+            self.rig.names,
+            self.fps,
+            np.arange(frames),
+            profile,
+        )
 
 
 def draw_filmed(

@@ -1,0 +1,97 @@
+"""Both optimizers on a real detector's errors over time: ``python -m refit_mv.workshop.bench.detector_films --motion
+DIR``.
+
+Films are rendered of people who move as the benchmark's subjects do, and a detector looks at them as ``detect`` would.
+Both optimizers get the same keypoints, read with the detector's profile, the same start and the person's true shape:
+each frame alone, and over time.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from refit_mv.body.files import load_body
+from refit_mv.body.model import BodyModel
+from refit_mv.detect.detector import detector
+from refit_mv.errors import InputError
+from refit_mv.people.evidence import evidence_on
+from refit_mv.profile_choice import shipped_profiles
+from refit_mv.recipe import FitRecipe, with_optimizer
+from refit_mv.session.detector_profile import DetectorProfile, read_profile
+from refit_mv.solve.initialise import initialise
+from refit_mv.solve.problem import CostOptions
+from refit_mv.solve.result import Optimizer
+from refit_mv.workshop.bench.errors import MotionErrors, motion_errors
+from refit_mv.workshop.bench.motions import bench_motions
+from refit_mv.workshop.bench.peers import PerFrame
+from refit_mv.workshop.pictures.film import FilmOptions
+from refit_mv.workshop.training.detector_films import Filmed, FilmingOptions, draw_filmed
+
+OPTIMIZERS = ("refit", "gauss-newton")
+
+
+def film_errors(
+    body: BodyModel, films: Sequence[Filmed], profile: DetectorProfile | None, optimizer: Optimizer
+) -> list[MotionErrors]:
+    """How far the fit of each film is off."""
+    found = []
+    for film in films:
+        problem = evidence_on(body, film.told(profile)).problem(
+            body, film.rig, CostOptions(), "locked", time_step=1 / film.fps
+        )
+        truth = film.seen.truth
+        start = replace(initialise(problem), shape=truth.shape)
+        result = optimizer.solve(problem, start)
+        params = result.params.to(torch.float64)
+        found.append(motion_errors(body, params, result.joint_covariance, truth, film.fps, slice(0)))
+    return found
+
+
+def _line(name: str, errors: Sequence[MotionErrors]) -> str:
+    joint, shaken = (
+        torch.cat([getattr(each, what).flatten() for each in errors]) for what in ("joint", "acceleration")
+    )
+    within = torch.cat([each.within.flatten(0, 2) for each in errors]).double().mean(0)
+    cells = (
+        f"joints mean {1000 * float(joint.mean()):.1f} median {1000 * float(joint.median()):.1f} mm",
+        f"acceleration off by {float(shaken.mean()):.1f} m/s²",
+        f"within 1 and 2 sigma {100 * float(within[0]):.0f} and {100 * float(within[1]):.0f} %",
+    )
+    return f"{name:23s} {' | '.join(cells)}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m refit_mv.workshop.bench.detector_films", description="A detector's errors over time, fitted."
+    )
+    parser.add_argument("--detector", default="blazepose")
+    parser.add_argument("--profile", type=Path, help="file of the profile [default: the shipped one]")
+    parser.add_argument("--motion", type=Path, required=True, help="folder of motions that rendered people make")
+    parser.add_argument("--films", type=int, default=12)
+    parser.add_argument("--frames", type=int, default=60)
+    parser.add_argument("--views", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=900)
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    try:
+        body, profile = load_body("open"), read_profile(given.profile or shipped_profiles()[given.detector])
+        options = FilmingOptions(films=given.films, frames=given.frames, film=FilmOptions(views=given.views))
+        motions = bench_motions(given.motion, given.seed).motions
+        films = draw_filmed(detector(given.detector), body, motions, options, given.seed)
+        for name in OPTIMIZERS:
+            optimizer = with_optimizer(FitRecipe(), name).build_optimizer()
+            for each in (PerFrame(optimizer), optimizer):
+                print(_line(each.name, film_errors(body, films, profile, each)), flush=True)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
