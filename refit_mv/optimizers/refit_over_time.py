@@ -19,10 +19,12 @@ from refit_mv.networks.uncertainty import SigmaCorrection, corrected_covariance
 from refit_mv.networks.unroll import Recurrence
 from refit_mv.optimizers.accepting_refit import AcceptingReFit
 from refit_mv.optimizers.refit import CPU, shipped_network
+from refit_mv.solve.astray import frames_astray, put_right
 from refit_mv.solve.gaps import interpolated
 from refit_mv.solve.over_time import SequenceOptions, Window, fit_over_time
 from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.result import FitResult
+from refit_mv.status import FrameStatus
 
 # How much of what the network says of scatter is believed, a variance. Chosen on motions of the validation subject,
 # whom no network has learned from: on those that it learned from, 0.6 is enough.
@@ -90,9 +92,13 @@ class NetworkSolver:
 
     def again(self, params: BodyParams, seen: Bool[Tensor, " frame"], bent: Bool[Tensor, " frame"]) -> "NetworkSolver":
         """Bent frames begin again from what their neighbours say."""
+        return self.led(interpolated(params, seen & ~bent), bent)
+
+    def led(self, motion: BodyParams, frames: Bool[Tensor, " frame"]) -> "NetworkSolver":
+        """Some ``frames`` begin where a ``motion`` has them, and are held there."""
         estimate = self.states.predictions[-1]
-        begin = interpolated(params, seen & ~bent).to(estimate.pelvis.dtype)
-        return replace(self, states=replace(self.states, predictions=[begin.where(bent, estimate)]))
+        begin = motion.to(estimate.pelvis.dtype).where(frames, estimate)
+        return replace(self, states=replace(self.states, predictions=[begin]))
 
 
 @dataclass(frozen=True)
@@ -120,5 +126,20 @@ class SequenceReFit:
             return self.alone.solve(problem, initial)
         alone, states = self.alone.solve_keeping_states(problem, initial, with_covariance=False)
         networks, correction = sequence_networks(self.weights, self.alone.learned.weights, problem.bearing.device)
-        result = fit_over_time(problem, alone, self.options, NetworkSolver(networks, correction, states))
-        return replace(result, seconds=time.perf_counter() - began)
+        solver = NetworkSolver(networks, correction, states)
+        result = fit_over_time(problem, alone, self.options, solver)
+        astray = frames_astray(problem, alone.params, result.params)
+        if bool(astray.any()):
+            motion = put_right(problem, result.params, result.swapped, astray, self.options)
+            result = fit_over_time(problem, _led(alone, motion, astray), self.options, solver.led(motion, astray))
+        return replace(result, per_frame=alone.params, seconds=time.perf_counter() - began)
+
+
+def _led(alone: FitResult, motion: BodyParams, astray: Bool[Tensor, " frame"]) -> FitResult:
+    """Frames fitted alone, those ``astray`` where the ``motion`` has them, by the classic optimizer."""
+    status = zip(alone.status, astray.tolist(), strict=True)
+    return replace(
+        alone,
+        params=motion.where(astray, alone.params),
+        status=tuple(FrameStatus.CLASSIC if led else mark for mark, led in status),
+    )

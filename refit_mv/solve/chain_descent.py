@@ -5,7 +5,7 @@ once.
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from refit_mv.body.params import BodyParams
@@ -131,6 +131,20 @@ class ChainSolver:
         self, problem: FitProblem, start: BodyParams, window: Window
     ) -> tuple[BodyParams, Float[Tensor, "place joint 3 3"]]:
         """Motion and joint covariances of a window's places."""
+        chains, params, place = self._descended(problem, start, window)
+        unknowns, kernel = chains.frames.unknowns, problem.options.kernel
+        covariance = SCATTER * carried_to_joints(unknowns, params, chain_covariance(chains, params, kernel))
+        return params[place], covariance[place]
+
+    def motion(self, problem: FitProblem, start: BodyParams, window: Window) -> BodyParams:
+        """The motion alone: half the time."""
+        _, params, place = self._descended(problem, start, window)
+        return params[place]
+
+    def _descended(
+        self, problem: FitProblem, start: BodyParams, window: Window
+    ) -> tuple[ChainProblem, BodyParams, Int[Tensor, " place"]]:
+        """The window's chain, where it ends, and which of its places is which of the window's."""
         frame = window.frame[window.inside]
         here = free = window.present[window.inside]
         initial, count = start[frame], 0
@@ -145,13 +159,9 @@ class ChainSolver:
         times = (torch.arange(len(frame), device=frame.device).to(problem.bearing) * step)[None]
         weights = problem.options.time.weights(times, problem.body.joint_count)
         chains = ChainProblem(problem.frames(frame), times, here[None], free[None], weights)
-        kernel = problem.options.kernel
-        params = descend_chains(chains, initial, self.options.kernels(kernel), self.options.tolerance)
-        unknowns = chains.frames.unknowns
-        covariance = SCATTER * carried_to_joints(unknowns, params, chain_covariance(chains, params, kernel))
+        params = descend_chains(chains, initial, self.options.kernels(problem.options.kernel), self.options.tolerance)
         # Places beyond the sequence's ends hold anything: nobody reads them.
-        place = count + (window.inside.long().cumsum(0) - 1).clamp_min(0)
-        return params[place], covariance[place]
+        return chains, params, count + (window.inside.long().cumsum(0) - 1).clamp_min(0)
 
     def again(self, params: BodyParams, seen: Bool[Tensor, " frame"], bent: Bool[Tensor, " frame"]) -> "ChainSolver":
         """Itself: it begins wherever it is told to."""

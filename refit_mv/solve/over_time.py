@@ -93,9 +93,7 @@ def fit_over_time(problem: FitProblem, alone: FitResult, options: SequenceOption
     if step is None or len(problem) < 2:
         return with_lasting(problem, alone)
     seen = seen_frames(problem.confidence)
-    bridged = problem.bridged
-    if bridged is None:
-        bridged = bridged_frames(seen, step, problem.options.time.longest_gap)
+    bridged = carried_frames(problem)
     present = seen | bridged
     trusted = seen & torch.tensor([status is not FrameStatus.FAILED for status in alone.status], device=seen.device)
     start = _started(problem.preceding, alone.params, trusted)
@@ -119,6 +117,14 @@ def fit_over_time(problem: FitProblem, alone: FitResult, options: SequenceOption
         per_frame=alone.params,
         swapped=swapped,
     )
+
+
+def carried_frames(problem: FitProblem) -> Bool[Tensor, " frame"]:
+    """Frames without evidence that the motion before and after carries. Frames must have a ``time_step``."""
+    if problem.bridged is not None:
+        return problem.bridged
+    assert problem.time_step is not None
+    return bridged_frames(seen_frames(problem.confidence), problem.time_step, problem.options.time.longest_gap)
 
 
 def _rescued(problem: FitProblem, params: BodyParams, alone: BodyParams, trusted: Bool[Tensor, " frame"]) -> BodyParams:
