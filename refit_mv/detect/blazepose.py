@@ -125,19 +125,18 @@ class BlazePose:
         bodies that are fitted to them; further crops of other sizes take off nothing more.
         """
         mirror = list(mirrored_order(self.keypoints.keypoint_names))
-        points, heat, scores, depth = [], [], [], []
+        points, heat, depth = [], [], []
         for crop in crops:
             picture = cut(frame, crop, PICTURE)
             told, turned = self._told(picture), self._told(np.ascontiguousarray(picture[:, ::-1]))
             confidence = (told.confidence + turned.confidence[mirror]) / 2
             points.append(np.column_stack([crop.to_picture(told.shares[:JOINTS]), confidence]))
             heat.append((heat_of(told.logits) + mirrored_back(heat_of(turned.logits))[mirror]) / 2)
-            scores.append(told.score)
             depth.append((told.depth + turned.depth[mirror]) / 2)
         if not crops:
             none = np.zeros((0, JOINTS))
-            return CropMaps(np.zeros((0, JOINTS, 3)), np.zeros(0), np.zeros((0, JOINTS, 1, 1)), none)
-        return CropMaps(np.stack(points), np.array(scores), np.stack(heat), np.stack(depth))
+            return CropMaps(np.zeros((0, JOINTS, 3)), np.zeros((0, JOINTS, 1, 1)), none)
+        return CropMaps(np.stack(points), np.stack(heat), np.stack(depth))
 
     def _find(self, frame: UInt8[np.ndarray, "height width 3"], known: Sequence[Sighting]) -> list[Sighting]:
         """The known people and those that the finder sees besides."""

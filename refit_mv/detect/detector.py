@@ -50,15 +50,14 @@ class CropDetector(Detector, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class CropMaps:
-    """What a detector says of crops, with what its points rest on. ``points`` and ``scores`` are those of
-    ``detect_crops``, but for confidences, in which further looks at the crop may have a say; ``heat`` (0 to 1) says how
-    much speaks for each point being in each cell of its crop. Cell (row, column) stands for the place (column /
-    columns, row / rows) of the crop. ``depth``: how far each point lies behind the middle of the hips (metres, along
-    the line of sight through the crop's middle); None of a detector that does not say.
+    """What a detector says of crops, with what its points rest on. ``points`` are those of ``detect_crops``, but for
+    confidences, in which further looks at the crop may have a say; ``heat`` (0 to 1) says how much speaks for each
+    point being in each cell of its crop. Cell (row, column) stands for the place (column / columns, row / rows) of the
+    crop. ``depth``: how far each point lies behind the middle of the hips (metres, along the line of sight through the
+    crop's middle); None of a detector that does not say.
     """
 
     points: Float[np.ndarray, "crop joint 3"]
-    scores: Float[np.ndarray, " crop"]
     heat: Float[np.ndarray, "crop joint row column"]
     depth: Float[np.ndarray, "crop joint"] | None = None
 

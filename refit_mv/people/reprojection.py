@@ -15,7 +15,7 @@ from refit_mv.people.evidence import Evidence
 from refit_mv.people.subject import Subject, spread_frames
 from refit_mv.session.observations import CONFIDENT
 from refit_mv.solve.initialise import initialise
-from refit_mv.solve.problem import CostOptions
+from refit_mv.solve.problem import CostOptions, FitProblem
 from refit_mv.solve.result import Optimizer
 
 # Left-out errors need a few frames only, and two views to stand on.
@@ -52,11 +52,20 @@ def left_out_error(
     medians = {}
     for index, name in enumerate(rig.names):
         problem = subject.lock(some.without_view(index).problem(body, rig, options, "locked", device=device))
-        result = optimizer.solve(problem, subject.dress(initialise(problem)))
-        skin = problem.skin.to(torch.float64, "cpu")
-        error = pixel_error(skin, rig.stacked(), result.params.to(torch.float64, "cpu"), some)[:, index]
-        told = (some.confidence[:, index] > CONFIDENT) & some.held_without(index)[:, None]
-        known = error[told & torch.isfinite(error)]
+        _, error = predicted_view(rig, problem, subject.dress(initialise(problem)), optimizer, some, index)
+        known = error[error.isfinite()]
         if len(known):
             medians[name] = float(known.median())
     return medians
+
+
+def predicted_view(
+    rig: CameraRig, problem: FitProblem, start: BodyParams, optimizer: Optimizer, wanted: Evidence, view: int
+) -> tuple[BodyParams, Float[Tensor, "frame landmark"]]:
+    """The body that a ``problem`` without a ``view`` leads to, and how far it passes by that view's confident points as
+    ``wanted`` has them, pixels; NaN where there is none, or not two other views hold the person.
+    """
+    fitted = optimizer.solve(problem, start).params.to(torch.float64, "cpu")
+    error = pixel_error(problem.skin.to(torch.float64, "cpu"), rig.stacked(), fitted, wanted)[:, view]
+    told = (wanted.confidence[:, view] > CONFIDENT) & wanted.held_without(view)[:, None]
+    return fitted, torch.where(told, error, torch.full_like(error, torch.nan))

@@ -128,7 +128,7 @@ class Drawing(Knowing):
         self.wrong = Knowing(points)
 
     def detect_maps(self, frame: np.ndarray, crops: list[Crop]) -> CropMaps:
-        right, scores = self.detect_crops(frame, crops)
+        right, _ = self.detect_crops(frame, crops)
         row, column = np.mgrid[:64, :64] / 64
         heat = np.zeros((len(crops), len(self.keypoints), 64, 64))
         for maps, crop, points in zip(heat, crops, right, strict=True):
@@ -137,7 +137,7 @@ class Drawing(Knowing):
                 x, y = place[:, 0, None, None], place[:, 1, None, None]
                 bump = share * np.exp(-0.5 * ((column - x) ** 2 + (row - y) ** 2) / 0.015**2)
                 np.maximum(maps, bump * (points[:, 2, None, None] > 0), out=maps)
-        return CropMaps(self.wrong.detect_crops(frame, crops)[0], scores, heat)
+        return CropMaps(self.wrong.detect_crops(frame, crops)[0], heat)
 
 
 def off(found: Observations, scene: CrowdSession, track: Track) -> np.ndarray:

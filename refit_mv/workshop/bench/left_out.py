@@ -14,9 +14,8 @@ from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.projection import project
 from refit_mv.people.evidence import Evidence
-from refit_mv.people.reprojection import pixel_error
+from refit_mv.people.reprojection import predicted_view
 from refit_mv.people.subject import meet, spread_frames
-from refit_mv.session.observations import CONFIDENT
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions
 from refit_mv.solve.result import Optimizer
@@ -76,11 +75,10 @@ def leave_views_out(
     for view in range(len(rig)):
         met = meet(body, rig, blind[view], optimizer, options, SUBJECT_FRAMES, "cpu") if blind else subject
         problem = met.lock(seen[view].problem(body, rig, options, "locked"))
-        fitted = optimizer.solve(problem, met.dress(initialise(problem))).params.to(torch.float64)
-        error = pixel_error(problem.skin.to(torch.float64, "cpu"), rig.stacked(), fitted, wanted)[:, view]
+        fitted, error = predicted_view(rig, problem, met.dress(initialise(problem)), optimizer, wanted, view)
         ends, _ = project(rig.stacked(), pose_landmarks(trunk, fitted).positions)
         torso = (ends[:, view, 0] - ends[:, view, 1]).norm(dim=-1, keepdim=True).expand_as(error)
-        known = (wanted.confidence[:, view] > CONFIDENT) & error.isfinite() & wanted.held_without(view)[:, None]
+        known = error.isfinite()
         pixels.append(error[known])
         near.append(error[known] < NEAR * torso[known])
     free = some.problem(body, rig, options, "free")
