@@ -56,9 +56,8 @@ def put_right(
         return solver.motion(problem, begin, Window(frames, inside, present[frames], preceding))
 
     parts = over_cores(chained, len(stretches), 1, astray.device)
-    for frames, params in zip(stretches, parts, strict=True):
-        motion = motion.put(frames, params.where(astray[frames], motion[frames]))
-    return motion
+    frames = torch.cat(stretches)
+    return motion.put(frames, BodyParams.concatenate(parts).where(astray[frames], motion[frames]))
 
 
 def _widened(chosen: Bool[Tensor, " frame"], frames: int) -> Bool[Tensor, " frame"]:
