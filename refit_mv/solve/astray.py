@@ -6,7 +6,7 @@ the wrong place. Chains that begin between the neighbours, with a wide kernel fi
 """
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 from torch import Tensor
 
 from refit_mv.body.model import posed_joints
@@ -47,16 +47,19 @@ def put_right(
     problem = solver.arranged(problem if swapped is None else undo_swaps(problem, swapped))
     begin = interpolated(motion, problem.seen & ~astray)
     present = problem.seen | carried_frames(problem)
-    stretches = _stretches(_widened(astray, LEADING))
+    stretches = _stretches(_widened(astray, LEADING), options.core_frames)
 
     def chained(chosen: slice) -> BodyParams:
-        frames = stretches[chosen.start]
-        preceding = problem.preceding if int(frames[0]) == 0 else None
+        """What a stretch owns, of the chain over all of it."""
+        own, whole = stretches[chosen.start]
+        frames = torch.arange(whole.start, whole.stop, device=astray.device)
+        preceding = problem.preceding if whole.start == 0 else None
         inside = torch.ones_like(frames, dtype=torch.bool)
-        return solver.motion(problem, begin, Window(frames, inside, present[frames], preceding))
+        found = solver.motion(problem, begin, Window(frames, inside, present[frames], preceding))
+        return found[slice(own.start - whole.start, own.stop - whole.start)]
 
     parts = over_cores(chained, len(stretches), 1, astray.device)
-    frames = torch.cat(stretches)
+    frames = torch.cat([torch.arange(own.start, own.stop, device=astray.device) for own, _ in stretches])
     return motion.put(frames, BodyParams.concatenate(parts).where(astray[frames], motion[frames]))
 
 
@@ -65,8 +68,14 @@ def _widened(chosen: Bool[Tensor, " frame"], frames: int) -> Bool[Tensor, " fram
     return near[0] > 0
 
 
-def _stretches(chosen: Bool[Tensor, " frame"]) -> list[Int[Tensor, " stretch"]]:
-    """The chosen frames, in runs of neighbours."""
-    frames = torch.nonzero(chosen)[:, 0]
-    cuts = torch.nonzero(frames.diff() > 1)[:, 0] + 1
-    return list(frames.tensor_split(cuts.cpu()))
+def _stretches(chosen: Bool[Tensor, " frame"], longest: int) -> list[tuple[range, range]]:
+    """Runs of chosen frames, in pieces of so many at the most; beside each the frames of its run that its chain takes
+    along.
+    """
+    edges = torch.nn.functional.pad(chosen.long(), (1, 1)).diff().nonzero()[:, 0].tolist()
+    found = []
+    for first, last in zip(edges[::2], edges[1::2], strict=True):
+        for begin in range(first, last, longest):
+            own = range(begin, min(begin + longest, last))
+            found.append((own, range(max(own.start - LEADING, first), min(own.stop + LEADING, last))))
+    return found
