@@ -16,8 +16,8 @@ class Presence(StrEnum):
 class FrameStatus(StrEnum):
     """``fitted``: trust it. ``uncertain``: one view only, evidence too thin to fix the body, or too much of it
     unexplained. ``failed``: the body does not explain what was seen. ``absent``: nothing was seen. ``classic``: trust
-    it; the learned optimizer explained less of this frame than the classic one, whose result it is. ``bridged``:
-    nothing was seen; the motion before and after carries it.
+    it; the learned optimizer went astray here, and began again where the classic one had the frame, alone or in a
+    chain. ``bridged``: nothing was seen; the motion before and after carries it.
     """
 
     FITTED = "fitted"
