@@ -122,7 +122,7 @@ def _profile(text: Mapping[str, Any] | None, arrays: Mapping[str, np.ndarray]) -
     if text is None:
         return None
     habits = Habits(**{name: torch.from_numpy(arrays[f"profile_{name}"]) for name in ("offset", "knots", "sigma")})
-    return DetectorProfile(ProfileCard(**text["card"]), tuple(text["landmark_names"]), habits)
+    return DetectorProfile(ProfileCard.of_plain(text["card"]), tuple(text["landmark_names"]), habits)
 
 
 def _keypoints(text: Mapping[str, Any]) -> KeypointSet:

@@ -7,9 +7,10 @@ them. ``refit-mv train detector`` learns one.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -49,6 +50,16 @@ class ProfileCard:
     lost: float = 0.0
     stays: float = 0.0
     fades: tuple[tuple[float, float], ...] = ()
+
+    @staticmethod
+    def of_plain(plain: Mapping[str, Any]) -> "ProfileCard":
+        """What JSON made of a card.
+
+        Raises:
+            TypeError, ValueError: it is none.
+        """
+        fades = tuple((float(seconds), float(share)) for seconds, share in plain.get("fades", ()))
+        return ProfileCard(**{**plain, "fades": fades})
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +145,7 @@ def read_profile(path: Path) -> DetectorProfile:
         tensors = {name: value.to(torch.float64) for name, value in load_file(str(path)).items()}
         habits = Habits(**{each.name: tensors[each.name] for each in fields(Habits)})
         names = tuple(str(name) for name in json.loads(metadata["landmarks"]))
-        card = json.loads(metadata["card"])
-        card["fades"] = tuple((float(seconds), float(share)) for seconds, share in card.get("fades", ()))
-        profile = DetectorProfile(ProfileCard(**card), names, habits)
+        profile = DetectorProfile(ProfileCard.of_plain(json.loads(metadata["card"])), names, habits)
     except InputError:
         raise
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
