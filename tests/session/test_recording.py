@@ -347,20 +347,13 @@ def test_negative_coordinates_without_a_calibrated_size_are_refused_too(recordin
 
 
 def test_reading_is_fast_enough_for_long_recordings(recording):
-    """144,000 files in a minute: by a ratio to reading and parsing each of them and nothing else."""
+    """144,000 files should take about a minute: 0.4 ms each, of the processor's time and in the best of three runs:
+    whatever else the machine does only ever adds."""
     folder = recording(frames=500)
-    session, files = open_session(folder, units="m"), sorted(folder.rglob("*.json"))
-    assert len(files) == 1000
-
-    def seconds(work):
-        # The best of three: whatever else the machine does only ever adds.
-        times = []
-        for _ in range(3):
-            start = time.thread_time()
-            work()
-            times.append(time.thread_time() - start)
-        return min(times)
-
-    plain = seconds(lambda: [json.loads(path.read_bytes()) for path in files])
-    # Measured: 10 to 13 times, types checked at every call as in all tests.
-    assert seconds(lambda: read_recording(session)) < 40 * plain
+    session = open_session(folder, units="m")
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        read_recording(session)
+        times.append(time.process_time() - start)
+    assert min(times) / 1000 < 0.4e-3
