@@ -8,27 +8,26 @@ each frame alone, and over time.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
 from refit_mv.body.files import load_body
 from refit_mv.body.model import BodyModel
 from refit_mv.detect.detector import detector
-from refit_mv.errors import InputError
 from refit_mv.people.evidence import evidence_on
-from refit_mv.profile_choice import shipped_profiles
 from refit_mv.recipe import FitRecipe, with_optimizer
-from refit_mv.session.detector_profile import DetectorProfile, read_profile
+from refit_mv.session.detector_profile import DetectorProfile
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions
 from refit_mv.solve.result import Optimizer
+from refit_mv.workshop.bench.detector_profiles import asked_profile, detector_parser
 from refit_mv.workshop.bench.errors import MotionErrors, motion_errors
 from refit_mv.workshop.bench.motions import bench_motions
 from refit_mv.workshop.bench.peers import PerFrame
 from refit_mv.workshop.pictures.film import FilmOptions
+from refit_mv.workshop.saying import say
 from refit_mv.workshop.training.detector_films import Filmed, FilmingOptions, draw_filmed
 
 OPTIMIZERS = ("refit", "gauss-newton")
@@ -66,31 +65,21 @@ def _line(name: str, errors: Sequence[MotionErrors]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m refit_mv.workshop.bench.detector_films", description="A detector's errors over time, fitted."
-    )
-    parser.add_argument("--detector", default="blazepose")
-    parser.add_argument("--profile", type=Path, help="file of the profile [default: the shipped one]")
-    parser.add_argument("--motion", type=Path, required=True, help="folder of motions that rendered people make")
+    parser = detector_parser("refit_mv.workshop.bench.detector_films", "A detector's errors over time, fitted.")
     parser.add_argument("--films", type=int, default=12)
     parser.add_argument("--frames", type=int, default=60)
-    parser.add_argument("--views", type=int, default=4)
-    parser.add_argument("--seed", type=int, default=900)
-    given = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    try:
-        body, profile = load_body("open"), read_profile(given.profile or shipped_profiles()[given.detector])
-        options = FilmingOptions(films=given.films, frames=given.frames, film=FilmOptions(views=given.views))
-        motions = bench_motions(given.motion, given.seed).motions
-        films = draw_filmed(detector(given.detector), body, motions, options, given.seed)
-        for name in OPTIMIZERS:
-            optimizer = with_optimizer(FitRecipe(), name).build_optimizer()
-            for each in (PerFrame(optimizer), optimizer):
-                print(_line(each.name, film_errors(body, films, profile, each)), flush=True)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return say(_lines(parser.parse_args(arguments)))
+
+
+def _lines(asked: argparse.Namespace) -> Iterator[str]:
+    body, profile = load_body("open"), asked_profile(asked)
+    options = FilmingOptions(films=asked.films, frames=asked.frames, film=FilmOptions(views=asked.views))
+    motions = bench_motions(asked.motion, asked.seed).motions
+    films = draw_filmed(detector(asked.detector), body, motions, options, asked.seed)
+    for name in OPTIMIZERS:
+        optimizer = with_optimizer(FitRecipe(), name).build_optimizer()
+        for each in (PerFrame(optimizer), optimizer):
+            yield _line(each.name, film_errors(body, films, profile, each))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions
 from refit_mv.solve.result import Optimizer
 from refit_mv.workshop.bench.motions import bench_motions
+from refit_mv.workshop.saying import say
 from refit_mv.workshop.synthetic.pose_bank import pose_bank
 from refit_mv.workshop.training.detector_pictures import PictureOptions, Sightings, draw_sightings
 
@@ -130,7 +131,7 @@ def looked_closer(
 
 
 def _of_rendered(body: BodyModel, asked: argparse.Namespace) -> Iterator[Reading]:
-    profile, chosen = read_profile(asked.profile or shipped_profiles()[asked.detector]), detector(asked.detector)
+    profile, chosen = asked_profile(asked), detector(asked.detector)
     bank = pose_bank(bench_motions(asked.motion, asked.seed).motions)
     options = PictureOptions(people=asked.people, views=asked.views, kept=asked.looks > 1)
     seen = draw_sightings(chosen, body, bank, options, asked.seed)
@@ -156,28 +157,40 @@ def _of_rendered(body: BodyModel, asked: argparse.Namespace) -> Iterator[Reading
                 yield Reading(name, called, looks, figures)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m refit_mv.workshop.bench.detector_profiles", description="What a detector's profile is worth."
-    )
+def detector_parser(module: str, description: str) -> argparse.ArgumentParser:
+    """What all commands ask that let a detector look at rendered people."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     parser.add_argument("--detector", default="blazepose")
     parser.add_argument("--profile", type=Path, help="file of the profile [default: the shipped one]")
     parser.add_argument("--motion", type=Path, required=True, help="folder of motions that rendered people make")
-    parser.add_argument("--people", type=int, default=100)
     parser.add_argument("--views", type=int, default=4)
     parser.add_argument("--seed", type=int, default=900)
+    return parser
+
+
+def asked_profile(asked: argparse.Namespace) -> DetectorProfile:
+    """The profile of a file, or the shipped one.
+
+    Raises:
+        InputError: the file holds none, or none is shipped for the detector.
+    """
+    shipped = shipped_profiles()
+    if asked.profile is None and asked.detector not in shipped:
+        raise InputError(f"no profile of {asked.detector} is shipped; give one with --profile")
+    return read_profile(asked.profile or shipped[asked.detector])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = detector_parser("refit_mv.workshop.bench.detector_profiles", "What a detector's profile is worth.")
+    parser.add_argument("--people", type=int, default=100)
     parser.add_argument("--looks", type=int, default=1, help="look again where the bodies are, up to so often in all")
-    given = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    try:
-        for row in _of_rendered(load_body("open"), given):
-            cells = " | ".join(f"{name} {value:.2f}" for name, value in row.cells)
-            print(f"{row.optimizer:13s} profile {row.profile:5s} looks {row.looks} {cells}", flush=True)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return say(map(_line, _of_rendered(load_body("open"), parser.parse_args(arguments))))
+
+
+def _line(row: Reading) -> str:
+    cells = " | ".join(f"{name} {value:.2f}" for name, value in row.cells)
+    return f"{row.optimizer:13s} profile {row.profile:5s} looks {row.looks} {cells}"
 
 
 if __name__ == "__main__":

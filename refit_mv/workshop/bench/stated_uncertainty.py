@@ -19,7 +19,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from refit_mv.body.model import posed_joints
-from refit_mv.errors import InputError
 from refit_mv.optimizers.accepting_refit import AcceptingReFit
 from refit_mv.optimizers.gauss_newton import GaussNewton
 from refit_mv.optimizers.refit import ReFit
@@ -31,6 +30,7 @@ from refit_mv.solve.swaps import undo_swaps
 from refit_mv.workshop.bench.block import Block
 from refit_mv.workshop.bench.motions import Share
 from refit_mv.workshop.bench.sequences import SequenceBench
+from refit_mv.workshop.saying import say
 
 # Kinds of noise and numbers of views, for people whose shape is given and for people who are met.
 KNOWN = (("standard", "studio", "crowd"), (2, 4, 8))
@@ -102,19 +102,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--share", choices=get_args(Share), default="training", help="of the subjects")
     parser.add_argument("--sequences", type=int, default=12)
     parser.add_argument("--seed", type=int, default=5)
-    given = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    try:
-        print("scatter, lasting:".ljust(52), *(f"{one:.2f}, {other:.2f} ".rjust(13) for one, other in FACTORS))
-        for name, parts in measured(given.motion, given.sequences, given.seed, given.share):
-            whole = together(parts)
-            cells = ("{:.1f} / {:.1f}".format(*(100 * each for each in whole.within(*pair))) for pair in FACTORS)
-            doubt = f"± {100 * standard_error(parts):.1f}"
-            print(name.ljust(52), *(cell.rjust(13) for cell in cells), doubt.rjust(6), flush=True)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return say(_lines(parser.parse_args(arguments)))
+
+
+def _lines(asked: argparse.Namespace) -> Iterator[str]:
+    cells = [f"{one:.2f}, {other:.2f} ".rjust(13) for one, other in FACTORS]
+    yield " ".join(["scatter, lasting:".ljust(52), *cells])
+    for name, parts in measured(asked.motion, asked.sequences, asked.seed, asked.share):
+        whole = together(parts)
+        cells = ["{:.1f} / {:.1f}".format(*(100 * each for each in whole.within(*pair))).rjust(13) for pair in FACTORS]
+        yield " ".join([name.ljust(52), *cells, f"± {100 * standard_error(parts):.1f}".rjust(6)])
 
 
 if __name__ == "__main__":

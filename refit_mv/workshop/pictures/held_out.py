@@ -18,7 +18,6 @@ import torch
 from refit_mv.body.files import load_body
 from refit_mv.body.model import BodyModel
 from refit_mv.body.params import BodyParams
-from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import from_6d
 from refit_mv.image.points import FeedbackBody, feedback_body
 from refit_mv.image.posed import PosedReFit, fit_shapes
@@ -28,6 +27,7 @@ from refit_mv.workshop.pictures.augment import NONE
 from refit_mv.workshop.pictures.batches import make_batch
 from refit_mv.workshop.pictures.evaluation import PictureErrors, evaluate, picture_errors
 from refit_mv.workshop.pictures.people import PeopleOptions, RenderedPeople, render_people
+from refit_mv.workshop.saying import say
 from refit_mv.workshop.synthetic.pose_bank import pose_bank
 from refit_mv.workshop.training.images import RECORDED_ONLY
 
@@ -104,13 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=256)
     parser.add_argument("--body", default="open")
     given = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    try:
-        print("\n".join(report(given.weights, given.motion, given.people, given.count, given.body)))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return say(report(given.weights, given.motion, given.people, given.count, given.body))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from refit_mv.body.files import load_body
@@ -20,6 +19,7 @@ from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.detect.detector import MapDetector, detector
 from refit_mv.errors import InputError
 from refit_mv.people.asking import crop_around
+from refit_mv.workshop.saying import say
 from refit_mv.workshop.training.detector import DetectorRecipe, bank_of
 from refit_mv.workshop.training.detector_pictures import PictureOptions, Sightings, draw_sightings
 
@@ -132,22 +132,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--motion", type=Path, required=True, help="folder of motions that rendered people make")
     parser.add_argument("--people", type=int, default=300)
     parser.add_argument("--seed", type=int, default=506)
-    given = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    try:
-        chosen, body = detector(given.detector), load_body("open")
-        if not isinstance(chosen, MapDetector):
-            raise InputError(f"{chosen.name} claims no depths; choose another --detector")
-        bank = bank_of([given.motion], DetectorRecipe().excluded_subjects)
-        options = PictureOptions(people=given.people, kept=True)
-        claims = read_depths(body, draw_sightings(chosen, body, bank, options, given.seed), chosen)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{chosen.name}: {len(claims.claim)} people")
-    for line in _spoken(claims.landmark_names, depth_errors(claims)):
-        print(line)
-    return 0
+    return say(_lines(parser.parse_args(arguments)))
+
+
+def _lines(asked: argparse.Namespace) -> Iterator[str]:
+    chosen, body = detector(asked.detector), load_body("open")
+    if not isinstance(chosen, MapDetector):
+        raise InputError(f"{chosen.name} claims no depths; choose another --detector")
+    bank = bank_of([asked.motion], DetectorRecipe().excluded_subjects)
+    options = PictureOptions(people=asked.people, kept=True)
+    claims = read_depths(body, draw_sightings(chosen, body, bank, options, asked.seed), chosen)
+    yield f"{chosen.name}: {len(claims.claim)} people"
+    yield from _spoken(claims.landmark_names, depth_errors(claims))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ some points are far off).
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from refit_mv.body.model import BodyModel
 from refit_mv.body.skin import LandmarkSkin, pose_landmarks
 from refit_mv.detect.detector import MapDetector, detector
 from refit_mv.detect.heatmaps import claimed, evidence_of
-from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.projection import project
 from refit_mv.optimizers.gauss_newton import GaussNewton
@@ -35,6 +34,7 @@ from refit_mv.profile_choice import shipped_profiles
 from refit_mv.session.detector_profile import DetectorProfile, Habits, read_profile
 from refit_mv.solve.initialise import initialise
 from refit_mv.solve.problem import CostOptions
+from refit_mv.workshop.saying import say
 from refit_mv.workshop.training.detector import DetectorRecipe, bank_of
 from refit_mv.workshop.training.detector_pictures import PictureOptions, Sightings, draw_sightings
 
@@ -139,23 +139,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--people", type=int, default=150)
     parser.add_argument("--views", type=int, default=4)
     parser.add_argument("--seed", type=int, default=505)
-    given = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    try:
-        chosen, body = detector("blazepose"), load_body("open")
-        assert isinstance(chosen, MapDetector)
-        profile = read_profile(shipped_profiles()["blazepose"])
-        bank = bank_of([given.motion], DetectorRecipe().excluded_subjects)
-        options = PictureOptions(people=given.people, views=given.views, kept=True)
-        readings = read_maps(body, draw_sightings(chosen, body, bank, options, given.seed), profile, chosen)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return say(_lines(parser.parse_args(arguments)))
+
+
+def _lines(asked: argparse.Namespace) -> Iterator[str]:
+    chosen, body = detector("blazepose"), load_body("open")
+    assert isinstance(chosen, MapDetector)
+    profile = read_profile(shipped_profiles()["blazepose"])
+    bank = bank_of([asked.motion], DetectorRecipe().excluded_subjects)
+    options = PictureOptions(people=asked.people, views=asked.views, kept=True)
+    readings = read_maps(body, draw_sightings(chosen, body, bank, options, asked.seed), profile, chosen)
     claims, unlikely = learn_claims(readings, profile.on(readings.landmark_names))
     median = 1000 * float(readings.miss.median())
-    print(f"{readings.miss.numel()} points, median miss {median:.1f} mm, {unlikely:.3f} nats")
-    print(f"CLAIM = ({', '.join(f'{value:.2f}' for value in claims)})")
-    return 0
+    yield f"{readings.miss.numel()} points, median miss {median:.1f} mm, {unlikely:.3f} nats"
+    yield f"CLAIM = ({', '.join(f'{value:.2f}' for value in claims)})"
 
 
 if __name__ == "__main__":
