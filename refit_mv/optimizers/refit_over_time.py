@@ -21,7 +21,7 @@ from refit_mv.optimizers.accepting_refit import AcceptingReFit
 from refit_mv.optimizers.refit import CPU, shipped_network
 from refit_mv.solve.astray import frames_astray, put_right
 from refit_mv.solve.gaps import interpolated
-from refit_mv.solve.over_time import SequenceOptions, Window, fit_over_time
+from refit_mv.solve.over_time import SequenceOptions, Window, tie
 from refit_mv.solve.problem import FitProblem
 from refit_mv.solve.result import FitResult
 from refit_mv.status import FrameStatus
@@ -127,12 +127,12 @@ class SequenceReFit:
         alone, states = self.alone.solve_keeping_states(problem, initial, with_covariance=False)
         networks, correction = sequence_networks(self.weights, self.alone.learned.weights, problem.bearing.device)
         solver = NetworkSolver(networks, correction, states)
-        result = fit_over_time(problem, alone, self.options, solver)
-        astray = frames_astray(problem, alone.params, result.params)
+        tied = tie(problem, alone, self.options, solver)
+        astray = frames_astray(problem, alone.params, tied.params)
         if bool(astray.any()):
-            motion = put_right(problem, result.params, result.swapped, astray, self.options)
-            result = fit_over_time(problem, _led(alone, motion, astray), self.options, solver.led(motion, astray))
-        return replace(result, per_frame=alone.params, seconds=time.perf_counter() - began)
+            motion = put_right(problem, tied.params, tied.swapped, astray, self.options)
+            tied = tie(problem, _led(alone, motion, astray), self.options, solver.led(motion, astray))
+        return replace(tied.result, per_frame=alone.params, seconds=time.perf_counter() - began)
 
 
 def _led(alone: FitResult, motion: BodyParams, astray: Bool[Tensor, " frame"]) -> FitResult:

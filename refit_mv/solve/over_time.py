@@ -83,15 +83,44 @@ class WindowSolver(Protocol):
         ...
 
 
-def fit_over_time(problem: FitProblem, alone: FitResult, options: SequenceOptions, solver: WindowSolver) -> FitResult:
-    """Tie frames that were fitted ``alone``. Frames must be evenly spaced by ``problem.time_step``.
-
-    The result's ``per_frame`` are the parameters of ``alone``, ``swapped`` the limbs whose sides were exchanged before
-    they were believed.
+@dataclass(frozen=True, eq=False)
+class Tied:
+    """One motion of frames that were fitted ``alone``: ``problem`` is as it was solved, ``swapped`` the limbs whose
+    sides were exchanged before they were believed, ``bridged`` the frames that the motion alone carries.
     """
-    step = problem.time_step
-    if step is None or len(problem) < 2:
+
+    problem: FitProblem
+    alone: FitResult
+    params: BodyParams
+    covariance: Float[Tensor, "frame joint 3 3"]
+    swapped: Bool[Tensor, "frame view limb"]
+    bridged: Bool[Tensor, " frame"]
+
+    @property
+    def result(self) -> FitResult:
+        """Every frame judged; its ``per_frame`` are the parameters of ``alone``."""
+        alone = self.alone
+        found = FitResult.of(self.problem, self.params, self.covariance, trace=alone.trace)
+        found = with_lasting(self.problem, found)
+        return replace(
+            found,
+            landmark_offset=alone.landmark_offset,
+            status=tuple(map(_status, found.status, alone.status, self.bridged.tolist())),
+            seconds=alone.seconds,
+            per_frame=alone.params,
+            swapped=self.swapped,
+        )
+
+
+def fit_over_time(problem: FitProblem, alone: FitResult, options: SequenceOptions, solver: WindowSolver) -> FitResult:
+    """Tie frames that were fitted ``alone``, where they are neighbours in time, and judge them."""
+    if problem.time_step is None or len(problem) < 2:
         return with_lasting(problem, alone)
+    return tie(problem, alone, options, solver).result
+
+
+def tie(problem: FitProblem, alone: FitResult, options: SequenceOptions, solver: WindowSolver) -> Tied:
+    """Make one motion of frames that were fitted ``alone``: two at least, evenly spaced by ``problem.time_step``."""
     seen = seen_frames(problem.confidence)
     bridged = carried_frames(problem)
     present = seen | bridged
@@ -108,15 +137,7 @@ def fit_over_time(problem: FitProblem, alone: FitResult, options: SequenceOption
         solver = solver.again(params, seen, more.any(-1).any(-1))
         params, covariance = _solve_all(problem, params, present, options, solver)
     params = _rescued(problem, params, alone.params, trusted)
-    found = with_lasting(problem, FitResult.of(problem, params, covariance, trace=alone.trace))
-    return replace(
-        found,
-        landmark_offset=alone.landmark_offset,
-        status=tuple(map(_status, found.status, alone.status, bridged.tolist())),
-        seconds=alone.seconds,
-        per_frame=alone.params,
-        swapped=swapped,
-    )
+    return Tied(problem, alone, params, covariance, swapped, bridged)
 
 
 def carried_frames(problem: FitProblem) -> Bool[Tensor, " frame"]:
