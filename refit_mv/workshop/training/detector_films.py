@@ -1,7 +1,7 @@
 """What a detector reports of rendered films whose truth is known: the evidence of how its errors last."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from refit_mv.body.model import BodyModel
 from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.detect.detector import Detector
 from refit_mv.geometry.camera import CameraRig
+from refit_mv.geometry.projection import project
 from refit_mv.motion.motion import Motion
 from refit_mv.progress import Progress, quiet
 from refit_mv.ranges import require_positive
@@ -94,36 +95,31 @@ def _seen(
     keypoints = detector.keypoints
     on_body = [place for place, name in enumerate(keypoints.keypoint_names) if name in body.landmark_names]
     names = tuple(keypoints.keypoint_names[place] for place in on_body)
-    points = pose_landmarks(landmark_skin(body, names), film.truth).positions.numpy()
-    views = []
+    stored, cameras = [], []
     for camera, pictures in zip(film.rig, film.pictures, strict=True):
         scale, quality = float(np.exp(rng.uniform(np.log(options.smallest), 0))), int(rng.integers(*options.quality))
-        stored, factors = zip(*(smaller(picture, scale, quality) for picture in pictures), strict=True)
-        matrix, place = scaled(camera.matrix, factors[0]), camera.cam_from_world
-        rotation, translation = place.rotation.numpy(), place.translation.numpy()
-        seen = (points @ rotation.T + translation) @ matrix.T
-        truth = seen[..., :2] / seen[..., 2:]
-        box = (truth.max(1) - truth.min(1)).max(1)
-        nobody = np.zeros((len(keypoints), 3))
-        best = [
-            the_person(people, own, on_body, side)
-            for people, own, side in zip(detector.detect(stored), truth, box, strict=True)
-        ]
-        points_seen = np.stack([nobody if each is None else each for each in best])
-        views.append(
-            (
-                points_seen[..., :2],
-                points_seen[..., 2],
-                np.array([each is not None for each in best]),
-                *(np.repeat(each[None], len(best), 0) for each in (matrix, rotation, translation)),
-                box,
-            )
-        )
-    # Frame by frame, and in each the views.
-    joined = [np.stack(parts, 1) for parts in zip(*views, strict=True)]
-    pixels, confidence, found, matrix, rotation, translation, box = (
-        each.reshape(-1, *each.shape[2:]) for each in joined
-    )
+        small, factors = zip(*(smaller(picture, scale, quality) for picture in pictures), strict=True)
+        stored.append(small)
+        cameras.append(replace(camera, size=None, matrix=scaled(camera.matrix, factors[0])))
+    rig, frames = CameraRig(tuple(cameras)), len(film.truth)
+    pixels, _ = project(rig.stacked(), pose_landmarks(landmark_skin(body, names), film.truth).positions)
+    truth = pixels.numpy()
+    box = np.ptp(truth, axis=2).max(-1)
+    told, found = np.zeros((frames, len(rig), len(keypoints), 3)), np.zeros((frames, len(rig)), dtype=bool)
+    for view, pictures in enumerate(stored):
+        for frame, people in enumerate(detector.detect(pictures)):
+            best = the_person(people, truth[frame, view], on_body, box[frame, view])
+            if best is not None:
+                told[frame, view], found[frame, view] = best, True
+
+    def every(values: list[np.ndarray]) -> np.ndarray:
+        """The cameras' own, in every frame."""
+        return np.tile(np.stack(values), (frames, *[1] * values[0].ndim))
+
+    places = [camera.cam_from_world for camera in rig]
+    flat = told.reshape(-1, len(keypoints), 3)
     return Sightings(
-        keypoints, len(views), pixels, confidence, found, matrix, rotation, translation, box, film.truth
+        keypoints, len(rig), flat[..., :2], flat[..., 2], found.reshape(-1), every([camera.matrix for camera in rig]),
+        every([place.rotation.numpy() for place in places]), every([place.translation.numpy() for place in places]),
+        box.reshape(-1), film.truth,
     )  # fmt: skip
