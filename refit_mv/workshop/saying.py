@@ -9,8 +9,8 @@ from refit_mv.errors import InputError
 
 
 def say(lines: Iterable[str]) -> int:
-    """Print lines as they are made, on one thread; the exit code. What is wrong with the input is one more line, on
-    stderr, and code 2.
+    """Print lines as they are made, on one thread; the exit code. What is wrong with the input, as whoever makes the
+    lines finds it, is one more line, on stderr, and code 2.
     """
     torch.set_num_threads(1)
     try:

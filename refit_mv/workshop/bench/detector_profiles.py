@@ -130,7 +130,8 @@ def looked_closer(
     return replace(seen, pixels=pixels, confidence=confidence)
 
 
-def _of_rendered(body: BodyModel, asked: argparse.Namespace) -> Iterator[Reading]:
+def _of_rendered(asked: argparse.Namespace) -> Iterator[Reading]:
+    body = load_body("open")
     profile, chosen = asked_profile(asked), detector(asked.detector)
     bank = pose_bank(bench_motions(asked.motion, asked.seed).motions)
     options = PictureOptions(people=asked.people, views=asked.views, kept=asked.looks > 1)
@@ -185,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = detector_parser("refit_mv.workshop.bench.detector_profiles", "What a detector's profile is worth.")
     parser.add_argument("--people", type=int, default=100)
     parser.add_argument("--looks", type=int, default=1, help="look again where the bodies are, up to so often in all")
-    return say(map(_line, _of_rendered(load_body("open"), parser.parse_args(arguments))))
+    return say(map(_line, _of_rendered(parser.parse_args(arguments))))
 
 
 def _line(row: Reading) -> str:

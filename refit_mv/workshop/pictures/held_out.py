@@ -8,7 +8,7 @@ rendered once more with something standing before the person in every second one
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,8 +69,8 @@ def shape_errors(
     return error(torch.zeros_like(truth)), error(torch.cat(found).to(torch.float64))
 
 
-def report(weights: Path, motion: Path, folder: Path, count: int, body_name: str = "open") -> list[str]:
-    """Lines of the report.
+def report(weights: Path, motion: Path, folder: Path, count: int, body_name: str = "open") -> Iterator[str]:
+    """Lines of the report, as they are measured.
 
     Raises:
         InputError: weights or motions that cannot be used, a folder that holds other people.
@@ -79,17 +79,16 @@ def report(weights: Path, motion: Path, folder: Path, count: int, body_name: str
     feedback = feedback_body(body, network.options).to(torch.float32)
     chosen = bench_motions(motion, SEED)
     bank = pose_bank(chosen.motions)
-    lines = [f"{count} people in poses of {chosen.origin}, {max(VIEWS)} views each"]
+    yield f"{count} people in poses of {chosen.origin}, {max(VIEWS)} views each"
     plain = PeopleOptions(count=count, views=max(VIEWS), poses=RECORDED_ONLY)
     for options, name in ((plain, "clear"), (replace(plain, occluded=0.5), "half of the views covered")):
         people = render_people(body, bank, options, folder / name.split()[0], SEED)
         if options is plain:
-            lines.append(f"mean person, in place: {mean_person(network, people, body)}")
+            yield f"mean person, in place: {mean_person(network, people, body)}"
             before, after = shape_errors(network, feedback, people, body)
-            lines.append(f"shape with the pose held, one view: {before:.1f} mm of the mean shape become {after:.1f} mm")
+            yield f"shape with the pose held, one view: {before:.1f} mm of the mean shape become {after:.1f} mm"
         for views, errors in evaluate(network, feedback, people, body, VIEWS).items():
-            lines.append(f"{name}, {views} view{'s' if views > 1 else ''}: {errors}")
-    return lines
+            yield f"{name}, {views} view{'s' if views > 1 else ''}: {errors}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
