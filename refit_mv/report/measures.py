@@ -2,10 +2,10 @@
 disagree.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -204,20 +204,26 @@ def binned(
     values: Float[np.ndarray, "frame ..."], edges: Int[np.ndarray, " edge"], percentile: float | int
 ) -> Float[np.ndarray, " bin"]:
     """One percentile per bin over everything finite in it, NaN where there is nothing."""
-    parts = (values[start:stop].ravel() for start, stop in pairwise(edges))
-    kept = (part[np.isfinite(part)] for part in parts)
-    return np.array([np.percentile(part, percentile) if len(part) else np.nan for part in kept], dtype=np.float64)
+    parts = _in_bins(values.reshape(len(values), math.prod(values.shape[1:])), edges)
+    return nan_percentile(parts.reshape(len(parts), parts.shape[1] * parts.shape[2]), percentile)
 
 
 def bin_medians(
     values: Float[np.ndarray, "frame row"], edges: Int[np.ndarray, " edge"]
 ) -> Float[np.ndarray, "row bin"]:
     """The median of everything finite in each bin, of many rows at once; NaN where there is nothing."""
+    return nan_median(_in_bins(values, edges).transpose(2, 0, 1))
+
+
+def _in_bins(
+    values: Float[np.ndarray, "frame row"], edges: Int[np.ndarray, " edge"]
+) -> Float[np.ndarray, "bin longest row"]:
+    """What lies in each bin, with NaN where others are longer."""
     lengths = np.diff(edges)
-    places = edges[:-1, None] + np.arange(lengths.max())
-    beyond = np.arange(lengths.max()) >= lengths[:, None]
-    gathered = values.T[:, places.clip(max=len(values) - 1)]
-    return nan_median(np.where(beyond, np.nan, gathered))
+    longest = np.arange(lengths.max(initial=0))
+    places = edges[:-1, None] + longest
+    gathered = values[places.clip(max=len(values) - 1)]
+    return np.where((longest >= lengths[:, None])[..., None], np.nan, gathered)
 
 
 def nice_step(least: float) -> int:
@@ -243,10 +249,18 @@ def _mm_per_px(report: QualityReport, view: str) -> float | None:
 
 
 def nan_median(values: Float[np.ndarray, "*axes last"]) -> Float[np.ndarray, "*axes"]:
-    """Median over the last axis of what is not NaN. NumPy's own walks the rows one by one: 15 s for 36,000 frames of 8
-    views, this 0.2 s.
+    """Median over the last axis of what is finite, NaN where nothing is."""
+    return nan_percentile(values, 50)
+
+
+def nan_percentile(values: Float[np.ndarray, "*axes last"], percentile: float | int) -> Float[np.ndarray, "*axes"]:
+    """Percentile over the last axis of what is finite, linear between neighbours; NaN where nothing is. NumPy's own
+    walks the rows one by one: 15 s for 36,000 frames of 8 views, this 0.2 s.
     """
-    ordered = np.sort(values, axis=-1)
-    count = np.isfinite(values).sum(-1)
-    low, high = ((count - 1) // 2).clip(min=0)[..., None], (count // 2).clip(max=values.shape[-1] - 1)[..., None]
-    return (np.take_along_axis(ordered, low, -1) + np.take_along_axis(ordered, high, -1))[..., 0] / 2
+    good = np.isfinite(values)
+    ordered = np.sort(np.where(good, values, np.nan), axis=-1)
+    last = (good.sum(-1, keepdims=True) - 1).clip(min=0)
+    place = last * (percentile / 100)
+    low = place.astype(np.int64)
+    below, above = (np.take_along_axis(ordered, at, -1) for at in (low, np.minimum(low + 1, last)))
+    return (below + (above - below) * (place - low))[..., 0]
