@@ -96,6 +96,10 @@ class FollowStream:
                 f"({expected[0]}, people, {expected[1]}) and pixels of one axis of 2 more, got {confidence.shape} and "
                 f"{pixels.shape}"
             )
+        if confidence.shape[1] == 0:
+            # A moment in which nobody is detected: one detection of nothing.
+            confidence = np.zeros((expected[0], 1, expected[1]))
+            pixels = np.zeros((*confidence.shape, 2))
         finite = np.isfinite(pixels).all(-1) & np.isfinite(confidence) & (np.nan_to_num(confidence) > 0)
         return Observations(
             np.where(finite[..., None], pixels, 0).astype(np.float32)[None],

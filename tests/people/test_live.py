@@ -82,3 +82,18 @@ def test_frames_that_do_not_fit_are_refused(scene: CrowdSession) -> None:
         stream.push(1.0, seen.pixels[0, :3], seen.confidence[0, :3])
     # Numbers that are none are points that were not seen.
     assert stream.push(2.0, np.full_like(seen.pixels[0], np.nan), seen.confidence[0]) == {}
+
+
+def test_moments_in_which_nobody_is_detected_are_moments(scene: CrowdSession) -> None:
+    seen = scene.observations
+    nothing = np.zeros((len(scene.rig), 0, len(seen.keypoints)))
+    one, other = (FollowStream(scene.rig, seen.keypoints) for _ in range(2))
+    for frame in range(30):
+        empty = frame in (0, 12, 13)
+        pixels, confidence = seen.pixels[frame], np.where(empty, 0, seen.confidence[frame])
+        unseen = other.push(frame / FPS, pixels, confidence)
+        answer = one.push(
+            frame / FPS, np.zeros((*nothing.shape, 2)) if empty else pixels, nothing if empty else confidence
+        )
+        assert answer.keys() == unseen.keys() and (not empty or answer == {})
+    assert answer
