@@ -70,13 +70,35 @@ def write_rig(
     except InputError as problem:
         raise InputError(f"{shown(path)}: not written as {chosen.name}: {problem}") from None
     for file in files:
-        if any(_same(file.path, kept) for kept in keep):
-            raise InputError(f"{shown(file.path)} is what was read, and is not overwritten; give another name")
+        _refuse_kept(file.path, keep)
     _make_folder(path, files)
     for file in files:
         with complete_or_absent(file.path) as unfinished:
             unfinished.write_text(file.text, encoding="utf-8", newline="\n")
     return tuple(file.path for file in files)
+
+
+def check_target(path: Path, keep: Sequence[Path]) -> None:
+    """Refuse now, before long work, a file that could not be written when it is done.
+
+    Raises:
+        InputError: a file of ``keep``, or one in a folder that is not there.
+    """
+    _refuse_kept(path, keep)
+    _refuse_homeless(path)
+
+
+def _refuse_kept(path: Path, keep: Sequence[Path]) -> None:
+    if any(_same(path, kept) for kept in keep):
+        raise InputError(f"{shown(path)} is what was read, and is not overwritten; give another name or folder")
+
+
+def _refuse_homeless(path: Path) -> None:
+    if kind_of(path.parent) != "folder":
+        raise InputError(
+            f"cannot write the calibration {shown(path)}: {shown(path.parent)} is no folder; give a file in a folder"
+            " that exists"
+        )
 
 
 def _make_folder(path: Path, files: Sequence[TextFile]) -> None:
@@ -86,10 +108,7 @@ def _make_folder(path: Path, files: Sequence[TextFile]) -> None:
     if kind == "folder":
         return
     if folder != path or kind != "nothing" or kind_of(path.parent) != "folder":
-        raise InputError(
-            f"cannot write the calibration {shown(files[0].path)}: {shown(folder)} is no folder; give a file in a"
-            " folder that exists"
-        )
+        _refuse_homeless(files[0].path)
     try:
         folder.mkdir()
     except OSError as problem:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from calib import check_target, write_rig
 from refit_mv.body.files import load_body
 from refit_mv.body.model import BodyModel
 from refit_mv.checks.cameras import check_cameras
@@ -135,6 +136,8 @@ def associate(request: FitRequest, session: Session, progress: Progress = quiet)
     Raises:
         InputError: the recording cannot be used, or corrections cannot be made.
     """
+    if request.refine_rig:
+        check_target(request.out_folder / MENDED, session.calibration_files)
     recording, body, chosen, doubted = _read(session, request, progress)
     if request.refine_rig:
         told = mend(recording, body, request.recipe.people, MendOptions(), progress)
@@ -236,16 +239,21 @@ def _of(progress: Progress, place: int, count: int) -> Progress:
     return lambda what, done, total: progress(what, place * total + done, count * total)
 
 
-def refine_rig(request: FitRequest, options: MendOptions, progress: Progress = quiet) -> Refined:
-    """The rig of a session as the people in it have it; of ``request`` what says how to read the session.
+def refine_rig(request: FitRequest, options: MendOptions, target: Path, progress: Progress = quiet) -> Refined:
+    """The rig of a session as the people in it have it, written into ``target`` (TOML); of ``request`` what says how to
+    read the session.
 
     Raises:
-        InputError: the session or the calibration cannot be used, or too little is seen by two views.
+        InputError: the session or the calibration cannot be used, too little is seen by two views, or ``target`` is
+            the calibration that was read.
     """
     session = _opened(request)
     with alone_in(made_folder(request.out_folder)):
+        check_target(target, session.calibration_files)
         recording, body, _, _ = _read(session, request, progress)
-        return mend(recording, body, request.recipe.people, options, progress)
+        told = mend(recording, body, request.recipe.people, options, progress)
+        write_rig(told.rig, target, told.up)
+        return told
 
 
 def _opened(request: FitRequest) -> Session:

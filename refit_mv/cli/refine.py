@@ -40,7 +40,7 @@ def calib_refine(
 
     The world stays where CALIB has it, and so does the length of a metre, unless --distance or --height say it.
     """
-    from calib import shown, write_rig
+    from calib import shown
     from refit_mv.pipeline import MENDED, FitRequest, refine_rig
     from refit_mv.recipe import FitRecipe, find_recipe, load_recipe
     from refit_mv.rigs.freedoms import Freedoms
@@ -52,23 +52,15 @@ def calib_refine(
     freedoms = Freedoms(**dict.fromkeys(free, True))
     request = FitRequest(recipe=load_recipe(FitRecipe, find_recipe("fit/default")), **options)
     target = request.out_folder / MENDED if target is None else target
-    _check_target(target, request.calib)
+    shared.require_toml(target)
+    mending = MendOptions(freedoms, _scale(distance, height), from_lenses)
     with progress_bars() as progress:
-        told = refine_rig(request, MendOptions(freedoms, _scale(distance, height), from_lenses), progress)
-    write_rig(told.rig, target, told.up)
+        told = refine_rig(request, mending, target, progress)
     click.echo(_table(told))
     if not from_lenses:
         click.echo(about(told))
     click.echo(f"{told.frames} frames; people are {', '.join(f'{each:.2f} m' for each in told.statures)} tall")
     click.echo(f"{len(told.rig)} cameras written to {shown(target)}, in metres")
-
-
-def _check_target(target: Path, given: Path | None) -> None:
-    from calib import shown
-
-    shared.require_toml(target)
-    if given is not None and target.exists() and target.resolve() == given.resolve():
-        raise InputError(f"{shown(target)} is the given calibration, which is kept: give another name with -o")
 
 
 def _scale(distance: tuple[str, str, str] | None, height: float | None) -> "Scale":

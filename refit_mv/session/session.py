@@ -49,6 +49,7 @@ class View:
 @dataclass(frozen=True, eq=False)
 class Session:
     """A recording whose views all have a camera: ``rig`` holds exactly the cameras of ``views``, in the same order.
+    ``calibration`` is where they come from, ``calibration_files`` what was read there.
 
     ``up`` is the world's up direction as the calibration's format defines it or the cameras' horizons have it, None
     where they disagree. ``mounts``: how cameras stand that were moved during the take. ``clocks`` is what ``sync.yaml``
@@ -65,6 +66,7 @@ class Session:
     warnings: tuple[str, ...]
     mounts: tuple[Mount, ...] = ()
     clocks: Clocks | None = None
+    calibration_files: tuple[Path, ...] = ()
 
     @property
     def view_names(self) -> tuple[str, ...]:
@@ -201,6 +203,7 @@ def _open(path: Path, calib: Path | None, units: str | None, mapping: Mapping[st
         path=path,
         layout=found.layout,
         calibration=calibration,
+        calibration_files=loaded.files,
         rig=rig,
         views=tuple(views),
         timestamps=_timestamps(table, names, warnings) if table is not None else None,

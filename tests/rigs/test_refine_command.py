@@ -1,6 +1,7 @@
 """``calib refine``, ``fit --refine-rig``, and what a fit says of cameras that stand elsewhere."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,34 @@ def test_the_command_writes_a_better_file_and_keeps_the_given_one(
     assert float(turned) < 0.6
     assert "cam03" in outcome.out and "tall" in outcome.out
     again = cli("calib", "refine", session_folder, "--calib", target, "-o", target, "--out", tmp_path / "work")
-    assert again.code == 2 and "kept" in again.err
+    assert again.code == 2 and "not overwritten" in again.err
+
+
+def test_no_calibration_that_was_read_is_overwritten(
+    cli: Callable, session_folder: Path, wrong_calibration: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "session"
+    shutil.copytree(session_folder, copy)
+    own = copy / "calibration" / "Calib.toml"
+    before = own.read_bytes()
+    outcome = cli("calib", "refine", copy, "-o", own, "--out", tmp_path / "work")
+    assert outcome.code == 2 and "not overwritten" in outcome.err
+    assert own.read_bytes() == before
+    # What `calib refine` writes when it is told nothing lies where a fit would write its own.
+    mended = tmp_path / "out" / "calib.toml"
+    mended.parent.mkdir()
+    mended.write_bytes(wrong_calibration.read_bytes())
+    outcome = cli("fit", copy, "--calib", mended, "--out", mended.parent, "--refine-rig", "--no-overlay")
+    assert outcome.code == 2 and "not overwritten" in outcome.err
+    assert mended.read_bytes() == wrong_calibration.read_bytes()
+
+
+def test_a_folder_that_is_not_there_is_said_before_the_work(
+    cli: Callable, session_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("refit_mv.pipeline.mend", lambda *_: pytest.fail("mended before the target was looked at"))
+    outcome = cli("calib", "refine", session_folder, "-o", tmp_path / "nowhere" / "x.toml", "--out", tmp_path / "work")
+    assert outcome.code == 2 and "is no folder" in outcome.err
 
 
 @pytest.mark.parametrize(
