@@ -71,10 +71,7 @@ def pictures_to_detect(session: Session) -> dict[str, FrameSource]:
 
 def _claim(folder: Path, detector: Detector, pictures: dict[str, FrameSource]) -> None:
     """Record who fills the folder with what; refuse one that is being filled with something else."""
-    described = {
-        name: f"{source.path.name}, {source.size[0]}×{source.size[1]}, {source.count} frames"
-        for name, source in pictures.items()
-    }
+    described = {name: _told(source) for name, source in pictures.items()}
     record = DetectionRecord(detector.name, detector.keypoints.name, described)
     present = read_record(folder) if folder.is_dir() else None
     if present is None:
@@ -91,6 +88,15 @@ def _claim(folder: Path, detector: Detector, pictures: dict[str, FrameSource]) -
             else f"{present.sources}; now {record.sources}"
         )
         raise InputError(f"{folder} was filled by {changed} ({was}); delete it or give another output folder")
+
+
+def _told(source: FrameSource) -> str:
+    """Pictures in words that change with them."""
+    # Bytes tell pictures that were exported again; times would call every copy another recording.
+    path, (width, height) = source.path, source.size
+    files = [path] if path.is_file() else [each for each in path.iterdir() if each.is_file()]
+    stored = sum(each.stat().st_size for each in files)
+    return f"{path.name}, {width}×{height}, {source.count} frames, {stored} bytes"
 
 
 def _detect_view(name: str, source: FrameSource, detector: Detector, folder: Path, progress: Progress | None) -> None:

@@ -13,8 +13,8 @@ RECORD_NAME = "detection.json"
 
 @dataclass(frozen=True)
 class DetectionRecord:
-    """``keypoints`` is the keypoint set's name; ``sources`` names each view's pictures with their size and number of
-    frames."""
+    """``keypoints`` is the keypoint set's name; ``sources`` names each view's pictures with their size, number of
+    frames and bytes."""
 
     detector: str
     keypoints: str

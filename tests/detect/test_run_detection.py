@@ -1,5 +1,6 @@
 """Detection fills a folder that a session reads back, can be stopped anywhere, and never mixes two detectors."""
 
+import os
 from pathlib import Path
 
 import av
@@ -14,6 +15,7 @@ from refit_mv.detect.run_detection import run_detection
 from refit_mv.errors import InputError
 from refit_mv.session.recording import read_recording
 from refit_mv.session.session import Session, open_session, with_keypoints
+from refit_mv.session.video import open_video, write_video
 
 FRAMES = 12
 WIDTH, HEIGHT = 160, 96
@@ -128,6 +130,19 @@ def test_folders_of_others_are_refused(session, tmp_path):
     other.write_bytes((session.path / "videos" / "cam0.mp4").read_bytes())
     other.rename(other.with_name("cam_1.mp4"))
     with pytest.raises(InputError, match="other videos"):
+        run_detection(open_session(session.path, units="m"), SquareFinder(), tmp_path / "out")
+
+
+def test_pictures_that_were_exported_again_are_others(session, tmp_path):
+    folder = session.path / "videos"
+    run_detection(session, SquareFinder(), tmp_path / "out")
+    # A copy is the same recording, whenever it was made.
+    copied = folder / "cam0.mp4"
+    os.utime(copied, (1, 1))
+    run_detection(open_session(session.path, units="m"), SquareFinder(fail_after=0), tmp_path / "out")
+    shifted = list(open_video(copied).frames())
+    write_video(copied, [*shifted[1:], shifted[0]], fps=50.0)
+    with pytest.raises(InputError, match=r"other videos or images.* bytes"):
         run_detection(open_session(session.path, units="m"), SquareFinder(), tmp_path / "out")
 
 
