@@ -5,6 +5,8 @@ Lens models are OpenCV's: Brown–Conrady with 4, 5, 8 or 12 coefficients, and t
 after five fixed-point steps.
 """
 
+from functools import lru_cache
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -20,6 +22,8 @@ ROUND_TRIP_TOLERANCE = 1e-7
 
 # Depths and distances from the optical axis (metres) below this count as none.
 NEAREST_DEPTH = 1e-9
+# Where pictures are asked how wide they see, along each side, and radians that may lie between two such places.
+PICTURE_STEPS, BESIDE_THE_STEPS = 33, 0.03
 # Slopes x/z beyond this lie within 0.006 degrees of the camera plane; their sixth power still fits a float32.
 STEEPEST_RATIO = 1e4
 
@@ -94,9 +98,24 @@ def in_pictures(
     """Pixels and depth of world points in every view, and whether each is before the camera and within its picture. A
     camera that does not say its size has a picture without edges.
     """
-    pixels, depth = project(rig.stacked(p_world.dtype, p_world.device), p_world)
+    stacked = rig.stacked(p_world.dtype, p_world.device)
+    pixels, depth = project(stacked, p_world)
     size = pixels.new_tensor([camera.size or (torch.inf, torch.inf) for camera in rig])
-    return pixels, depth, (depth > 0) & ((pixels >= 0) & (pixels < size[:, None])).all(-1)
+    offset = p_world[..., None, :, :] - stacked.center[:, None]
+    # Far aside a lens model folds back into the picture.
+    shown = depth >= _widest(rig).cos().to(depth)[:, None] * offset.norm(dim=-1)
+    return pixels, depth, (depth > 0) & shown & ((pixels >= 0) & (pixels < size[:, None])).all(-1)
+
+
+@lru_cache(maxsize=16)
+def _widest(rig: CameraRig) -> Float[Tensor, " view"]:
+    """The widest angle (radians) off its axis that each camera's picture shows; half a turn where it has no edges."""
+    steps = torch.linspace(0, 1, PICTURE_STEPS, dtype=torch.float64)
+    grid = torch.cartesian_prod(steps, steps)
+    pixels = torch.stack([grid * torch.tensor(camera.size or (0, 0)) for camera in rig])
+    bearing, invertible = camera_bearings(rig.stacked(), pixels)
+    angle = torch.where(invertible, bearing[..., 2].clamp(-1, 1).acos(), 0.0).amax(-1) + BESIDE_THE_STEPS
+    return torch.where(torch.tensor([camera.size is None for camera in rig]), torch.pi, angle)
 
 
 def camera_bearings(

@@ -9,7 +9,7 @@ import torch
 
 from refit_mv.geometry import rotations
 from refit_mv.geometry.camera import Camera, CameraRig, StackedRig
-from refit_mv.geometry.projection import bearings, camera_bearings, project, project_camera
+from refit_mv.geometry.projection import bearings, camera_bearings, in_pictures, project, project_camera
 from refit_mv.geometry.transforms import RigidTransform
 
 MATRIX = np.array([[1100.0, 3.0, 630.0], [0.0, 1090.0, 370.0], [0.0, 0.0, 1.0]])
@@ -205,3 +205,21 @@ def test_compiled_bearings_are_the_tensors(both: Callable[..., tuple]) -> None:
     assert valid.all()
     assert valid_too.all()
     torch.testing.assert_close(direction, by_tensors, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("lens", [*LENSES.values(), ("brown_conrady", [-0.3, 0.0, 0.0, 0.0, 0.0])])
+def test_what_a_lens_folds_back_is_in_no_picture(lens: tuple[str, list[float]]) -> None:
+    camera = Camera("cam", (1260, 740), MATRIX, np.array(lens[1]), RigidTransform.identity(), lens[0])  # type: ignore[arg-type]
+    rig = CameraRig((camera,))
+    angle, around = torch.rand(2, 20_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    angle, around = 1.5 * angle, 2 * torch.pi * around
+    points = torch.stack([angle.sin() * around.cos(), angle.sin() * around.sin(), angle.cos()], dim=-1)
+    pixels, _, inside = in_pictures(rig, 3 * points)
+    # Seen is what its pixel leads back to.
+    back, valid = camera_bearings(rig.stacked(), pixels)
+    within = ((pixels >= 0) & (pixels < torch.tensor([1260.0, 740.0]))).all(-1)
+    seen = valid & within & ((back - points).norm(dim=-1) < 1e-5)
+    assert bool(seen.any()) and bool((inside | ~seen).all())
+    # Just beside the picture, where it has no corner, what folds back may be taken for seen.
+    assert float(angle[inside[0]].max()) < float(angle[seen[0]].max()) + 0.04
+    assert not bool(in_pictures(rig, torch.tensor([[1.8, 0.1, 1.0], [1.2, 0.8, 0.3]], dtype=torch.float64))[2].any())
