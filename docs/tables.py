@@ -111,18 +111,6 @@ def peer(rows: list[Row]) -> Lines:
         )
 
 
-def firmness(rows: list[Row]) -> Lines:
-    """Four views beside two."""
-    yield (
-        *("firmness", "4 views: mm", "acceleration error, m/s²", "peaks kept"),
-        *("2 views: mm", "acceleration error, m/s²", "peaks kept"),
-    )
-    for of in together(rows, ("firmness",), "views"):
-        pair = (of["4"], of["2"])
-        cells = [(f"{row['mpjpe_mm']:.2f}", f"{row['accel_mm_s2']:.1k}", f"{row['peak_kept']:.0%}") for row in pair]
-        yield (f"{of['4']['firmness']:g}", *cells[0], *cells[1])
-
-
 def people(rows: list[Row]) -> Lines:
     """All seeds of a scene in one line."""
     yield (
@@ -191,7 +179,6 @@ TABLES: dict[str, Callable[[list[Row]], Lines]] = {
             "ratio": "{ratio:.3f}",
         }
     ),
-    "firmness": firmness,
     "recording": listed(
         {
             "optimizer": "{optimizer}",
