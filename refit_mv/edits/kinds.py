@@ -5,38 +5,33 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, PlainValidator
-from pydantic_core import PydanticCustomError
 
 from refit_mv.body.keypoint_names import landmark_called
 from refit_mv.body.sides import LIMBS
-from refit_mv.people.edit_values import FrameNumber, FrameRanges, NewId, PersonId, Pixel, ViewName
+from refit_mv.people.edit_values import FrameNumber, FrameRanges, NewId, PersonId, Pixel, ViewName, wrong
 
 Foot = Literal["left", "right"]
 Strength = Literal["default", "strong"]
 
 
-def _wrong(text: str) -> PydanticCustomError:
-    return PydanticCustomError("edit", "{text}", {"text": text})
-
-
 def _read_limbs(value: object) -> tuple[str, ...]:
     limbs = value if isinstance(value, list) else [value]
     if not limbs or any(limb not in LIMBS for limb in limbs):
-        raise _wrong(f"expected a list of limbs, out of {', '.join(LIMBS)}")
+        raise wrong(f"expected a list of limbs, out of {', '.join(LIMBS)}")
     return tuple(limb for limb in LIMBS if limb in limbs)
 
 
 def _read_point(value: object) -> str:
     found = landmark_called(value) if isinstance(value, str) else None
     if found is None:
-        raise _wrong("expected the name of a keypoint, such as LWrist or left_wrist")
+        raise wrong("expected the name of a keypoint, such as LWrist or left_wrist")
     return found
 
 
 def _one_of(words: tuple[str, ...]) -> Callable[[object], object]:
     def read(value: object) -> object:
         if value not in words:
-            raise _wrong(f"expected {' or '.join(words)}")
+            raise wrong(f"expected {' or '.join(words)}")
         return value
 
     return read

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from refit_mv.geometry.camera import CameraRig
+from refit_mv.geometry.projection import bearings
 from refit_mv.kernels.compiling import compiled_by
 from refit_mv.kernels.triangulation import meeting_points, robust_points
 
@@ -125,6 +127,15 @@ def triangulate(
         support=support.view(*batch, points),
         parallax=parallax.view(*batch, points),
     )
+
+
+def triangulate_pixels(
+    rig: CameraRig, pixels: Float[Tensor, "*batch view point 2"], confidence: Float[Tensor, "*batch view point"]
+) -> Triangulation:
+    """The same of what was seen, weighed by how much it is trusted. Pixels that the lens cannot have made are none."""
+    stacked = rig.stacked()
+    direction, valid = bearings(stacked, pixels)
+    return triangulate(stacked.center, direction, confidence * valid)
 
 
 def triangulate_arrays(

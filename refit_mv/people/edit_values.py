@@ -62,88 +62,89 @@ def read_frames(value: object) -> Frames:
         if isinstance(part, int) and not isinstance(part, bool) and part >= 0:
             return part, part
         if found is None:
-            raise _wrong("expected frames like 37, 120-180, 140- (to the end), or a list of these")
+            raise wrong("expected frames like 37, 120-180, 140- (to the end), or a list of these")
         first, last = int(found[1]), int(found[3]) if found[3] else None if found[2] else int(found[1])
         if last is not None and last < first:
-            raise _wrong("the last frame comes before the first")
+            raise wrong("the last frame comes before the first")
         return first, last
 
     parts = value if isinstance(value, list) else [value]
     if not parts:
-        raise _wrong("no frames in it; leave it out for all frames")
+        raise wrong("no frames in it; leave it out for all frames")
     return Frames(tuple(stretch(part) for part in parts))
 
 
-def _wrong(text: str) -> PydanticCustomError:
+def wrong(text: str) -> PydanticCustomError:
+    """One line about a word of a file of corrections."""
     return PydanticCustomError("edit", "{text}", {"text": text})
 
 
 def _read_person(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < MOST_IDS:
-        raise _wrong("expected the number of a person, as the fit reported it")
+        raise wrong("expected the number of a person, as the fit reported it")
     return value
 
 
 def _read_frame(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 10**12:
-        raise _wrong("expected the number of a frame")
+        raise wrong("expected the number of a frame")
     return value
 
 
 def _read_people(value: object) -> tuple[int, ...]:
     if not isinstance(value, list) or len(value) < 2:
-        raise _wrong("expected the numbers of two people, as in [0, 1]")
+        raise wrong("expected the numbers of two people, as in [0, 1]")
     people = tuple(map(_read_person, value))
     if len(set(people)) < len(people):
-        raise _wrong("names somebody twice")
+        raise wrong("names somebody twice")
     return people
 
 
 def _read_two(value: object) -> tuple[int, int]:
     one, other, *more = _read_people(value)
     if more:
-        raise _wrong("expected the numbers of two people, as in [0, 1]")
+        raise wrong("expected the numbers of two people, as in [0, 1]")
     return one, other
 
 
 def _read_names(value: object) -> tuple[tuple[int, str], ...]:
     if not isinstance(value, dict) or not value:
-        raise _wrong("expected numbers of people with their names, as in {0: Anna, 1: Ben}")
+        raise wrong("expected numbers of people with their names, as in {0: Anna, 1: Ben}")
     names = []
     for key, name in value.items():
         if not (isinstance(key, str) and key.isdecimal() and len(key) < 5):
-            raise _wrong(f"'{key}' is no number of a person")
+            raise wrong(f"'{key}' is no number of a person")
         if not (isinstance(name, str) and name.strip() and len(name) <= LONGEST_NAME and name.isprintable()):
-            raise _wrong(f"the name of {key} must be a text of one line, up to {LONGEST_NAME} characters")
+            raise wrong(f"the name of {key} must be a text of one line, up to {LONGEST_NAME} characters")
         names.append((int(key), name.strip()))
     if len({name for _, name in names}) < len(names):
-        raise _wrong("gives two people one name")
+        raise wrong("gives two people one name")
     return tuple(names)
 
 
 def _read_views(value: object) -> tuple[str, ...]:
     views = value if isinstance(value, list) else [value]
     if not views or not all(isinstance(view, str) for view in views):
-        raise _wrong("expected the name of a view, or a list of names")
+        raise wrong("expected the name of a view, or a list of names")
     return tuple(map(str, views))
 
 
 def _read_view(value: object) -> str:
     if not isinstance(value, str):
-        raise _wrong("expected the name of a view")
+        raise wrong("expected the name of a view")
     return value
 
 
 def _read_detection(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < MOST_IDS:
-        raise _wrong("expected a detection's place in the view's list, counted from 0")
+        raise wrong("expected a detection's place in the view's list, counted from 0")
     return value
 
 
 def _read_pixel(value: object) -> tuple[float, float]:
     two = value if isinstance(value, list) and len(value) == 2 else []
     if not two or not all(isinstance(part, int | float) and not isinstance(part, bool) for part in two):
-        raise _wrong("expected a pixel, as in [412, 380]")
+        raise wrong("expected a pixel, as in [412, 380]")
     return float(two[0]), float(two[1])
 
 

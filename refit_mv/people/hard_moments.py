@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.geometry.projection import bearings
-from refit_mv.geometry.triangulation import triangulate
+from refit_mv.geometry.triangulation import triangulate_pixels
 from refit_mv.people.following import ASSUMED_DISTANCE, LEAST_PARALLAX, middle_of, seconds_of
 from refit_mv.people.sightings import FEWEST_KEYPOINTS
 from refit_mv.session.frame_runs import frame_runs
@@ -96,13 +96,13 @@ def hard_moments(
 
 def _positions(seen: PersonObservations, rig: CameraRig) -> Float[np.ndarray, "frame joint 3"]:
     """Where somebody's rays meet, NaN elsewhere; with one view alone at a distance that is assumed."""
-    stacked = rig.stacked()
-    direction, valid = bearings(stacked, torch.from_numpy(seen.pixels.astype(np.float64)))
-    confidence = torch.from_numpy(seen.confidence.astype(np.float64)) * valid
+    pixels, confidence = (torch.from_numpy(each.astype(np.float64)) for each in (seen.pixels, seen.confidence))
     if len(rig) == 1:
-        points, good = stacked.center[0] + ASSUMED_DISTANCE * direction[:, 0], confidence[:, 0] > 0
+        stacked = rig.stacked()
+        direction, valid = bearings(stacked, pixels)
+        points, good = stacked.center[0] + ASSUMED_DISTANCE * direction[:, 0], (confidence * valid)[:, 0] > 0
     else:
-        meeting = triangulate(stacked.center, direction, confidence)
+        meeting = triangulate_pixels(rig, pixels, confidence)
         points, good = meeting.points, (meeting.support >= 2) & (meeting.parallax > LEAST_PARALLAX)
     return torch.where(good[..., None], points, torch.nan).numpy()
 

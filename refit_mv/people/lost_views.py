@@ -6,8 +6,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from refit_mv.geometry.camera import CameraRig
-from refit_mv.geometry.projection import bearings, in_pictures
-from refit_mv.geometry.triangulation import triangulate
+from refit_mv.geometry.projection import in_pictures
+from refit_mv.geometry.triangulation import triangulate_pixels
 from refit_mv.people.sightings import FEWEST_KEYPOINTS
 from refit_mv.people.tracks import Track
 from refit_mv.session.observations import Observations, spread_rows
@@ -26,11 +26,8 @@ def lost_views(observations: Observations, rig: CameraRig, track: Track) -> dict
     rows = spread_rows(len(observations), SAMPLE_FRAMES)
     observations, detection = observations.frames(rows), track.detection[rows]
     seen = observations.person(detection)
-    stacked = rig.stacked()
-    pixels = torch.from_numpy(seen.pixels.astype(np.float64))
-    direction, valid = bearings(stacked, pixels)
-    confidence = torch.from_numpy(seen.confidence.astype(np.float64)) * valid
-    found = triangulate(stacked.center, direction, confidence)
+    pixels, confidence = (torch.from_numpy(each.astype(np.float64)) for each in (seen.pixels, seen.confidence))
+    found = triangulate_pixels(rig, pixels, confidence)
     known = (found.support >= 2) & torch.isfinite(found.points).all(-1)
     inside = _inside(rig, found.points.nan_to_num(), known)
     somebody = ((observations.confidence > 0).sum(-1) >= FEWEST_KEYPOINTS).any(-1)

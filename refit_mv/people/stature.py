@@ -15,8 +15,7 @@ from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import landmark_skin
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
-from refit_mv.geometry.projection import bearings
-from refit_mv.geometry.triangulation import triangulate
+from refit_mv.geometry.triangulation import triangulate_pixels
 from refit_mv.people.evidence import Evidence, evidence_on
 from refit_mv.people.grouping import group
 from refit_mv.people.mismatch import exchange_told, exchanged_cameras, scale_told
@@ -135,11 +134,7 @@ def _some(observations: Seen) -> Seen:
 
 def _limb_ratios(body: BodyModel, evidence: Evidence, rig: CameraRig) -> Float[Tensor, " limb"]:
     """Lengths of limbs in all frames, relative to the mean body's."""
-    stacked = rig.stacked()
-    direction, valid = bearings(stacked, evidence.pixels)
-    points = triangulate(
-        stacked.center, direction, torch.where(valid, evidence.confidence, torch.zeros_like(evidence.confidence))
-    )
+    points = triangulate_pixels(rig, evidence.pixels, evidence.confidence)
     first, second, length = limb_pairs(landmark_skin(body, evidence.landmark_names))
     good = (points.support >= 2) & (points.parallax > 0.1)
     return ((points.points[:, first] - points.points[:, second]).norm(dim=-1) / length)[

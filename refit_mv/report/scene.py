@@ -161,10 +161,6 @@ class Scene:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def at_number(self, number: int) -> int:
-        """The row of the frame with this number of the recording, or of the next one before it."""
-        return max(int(np.searchsorted(self.frame_numbers, number, side="right")) - 1, 0)
-
     def vantage(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
         """Where to look from at first, and at what: from the middle of the widest gap between cameras, where no picture
         hangs before the bodies, and a little further away than they are.

@@ -5,7 +5,7 @@ a folder for each camera, or everything in one.
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -279,12 +279,3 @@ def _sync_indices(path: Path, stamps: Timestamps) -> dict[str, np.ndarray] | Non
     if set(found) != set(stamps.times) or any(len(set(each)) < len(each) for each in found.values()):
         return None
     return {camera: np.array(each) for camera, each in found.items()}
-
-
-def of_camera(pictures: BoardPictures, name: str) -> BoardPictures:
-    """Only one camera's pictures."""
-    return replace(
-        pictures,
-        shared=tuple(each for each in pictures.shared if each.name == name),
-        lenses=tuple(each for each in pictures.lenses if each.name == name),
-    )

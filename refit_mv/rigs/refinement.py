@@ -14,9 +14,8 @@ from refit_mv.body.params import BodyParams
 from refit_mv.body.skin import landmark_skin, pose_landmarks
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
-from refit_mv.geometry.projection import bearings
 from refit_mv.geometry.rotations import align, angle_between, exp
-from refit_mv.geometry.triangulation import triangulate
+from refit_mv.geometry.triangulation import triangulate_pixels
 from refit_mv.people.evidence import Evidence
 from refit_mv.people.stature import stature
 from refit_mv.progress import Progress, quiet
@@ -176,9 +175,8 @@ def _metre(rig: CameraRig, scale: Scale, tall: float) -> float:
 
 def _metres(rig: CameraRig, body: BodyModel, people: Sequence[Evidence]) -> CameraRig:
     """The rig with lengths by which the first person's limbs are those of somebody of usual height."""
-    evidence, stacked = people[0], rig.stacked()
-    direction, valid = bearings(stacked, evidence.pixels)
-    found = triangulate(stacked.center, direction, evidence.confidence * valid)
+    evidence = people[0]
+    found = triangulate_pixels(rig, evidence.pixels, evidence.confidence)
     names = evidence.landmark_names
     eye = torch.eye(3, dtype=torch.float64).expand(1, body.joint_count, 3, 3)
     mean = BodyParams(torch.zeros(1, 3, dtype=torch.float64), eye, eye.new_zeros(1, body.shape_count))

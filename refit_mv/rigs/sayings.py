@@ -10,8 +10,7 @@ from jaxtyping import Int
 
 from refit_mv.finding import Finding, Level
 from refit_mv.geometry.camera import CameraRig
-from refit_mv.geometry.projection import bearings
-from refit_mv.geometry.triangulation import triangulate
+from refit_mv.geometry.triangulation import triangulate_pixels
 from refit_mv.people.evidence import Evidence
 from refit_mv.rigs.bundle import FOCAL, RADIAL, SHIFT, TURN
 from refit_mv.rigs.faint import EVERYBODY, Fault, Solved
@@ -146,9 +145,7 @@ def about_rays(angle: float, whom: tuple[str, ...], commands: Commands) -> Findi
 
 def about_parallax(rig: CameraRig, evidence: Evidence) -> list[Finding]:
     """Views that all see the person from one side, or from opposite ones."""
-    stacked = rig.stacked()
-    direction, valid = bearings(stacked, evidence.pixels)
-    found = triangulate(stacked.center, direction, evidence.confidence * valid)
+    found = triangulate_pixels(rig, evidence.pixels, evidence.confidence)
     sines = found.parallax[found.support >= 2]
     widest = float(sines.median()) if len(sines) else 0.0
     if widest >= math.sin(math.radians(WEAK_PARALLAX_DEGREES)):

@@ -10,8 +10,7 @@ from refit_mv.geometry.camera import CameraRig
 from refit_mv.rigs.sync_motion import USUAL_DRIFT, Compared, by_motion
 from refit_mv.rigs.sync_rig import Refined, by_rig
 from refit_mv.session.clocks import Clocks, ViewClock
-from refit_mv.session.own_frames import OwnFrames, Unpaired, as_paired, require_film
-from refit_mv.session.recording import Recording
+from refit_mv.session.own_frames import OwnFrames, Unpaired, require_film
 
 # Fewer frames hold no motion.
 FEWEST_FRAMES = 30
@@ -42,16 +41,6 @@ class Measured:
     def unsettled(self, views: Sequence[str]) -> list[str]:
         """The views that nothing is known of."""
         return [view for view in views if view not in self.clocks]
-
-
-def clocks_of(recording: Recording, trust_rig: bool = True) -> Measured:
-    """How far the views of a recording are out of step as it pairs them: offsets and drifts against the first view, 0
-    where all is well. ``trust_rig`` False: from motion alone, whatever the cameras.
-
-    Raises:
-        InputError: one view, or too few frames.
-    """
-    return measured_clocks(as_paired(recording.observations), recording.rig if trust_rig else None)
 
 
 def measured_clocks(

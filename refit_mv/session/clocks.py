@@ -81,8 +81,3 @@ class Clocks:
         """The same clocks under other names of the views."""
         views = tuple(replace(clock, view=names.get(clock.view, clock.view)) for clock in self.views)
         return Clocks(names.get(self.reference, self.reference), views)
-
-
-def in_step(fps: Mapping[str, float | None], reference: str) -> Clocks:
-    """Clocks of which nothing is known but their rates."""
-    return Clocks(reference, tuple(ViewClock(view, 0.0, 0.0, rate, by="nothing") for view, rate in fps.items()))

@@ -31,7 +31,7 @@ class FitResult:
     share of evidence that the body explains. ``joint_seen`` tells the joints that keypoints pin down, in the frame or
     in a gap that the motion bridges; the others are inferred from them. ``per_frame`` is what each frame said alone,
     where time terms have tied the frames since; ``swapped`` tells which views had arms or legs
-    (``body.limbs.LIMBS``) on the wrong sides, where anybody looked.
+    (``body.sides.LIMBS``) on the wrong sides, where anybody looked.
     """
 
     params: BodyParams

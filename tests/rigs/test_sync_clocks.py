@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from refit_mv.errors import InputError
-from refit_mv.rigs.sync import Event, clocks_of, measured_clocks
+from refit_mv.rigs.sync import Event, measured_clocks
 from refit_mv.session.clocks import Clocks
-from refit_mv.session.own_frames import Unpaired, read_own_frames
+from refit_mv.session.own_frames import Unpaired, as_paired, read_own_frames
 from refit_mv.session.recording import read_recording
 from refit_mv.session.session import open_session
 from refit_mv.workshop.bench.clocks import (
@@ -143,7 +143,8 @@ def test_wishes_that_cannot_be_obeyed_are_refused(take, events, reference, said)
 
 
 def test_a_recording_in_step_is_found_so(session_folder):
-    found = clocks_of(read_recording(open_session(session_folder), fps=30))
+    recording = read_recording(open_session(session_folder), fps=30)
+    found = measured_clocks(as_paired(recording.observations), recording.rig)
     assert found.problems == ()
     assert max(abs(clock.offset) * 30 for clock in found.clocks.views) < 0.2
 
