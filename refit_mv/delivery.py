@@ -12,6 +12,7 @@ from torch import Tensor
 
 from refit_mv.body.model import vertices
 from refit_mv.errors import InputError
+from refit_mv.files import writing
 from refit_mv.progress import Progress, quiet
 from refit_mv.report.colours import person_colour
 from refit_mv.report.comparison import paired, together, write_comparison
@@ -64,6 +65,10 @@ def deliver(take: Take, overlay: bool = True, progress: Progress = quiet) -> Del
     export(take)
     reports = [QualityReport.of(take, person) for person in take.people]
     pictures: dict[str, bytes] = {}
+    # What an earlier fit drew shows other bodies.
+    with writing(out):
+        for name in take.rig.names:
+            _overlay(take, name).unlink(missing_ok=True)
     if overlay:
         pictures = _overlays(take, reports, progress)
     write_report(out / "report.html", reports, pictures, report_scene(take))
@@ -148,6 +153,10 @@ def report_scene(take: Take) -> Scene | None:
     return scene_of(take, evenly(len(take), MOST_PERSON_FRAMES // people)) if people else None
 
 
+def _overlay(take: Take, view: str) -> Path:
+    return take.folder / "overlay" / f"{view}.mp4"
+
+
 def _overlays(take: Take, reports: Sequence[QualityReport], progress: Progress) -> dict[str, bytes]:
     """One video per view, and the pictures that the report shows."""
     finished: list[str] = []
@@ -166,7 +175,7 @@ def _overlays(take: Take, reports: Sequence[QualityReport], progress: Progress) 
                 source,
                 take.rig[name],
                 [_drawn(take, person, head, view) for person, head in zip(take.people, heads, strict=True)],
-                take.folder / "overlay" / f"{name}.mp4",
+                _overlay(take, name),
                 positions=positions,
                 frame_numbers=take.frame_numbers,
                 fps=take.fps,

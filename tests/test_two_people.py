@@ -78,6 +78,17 @@ def pair(body: BodyModel, noisy_session: SyntheticSession, tmp_path_factory: pyt
     )
 
 
+def test_overlays_of_an_earlier_fit_do_not_stay_beside_another(body: BodyModel, pair: Pair, tmp_path: Path) -> None:
+    request = FitRequest(pair.folder, RECIPE, out=tmp_path / "out", frames=range(2))
+    own = tmp_path / "out" / "overlay" / "mine.mp4"
+    fit_tracks(request, pair.recording, body, pair.tracks)
+    own.write_bytes(b"somebody's own")
+    assert len(list(own.parent.iterdir())) == 5
+    plain = replace(request, recipe=replace(RECIPE, overlay=False))
+    fit_tracks(plain, pair.recording, body, pair.tracks)
+    assert list(own.parent.iterdir()) == [own]
+
+
 def test_two_tracks_give_two_of_everything(body: BodyModel, pair: Pair, tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     request = FitRequest(pair.folder, RECIPE, out=tmp_path / "out")
