@@ -152,9 +152,7 @@ def calib_scale(
 
     size, factor, lengths = how["size"], how["factor"], how["lengths"]
     if sum(given is not None for given in (size, factor, lengths, distance)) != 1:
-        raise InputError(
-            "give --size WxH, the size of the pictures, or --factor, or --lengths, or --distance, one of the four"
-        )
+        raise InputError("give exactly one of --size WxH (of the pictures), --factor, --lengths and --distance")
     if size is not None or factor is not None:
         loaded = read_rig(source, units)
         scaled = _resized(loaded.rig, size, factor)

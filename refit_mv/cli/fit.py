@@ -152,7 +152,7 @@ def _fit_and_tell(request: "FitRequest", quiet: bool = False, formats: tuple[str
     statuses = ", ".join(f"{count} {status}" for status, count in figures["status"].items() if count)
     for warning in () if quiet else delivery.warnings:
         click.echo(f"note: {warning}")
-    click.echo(f"{figures['frames']} frames, {plural(figures['views'], 'view')}: {statuses}")
+    click.echo(f"{plural(figures['frames'], 'frame')}, {plural(figures['views'], 'view')}: {statuses}")
     if median is not None:
         click.echo(f"reprojection of confident keypoints: median {median:.1f} px, 95th percentile {high:.1f} px")
     verdict = delivery.verdict

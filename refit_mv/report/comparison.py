@@ -93,7 +93,7 @@ def paired(first: Sequence[QualityReport], second: Sequence[QualityReport]) -> t
             found.append(Pair(by_first[one], by_second[other], first_rows, second_rows, apart))
     if not found:
         raise InputError(
-            f"nobody is at the same place in both fits (nearest than {SAME_REACH:g} m); give two fits of the same "
+            f"nobody is at the same place in both fits (nearer than {SAME_REACH:g} m); give two fits of the same "
             "recording, in the same world"
         )
     return tuple(sorted(found, key=lambda pair: pair.first.person))

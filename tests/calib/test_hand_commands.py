@@ -152,7 +152,7 @@ def test_a_measured_distance_settles_an_unknown_unit(
         (["--distance", "A", "Q", "2"], "no camera 'Q'"),
         (["--distance", "A", "B", "-2"], "expected 0.01 to 1000 metres"),
         (["--distance", "A", "B", "wide"], "'wide' is not a valid float"),
-        (["--lengths", "2", "--factor", "2"], "one of the four"),
+        (["--lengths", "2", "--factor", "2"], "exactly one of"),
     ],
 )
 def test_lengths_that_are_refused(words: list[str], told: str, tmp_path: Path, calib: Calib) -> None:

@@ -34,8 +34,8 @@ def test_pixels_are_those_of_the_scaled_picture(how: list[str], tmp_path: Path, 
 @pytest.mark.parametrize(
     ("how", "told"),
     [
-        ([], "one of the four"),
-        (["--size", "640x360", "--factor", "0.5"], "one of the four"),
+        ([], "exactly one of"),
+        (["--size", "640x360", "--factor", "0.5"], "exactly one of"),
         (["--size", "640"], "expected width x height"),
         (["--size", "640x480"], "camera 'A': 1280×720 pixels cannot be scaled to 640×480"),
         (["--factor", "nan"], "scaled by 0.01 to 100"),
