@@ -29,6 +29,8 @@ from refit_mv.geometry.camera import Camera, CameraRig, LensModel
 HALF_PIXEL = 0.5
 # Images of a camera that stands still have one pose, but for digits that were rounded: radians and units of length.
 SAME_POSE = 1e-4
+# What of a model is read.
+FILES = ("cameras.txt", "images.txt")
 # For every lens that is OpenCV's or a simpler one: how many focal lengths, the lens, and OpenCV's places of the
 # coefficients.
 _MODELS: dict[str, tuple[int, LensModel, tuple[int, ...]]] = {
@@ -134,7 +136,7 @@ def _apart(one: Camera, other: Camera) -> float:
 
 def parts(path: Path) -> tuple[Path, ...]:
     """cameras.txt and images.txt beside ``path``, as far as they are there."""
-    beside = (path.with_name("cameras.txt"), path.with_name("images.txt"))
+    beside = (path.with_name(name) for name in FILES)
     return tuple(each for each in beside if kind_of(each) == "file")
 
 

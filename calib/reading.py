@@ -100,6 +100,28 @@ def read_rig(path: Path, units: str | None = None, any_length: bool = False) -> 
     )
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The files that :func:`read_rig` reads for ``path``, whether or not they hold cameras that can be used.
+
+    Raises:
+        InputError: no such file, or none or several calibrations in the folder.
+    """
+    path = find_calibration(path) if kind_of(path) == "folder" else path
+    known = _format_of(read_text(path))
+    return (path,) if known is None else known.parts(path)
+
+
+def may_belong(name: str, asked: str | None) -> bool:
+    """Whether a file of this name may be read when ``asked`` beside it is given, or its folder (None), as far as names
+    tell: for who has to fetch files before they can be looked into.
+    """
+    suffix = Path(name).suffix.lower()
+    if asked is None:
+        return suffix in _SUFFIXES
+    same_kind = {suffix, Path(asked).suffix.lower()} <= set(opencv_yaml.SUFFIXES)
+    return name == asked or same_kind or (Path(asked).suffix.lower() == ".txt" and name in colmap_text.FILES)
+
+
 def check_places(rig: CameraRig) -> None:
     """Refuse cameras further from the world's origin than any room.
 

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from refit_mv.errors import InputError
+from refit_mv.farm.calibrations import calibration_words
 from refit_mv.farm.driver import Driver, Patience, Told, performer_tasks
 from refit_mv.farm.engine import Engine, EngineOptions, start_engine
 from refit_mv.farm.jobs import Key, Night, key_of, recipe_word
@@ -92,9 +94,12 @@ def plan(batch: BatchRequest, book: Manifest) -> Planned:
     keys: dict[str, Key] = {}
     refused: dict[str, str] = {}
 
+    # Mostly all takes have one calibration.
+    words = cache(calibration_words)
+
     def look(entry: TakeEntry) -> Key | str:
         try:
-            return key_of(entry, batch.request, recipe)
+            return key_of(entry, batch.request, recipe, words)
         except InputError as error:
             return str(error)
 

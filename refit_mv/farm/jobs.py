@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from refit_mv import __version__
 from refit_mv.errors import InputError
-from refit_mv.farm.places import Place
+from refit_mv.farm.calibrations import calibration_words, own_words
+from refit_mv.farm.places import Place, sha256
 from refit_mv.farm.take_list import TakeEntry
+from refit_mv.files import LARGEST_ARCHIVE, regular_file
 from refit_mv.pipeline import FitRequest
 from refit_mv.profile_choice import AUTO, NONE
 from refit_mv.take.fingerprint import NUMBERS, as_plain
@@ -93,25 +96,31 @@ def recipe_word(request: FitRequest) -> str:
     return digest(json.dumps([as_plain(request.recipe), options], sort_keys=True, default=str))
 
 
-def key_of(entry: TakeEntry, request: FitRequest, recipe: str) -> Key:
-    """What a take is made from. ``recipe`` is the request's :func:`recipe_word`.
+def key_of(
+    entry: TakeEntry,
+    request: FitRequest,
+    recipe: str,
+    calibration: Callable[[Place], tuple[str, ...]] = calibration_words,
+) -> Key:
+    """What a take is made from. ``recipe`` is the request's :func:`recipe_word`; ``calibration`` says what cameras are
+    read from, for who asks about many takes with one.
 
     Raises:
-        InputError: the take is not there.
+        InputError: the take is not there, or cannot be read.
         PassingError: it cannot be reached.
     """
-    files = entry.take.files()
-    if not files:
-        raise InputError(f"{entry.take}: no such folder, or nothing in it")
-    told = [f"{name} {stamp}" for name, stamp in files.items() if not name.startswith("refit/")]
-    body = None if request.body == "open" else Place(request.body)
-    profile = None if request.detector_profile in (NONE, AUTO) else Place(request.detector_profile)
-    for place in (entry.calibration, body, profile):
-        if place is not None:
-            content = Place(place.url.rpartition("/")[0] or ".").read(place.name)
-            if content is None:
-                raise InputError(f"{place}: no such file")
-            told.append(hashlib.sha256(content).hexdigest())
+    try:
+        files = entry.take.files()
+        if not files:
+            raise InputError(f"{entry.take}: no such folder, or nothing in it")
+        told = [f"{name} {stamp}" for name, stamp in files.items() if not name.startswith("refit/")]
+        told += own_words(entry.take) if entry.calibration is None else calibration(entry.calibration)
+        for word, none in ((request.body, ("open",)), (request.detector_profile, (NONE, AUTO))):
+            if word not in none:
+                told.append(sha256(regular_file(Path(word), "file", most_bytes=LARGEST_ARCHIVE)))
+    except OSError as error:
+        where, why = error.filename or entry.take, error.strerror or error
+        raise InputError(f"{where}: cannot be read ({why}); give what may be read") from None
     told += [entry.day, *entry.performers]
     return Key(digest("\n".join(told)), recipe, version_word())
 

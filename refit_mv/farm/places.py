@@ -53,6 +53,11 @@ class Place:
     def name(self) -> str:
         return self.url.rstrip("/").rpartition("/")[2]
 
+    @property
+    def parent(self) -> "Place":
+        """The folder that it lies in."""
+        return Place(self.url.rstrip("/").rpartition("/")[0]) if self.remote else Place(str(self.path.parent))
+
     def __truediv__(self, name: str) -> "Place":
         return Place(f"{self.url.rstrip('/')}/{name}")
 
@@ -85,6 +90,25 @@ class Place:
         except Exception as error:
             raise _unreached(self.url, error) from None
         return {name[len(path) :].lstrip("/"): _stamp(entry) for name, entry in sorted(found.items())}
+
+    def listed(self) -> dict[str, str | None]:
+        """What lies in a store's folder itself, by name: files with what :meth:`files` says of them, folders with None.
+
+        Raises:
+            PassingError: the place cannot be reached.
+        """
+        system, path = self._reached
+        try:
+            system.invalidate_cache()
+            found = system.ls(path, detail=True)
+        except FileNotFoundError:
+            return {}
+        except Exception as error:
+            raise _unreached(self.url, error) from None
+        return {
+            str(entry["name"]).rstrip("/").rpartition("/")[2]: _stamp(entry) if entry["type"] == "file" else None
+            for entry in found
+        }
 
     def read(self, name: str) -> bytes | None:
         """A small file's content; None where there is none."""

@@ -5,13 +5,14 @@ and go back to a store.
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 from refit_mv.errors import InputError
-from refit_mv.farm.jobs import TakeJob, local_request
+from refit_mv.farm.calibrations import stored
+from refit_mv.farm.jobs import TakeJob, digest, local_request
 from refit_mv.farm.places import Place, sha256
 from refit_mv.files import alone_in, complete_or_absent, entries, found_at, made_folder, read_json
 from refit_mv.pipeline import FitRequest
@@ -31,7 +32,7 @@ def at_work(job: TakeJob, shared: bool = False) -> Iterator[FitRequest]:
     """
     scratch = job.night.scratch / job.entry.name
     session = _fetched(job.entry.take, scratch, "session")
-    calib = _fetched_file(job.entry.calibration, scratch)
+    calib = _fetched_calibration(job.entry.calibration, scratch)
     out = made_folder(job.out.path if not job.out.remote else scratch / "out")
     if job.out.remote:
         with _queued(scratch):
@@ -55,21 +56,23 @@ def _fetched(place: Place, scratch: Path, what: str) -> Path:
         return place.path
     folder = made_folder(scratch / what / place.name)
     with _queued(scratch):
-        _fetch(place, folder, scratch, f"{what}/")
+        _fetch(place, place.files(), folder, scratch, f"{what}/")
     return folder
 
 
-def _fetched_file(place: Place | None, scratch: Path) -> Path | None:
+def _fetched_calibration(place: Place | None, scratch: Path) -> Path | None:
+    """A calibration, on this machine, with all files that it is read from."""
     if place is None or not place.remote:
         return None if place is None else place.path
-    parent = Place(place.url.rpartition("/")[0])
-    content = parent.read(place.name)
-    if content is None:
-        raise InputError(f"{place}: no such file")
-    target = made_folder(scratch / "calibration") / place.name
-    with _queued(scratch), complete_or_absent(target, durable=False) as temporary:
-        temporary.write_bytes(content)
-    return target
+    source, files = stored(place)
+    # Of files that are called alike in two places none is taken for the other.
+    name = f"calibration/{digest(source.url)}"
+    folder = made_folder(scratch / name)
+    with _queued(scratch):
+        for gone in (path for path in entries(folder) if path.is_file() and path.name not in files):
+            gone.unlink()
+        _fetch(source, files, folder, scratch, f"{name}/")
+    return folder if source == place else folder / place.name
 
 
 @contextmanager
@@ -95,9 +98,9 @@ def _remember(scratch: Path, record: dict[str, str]) -> None:
         temporary.write_text(json.dumps(record), encoding="utf-8")
 
 
-def _fetch(place: Place, folder: Path, scratch: Path, prefix: str) -> dict[str, str]:
-    """What of the place has not arrived yet, as it is there now. Returns what is there."""
-    record, there = _record(scratch), place.files()
+def _fetch(place: Place, there: Mapping[str, str], folder: Path, scratch: Path, prefix: str) -> None:
+    """What of the files that are there has not arrived yet, as it is there now."""
+    record = _record(scratch)
     missing = {
         name: stamp
         for name, stamp in there.items()
@@ -110,11 +113,10 @@ def _fetch(place: Place, folder: Path, scratch: Path, prefix: str) -> dict[str, 
     finally:
         # After a broken connection it goes on where it was.
         _remember(scratch, record)
-    return there
 
 
 def _pull(place: Place, out: Path, scratch: Path) -> None:
-    _fetch(place, out, scratch, "out/")
+    _fetch(place, place.files(), out, scratch, "out/")
     for packed in sorted((out / "pose").glob("*.zip")) if (out / "pose").is_dir() else []:
         folder = packed.with_suffix("")
         if not folder.exists():

@@ -2,9 +2,11 @@
 batch layout."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from calib.reading import is_calibration, preferred
+from calib.file_text import LARGEST_FILE_BYTES
+from calib.reading import files_of, is_calibration, may_belong, preferred
 from refit_mv.errors import InputError
 
 LEVELS_UP = 2
@@ -59,3 +61,27 @@ def find_calibration(session: Path) -> Path:
         "there and in calibration folders);"
         " give --calib FILE"
     )
+
+
+def calibration_files(session: Path, calib: Path | None = None) -> tuple[Path, ...]:
+    """The files that tell the cameras of a session, or of ``calib``; none where they have to be guessed.
+
+    Raises:
+        InputError: several that may be meant, or one that cannot be read.
+    """
+    if calib is None and not has_calibration(session):
+        return ()
+    return files_of(find_calibration(session) if calib is None else calib)
+
+
+def to_fetch(files: Mapping[str, int], asked: str | None) -> list[str]:
+    """Of ``files`` (their lengths by name) those that have to lie beside a calibration that is called ``asked``, or in
+    a folder that holds one (None), when it is read elsewhere.
+    """
+    wanted = []
+    for name, size in files.items():
+        folder, _, last = name.rpartition("/")
+        inside = not folder or (asked is None and "/" not in folder and "calib" in folder.lower())
+        if inside and size <= LARGEST_FILE_BYTES and may_belong(last, asked):
+            wanted.append(name)
+    return wanted

@@ -53,7 +53,7 @@ def request_for(tmp_path: Path) -> Callable[..., BatchRequest]:
 
     def make(words: Sequence[str | Path], **changes) -> BatchRequest:
         given = {
-            "entries": read_takes([str(word) for word in words]),
+            "entries": read_takes([str(word) for word in words]) if words else (),
             "out": Place(str(tmp_path / "out")),
             "request": FitRequest(Path(), RECIPE, device="cpu"),
             "patience": Patience(pause=0.0),

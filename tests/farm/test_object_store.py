@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 
 from refit_mv.errors import PassingError
-from refit_mv.farm.batch import run_batch, wrong_files
+from refit_mv.farm.batch import plan, run_batch, wrong_files
+from refit_mv.farm.jobs import TakeJob
 from refit_mv.farm.manifest import Manifest, State
 from refit_mv.farm.places import Place
+from refit_mv.farm.take_list import read_takes
+from refit_mv.farm.workplace import at_work
+from refit_mv.files import made_folder
 from tests.farm.single_runs import NAMES, numbers, quiet
 
 pytest.importorskip("s3fs")
@@ -158,3 +162,56 @@ def test_a_store_that_is_away_is_told_and_nothing_is_lost(bucket, wire, request_
     assert "check the address, the credentials and the network" in row.reason
     here()
     assert run_batch(asked, quiet, quiet).done_now == 1
+
+
+PAIR = "%YAML:1.0\n---\nnames: []\n"
+
+
+@pytest.fixture
+def shelf() -> Iterator[str]:
+    """A store in this process's memory, with nothing in it."""
+    import fsspec
+
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+    yield "memory://shelf"
+    system.store.clear()
+
+
+def put(place: str, content: str | bytes) -> None:
+    import fsspec
+
+    system, path = fsspec.core.url_to_fs(place)
+    system.pipe_file(path, content.encode() if isinstance(content, str) else content)
+
+
+def test_all_files_of_a_calibration_come_from_a_store(shelf: str, request_for, tmp_path: Path) -> None:
+    for name, content in (
+        ("rigs/intri.yml", PAIR),
+        ("rigs/extri.yml", PAIR),
+        ("rigs/notes.pdf", "notes"),
+        ("take/film", "film"),
+        ("empty/film", "film"),
+    ):
+        put(f"{shelf}/{name}", content)
+
+    def looked(calibration: str):
+        entries = read_takes([f"{shelf}/take"], f"{shelf}/{calibration}")
+        asked = request_for([], entries=entries, state=tmp_path / "state", out=Place(f"{shelf}/out"))
+        return asked, plan(asked, Manifest(made_folder(tmp_path / "state"), write=True))
+
+    for calibration, there in (("rigs/intri.yml", "intri.yml"), ("rigs", "")):
+        asked, before = looked(calibration)
+        assert before.refused == {}
+        (entry,) = asked.entries
+        with at_work(TakeJob(entry, asked.night, before.keys["take"].word)) as request:
+            assert request.calib is not None and (there == "" or request.calib.name == there)
+            folder = request.calib if request.calib.is_dir() else request.calib.parent
+            assert sorted(path.name for path in folder.iterdir()) == ["extri.yml", "intri.yml"]
+        put(f"{shelf}/rigs/extri.yml", PAIR + f"{calibration[:2]}{len(calibration)}: 1\n")
+        assert looked(calibration)[1].keys["take"].inputs != before.keys["take"].inputs
+        with at_work(TakeJob(entry, asked.night, before.keys["take"].word)) as request:
+            assert (folder / "extri.yml").read_text() != PAIR
+    assert "give the calibration file itself" in looked("empty")[1].refused["take"]
+    assert "no such file or folder" in looked("rigs/other.toml")[1].refused["take"]

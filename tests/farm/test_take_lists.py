@@ -5,7 +5,11 @@ from pathlib import Path
 import pytest
 
 from refit_mv.errors import InputError
+from refit_mv.farm.jobs import key_of
+from refit_mv.farm.places import Place
 from refit_mv.farm.take_list import TakeEntry, read_takes
+from refit_mv.pipeline import FitRequest
+from refit_mv.recipe import FitRecipe
 
 
 def written(path: Path, text: str) -> str:
@@ -69,6 +73,74 @@ def test_mistakes_in_a_table_are_named(tmp_path: Path, text: str, said: str) -> 
 def test_a_pattern_without_takes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no folder matches"):
         read_takes([f"{tmp_path}/*"])
+
+
+CAMERA = """[cam_0]
+size = [1280, 720]
+matrix = [[900.0, 0.0, 640.0], [0.0, 900.0, 360.0], [0.0, 0.0, 1.0]]
+distortions = [0.0, 0.0, 0.0, 0.0]
+rotation = [0.0, 0.0, 0.0]
+translation = [0.0, 0.0, 2.0]
+"""
+PAIR = "%YAML:1.0\n---\nnames: []\n"
+
+
+def key(take: Path, calibration: Path | None = None) -> str:
+    (entry,) = read_takes([str(take)], None if calibration is None else str(calibration))
+    return key_of(entry, FitRequest(Path(), FitRecipe()), "recipe").word
+
+
+@pytest.fixture
+def bare_take(tmp_path: Path) -> Path:
+    """A take without cameras, two levels below where rigs may lie."""
+    take = tmp_path / "monday" / "morning" / "take"
+    take.mkdir(parents=True)
+    (take / "film").write_bytes(b"film")
+    return take
+
+
+@pytest.mark.parametrize("place", ["monday/calibration/Calib.toml", "monday/morning/Calib.toml"])
+def test_a_calibration_above_a_take_is_part_of_what_it_is_made_from(tmp_path: Path, bare_take: Path, place) -> None:
+    without = key(bare_take)
+    written(made(tmp_path / place), CAMERA)
+    first = key(bare_take)
+    written(tmp_path / place, CAMERA.replace("2.0]", "2.1]"))
+    assert len({without, first, key(bare_take)}) == 3
+    # Nearer ones are the take's own files; two that may be meant are that take's trouble.
+    written(made(bare_take / "Calib.toml"), CAMERA)
+    assert key(bare_take) not in (without, first)
+    written(bare_take / "Calib_2.toml", CAMERA)
+    with pytest.raises(InputError, match="say which"):
+        key(bare_take)
+
+
+def made(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def test_every_file_of_a_calibration_counts_and_a_folder_may_be_given(tmp_path: Path, bare_take: Path) -> None:
+    rig = tmp_path / "rig"
+    written(made(rig / "intri.yml"), PAIR)
+    written(rig / "extri.yml", PAIR)
+    before = key(bare_take, rig / "intri.yml"), key(bare_take, rig)
+    written(rig / "extri.yml", PAIR + "a: 1\n")
+    after = key(bare_take, rig / "intri.yml"), key(bare_take, rig)
+    assert before[0] != after[0] and before[1] != after[1]
+    written(rig / "other.toml", "a = 1\n")
+    assert key(bare_take, rig) == after[1]
+
+
+def test_calibrations_that_cannot_be_read_are_refused_in_a_line(tmp_path: Path, bare_take: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no calibration in"):
+        key(bare_take, tmp_path / "empty")
+    with pytest.raises(InputError, match="no such file"):
+        key(bare_take, tmp_path / "nowhere.toml")
+    # At the root a file has a folder as well.
+    with pytest.raises(InputError, match=r"calibration /no-such-calib\.toml: no such file"):
+        key(bare_take, Path("/no-such-calib.toml"))
+    assert Place("/calib.toml").parent == Place("/") and Place("s3://bucket/calib.toml").parent == Place("s3://bucket")
 
 
 def test_entries_are_values() -> None:
