@@ -83,7 +83,11 @@ def associate_take(job: TakeJob) -> Found:
 
 def _found(job: TakeJob, known: "_Known", person: Person) -> PersonFound:
     course = known.fitting.course(person)
-    goes_on = [course.goes_on(first) for first in range(0, len(person.evidence), known.fitting.recipe.chunk_frames)]
+    # Of one file that two machines send to a store at once, the chunks of one would be lost: there they wait in a row.
+    goes_on = [
+        course.goes_on(first) or (job.out.remote and first > 0)
+        for first in range(0, len(person.evidence), known.fitting.recipe.chunk_frames)
+    ]
     return PersonFound(person.id, performer_of(person, known.associated.people, job.entry), tuple(goes_on))
 
 

@@ -110,13 +110,24 @@ def _fetch(place: Place, there: Mapping[str, str], folder: Path, scratch: Path, 
         for name, stamp in missing.items():
             place.fetch({name: stamp}, folder)
             record[prefix + name] = stamp
+            if prefix == "out/":
+                # The store has it: it goes back when it has become different here, and not before.
+                record[f"sent/{name}"] = _content(folder / name)
     finally:
         # After a broken connection it goes on where it was.
         _remember(scratch, record)
 
 
 def _pull(place: Place, out: Path, scratch: Path) -> None:
-    _fetch(place, place.files(), out, scratch, "out/")
+    """What others did since: what they sent arrives, what they removed goes, unless it became different here."""
+    there = {name: stamp for name, stamp in place.files().items() if _travels(name)}
+    record = _record(scratch)
+    for name in [known for known in _sent(record) if known not in there]:
+        if found_at(out / name) is not None and _content(out / name) == record[f"sent/{name}"]:
+            (out / name).unlink()
+        record.pop(f"sent/{name}")
+    _remember(scratch, record)
+    _fetch(place, there, out, scratch, "out/")
     for packed in sorted((out / "pose").glob("*.zip")) if (out / "pose").is_dir() else []:
         folder = packed.with_suffix("")
         if not folder.exists():
@@ -130,22 +141,31 @@ def _push(place: Place, out: Path, scratch: Path) -> None:
         _packed(folder)
     names = travelling(out)
     record = _record(scratch)
-    sent = {name: f"sha256 {sha256(out / name)}" for name in names}
-    changed = [name for name in names if record.get(f"sent/{name}") != sent[name]]
+    now = {name: _content(out / name) for name in names}
+    changed = [name for name in names if record.get(f"sent/{name}") != now[name]]
     try:
         for name in changed:
             place.send(out, [name])
-            record[f"sent/{name}"] = sent[name]
-        gone = [name.removeprefix("sent/") for name in record if name.startswith("sent/")]
-        gone = [name for name in gone if name not in sent]
+            record[f"sent/{name}"] = now[name]
+        gone = [name for name in _sent(record) if name not in now]
         place.remove(gone)
         for name in gone:
-            record.pop(f"sent/{name}", None)
+            record.pop(f"sent/{name}")
         if changed:
-            # What was sent need not come back.
-            record |= {f"out/{name}": stamp for name, stamp in place.files().items()}
+            # What was sent need not come back; what others sent meanwhile has still to come.
+            there = place.files()
+            record |= {f"out/{name}": there[name] for name in changed if name in there}
     finally:
         _remember(scratch, record)
+
+
+def _sent(record: Mapping[str, str]) -> list[str]:
+    """Names of the files that the store had, of the content that is recorded, when they travelled last."""
+    return [name.removeprefix("sent/") for name in record if name.startswith("sent/")]
+
+
+def _content(path: Path) -> str:
+    return f"sha256 {sha256(path)}"
 
 
 def _packed(folder: Path) -> None:
@@ -163,9 +183,11 @@ def _packed(folder: Path) -> None:
 
 def travelling(out: Path) -> list[str]:
     """The files of an output that go to a store, the receipt last."""
-    found = [
-        str(path.relative_to(out))
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and not path.name.startswith(".") and not path.parent.name.endswith("_json")
-    ]
+    found = [name for path in sorted(out.rglob("*")) if path.is_file() and _travels(name := str(path.relative_to(out)))]
     return [name for name in found if name != RECEIPT] + [name for name in found if name == RECEIPT]
+
+
+def _travels(name: str) -> bool:
+    """Not what is being written, nor the many small files of a view, which are packed."""
+    path = Path(name)
+    return not path.name.startswith(".") and not path.parent.name.endswith("_json")

@@ -15,10 +15,13 @@ from refit_mv.farm.batch import plan, run_batch, wrong_files
 from refit_mv.farm.jobs import TakeJob
 from refit_mv.farm.manifest import Manifest, State
 from refit_mv.farm.places import Place
+from refit_mv.farm.stages import associate_take
 from refit_mv.farm.take_list import read_takes
 from refit_mv.farm.workplace import at_work
 from refit_mv.files import made_folder
-from tests.farm.single_runs import NAMES, numbers, quiet
+from refit_mv.pipeline import FitRequest
+from refit_mv.recipe import with_smoothing
+from tests.farm.single_runs import NAMES, RECIPE, numbers, quiet
 
 pytest.importorskip("s3fs")
 moto = pytest.importorskip("moto.server")
@@ -215,3 +218,46 @@ def test_all_files_of_a_calibration_come_from_a_store(shelf: str, request_for, t
             assert (folder / "extri.yml").read_text() != PAIR
     assert "give the calibration file itself" in looked("empty")[1].refused["take"]
     assert "no such file or folder" in looked("rigs/other.toml")[1].refused["take"]
+
+
+def machine(shelf: str, scratch: Path, request_for, take: Path) -> TakeJob:
+    """A take as one machine works on it, with copies of its own."""
+    asked = request_for([take], out=Place(f"{shelf}/out"), state=scratch, scratch=scratch)
+    return TakeJob(asked.entries[0], asked.night, "key")
+
+
+def test_two_machines_do_not_undo_what_the_other_did(shelf: str, request_for, tmp_path: Path) -> None:
+    (tmp_path / "take").mkdir()
+    one, other = (machine(shelf, tmp_path / name, request_for, tmp_path / "take") for name in ("one", "other"))
+    out = Place(f"{shelf}/out/take")
+
+    def write(job: TakeJob, name: str, text: str) -> None:
+        with at_work(job, shared=True) as request:
+            made_folder((request.out_folder / name).parent)
+            (request.out_folder / name).write_text(text)
+
+    write(one, "people/0/fit.h5", "first")
+    with at_work(other, shared=True) as request:
+        mine = request.out_folder
+        assert (mine / "people/0/fit.h5").read_text() == "first"
+        # Meanwhile the first machine goes on, and this one does something else.
+        write(one, "people/0/fit.h5", "second")
+        made_folder(mine / "people/1")
+        (mine / "people/1/fit.h5").write_text("first")
+        put(f"{shelf}/out/take/.half.1.0.tmp", "somebody's")
+    assert out.read("people/0/fit.h5") == b"second"
+    with at_work(other, shared=True):
+        assert (mine / "people/0/fit.h5").read_text() == "second"
+    with at_work(one, shared=True) as request:
+        (request.out_folder / "people/1/fit.h5").unlink()
+    with at_work(other, shared=True):
+        assert not (mine / "people/1/fit.h5").exists()
+    assert sorted(out.files()) == [".half.1.0.tmp", "people/0/fit.h5"]
+
+
+def test_chunks_of_one_file_in_a_store_wait_for_one_another(shelf: str, request_for, takes_folder, tmp_path) -> None:
+    still = FitRequest(Path(), with_smoothing(RECIPE, "off"), device="cpu")
+    for out, goes_on in ((f"{shelf}/out", (False, True, True)), (str(tmp_path / "out"), (False, False, False))):
+        asked = request_for([takes_folder / "take_0"], out=Place(out), state=tmp_path / "state", request=still)
+        (person,) = associate_take(TakeJob(asked.entries[0], asked.night, "key")).people
+        assert person.goes_on == goes_on
