@@ -20,9 +20,10 @@ from refit_mv.farm.night_page import night_page
 from refit_mv.farm.performers import FILE as PERFORMERS_FILE
 from refit_mv.farm.performers import GIVEN, Performer, performer_key, performers_text, read_performers
 from refit_mv.farm.places import Place
-from refit_mv.farm.stages import RECEIPT_FORMAT, read_performer, write_performer
+from refit_mv.farm.receipts import FILE as RECEIPT
+from refit_mv.farm.receipts import Receipt
+from refit_mv.farm.stages import read_performer, still_met, write_performer
 from refit_mv.farm.take_list import TakeEntry
-from refit_mv.farm.workplace import RECEIPT
 from refit_mv.files import alone_in, complete_or_absent, found_at, made_folder
 from refit_mv.pipeline import FitRequest
 
@@ -129,16 +130,10 @@ def plan(batch: BatchRequest, book: Manifest) -> Planned:
 
 def _delivered(night: Night, entry: TakeEntry, key: Key) -> str | None:
     """What the delivery of a take said, if it is there and of what the take is made from now."""
-    content = (night.out / entry.name).read(RECEIPT)
-    try:
-        receipt = json.loads(content or b"{}")
-        if receipt["format"] != RECEIPT_FORMAT or receipt["key"] != key.word:
-            return None
-        met = {name: read_performer(night.out, name, entry.day) for name in receipt["performers"]}
-        same = {name: None if each is None else each.word for name, each in met.items()} == receipt["performers"]
-        return json.dumps(receipt["summary"]) if same else None
-    except (LookupError, TypeError, ValueError, AttributeError):
+    receipt = Receipt.read((night.out / entry.name).read(RECEIPT))
+    if receipt is None or receipt.key != key.word or not still_met(night.out, entry.day, receipt.performers):
         return None
+    return json.dumps(receipt.summary)
 
 
 def _met(batch: BatchRequest, night: Night, keys: Mapping[str, Key]) -> tuple[tuple[str, ...], set[tuple[str, str]]]:
@@ -278,12 +273,12 @@ def wrong_files(out: Place, names: Sequence[str]) -> dict[str, list[str]]:
     wrong: dict[str, list[str]] = {}
     for name in names:
         place = out / name
-        content = place.read(RECEIPT)
-        if content is None:
+        receipt = Receipt.read(place.read(RECEIPT))
+        if receipt is None:
             wrong[name] = [RECEIPT]
             continue
-        for file, expected in json.loads(content)["files"].items():
+        for file, expected in receipt.files.items():
             found = place.read(file)
-            if found is None or hashlib.sha256(found).hexdigest() != expected["sha256"]:
+            if found is None or hashlib.sha256(found).hexdigest() != expected.sha256:
                 wrong.setdefault(name, []).append(file)
     return wrong

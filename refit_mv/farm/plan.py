@@ -1,14 +1,14 @@
 """What a larger heap of takes would cost, from what nights did cost."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from refit_mv.errors import InputError
 from refit_mv.farm.manifest import Manifest, State
 from refit_mv.farm.places import Place
+from refit_mv.farm.receipts import FILE as RECEIPT
+from refit_mv.farm.receipts import Receipt
 from refit_mv.farm.tasks import Stage
-from refit_mv.farm.workplace import RECEIPT
 from refit_mv.ranges import require_positive
 
 # What a stage's cost grows with.
@@ -89,8 +89,8 @@ def bytes_of_a_frame(out: Place, book: Manifest) -> float:
     """How long the delivered files of a take are, for each frame of a person; 0 where none are there."""
     total, frames = 0.0, 0.0
     for row in book.takes(State.DONE):
-        content = (out / row.name).read(RECEIPT)
-        if content is not None:
-            total += sum(each["bytes"] for each in json.loads(content)["files"].values())
+        receipt = Receipt.read((out / row.name).read(RECEIPT))
+        if receipt is not None:
+            total += sum(each.bytes for each in receipt.files.values())
             frames += row.summary["frames"] * row.summary["people"]
     return total / frames if frames else 0.0

@@ -6,7 +6,7 @@ already. So a stage may be killed at any moment, run twice, or run on another ma
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,17 @@ from refit_mv.farm.associated_files import FOLDER, TEXT, read_associated, write_
 from refit_mv.farm.jobs import Night, TakeJob
 from refit_mv.farm.performers import Performer, Source, meet_performer, performer_key, performer_of
 from refit_mv.farm.places import Place, sha256
+from refit_mv.farm.receipts import FILE as RECEIPT
+from refit_mv.farm.receipts import DeliveredFile, Receipt
 from refit_mv.farm.tasks import Found, PersonFound
-from refit_mv.farm.workplace import RECEIPT, at_work, tidy, travelling
-from refit_mv.files import alone_in, complete_or_absent, found_at, made_folder, read_json, writing
+from refit_mv.farm.workplace import at_work, tidy, travelling
+from refit_mv.files import alone_in, complete_or_absent, found_at, made_folder, writing
 from refit_mv.fitting import Fitting
 from refit_mv.people.person import Person
 from refit_mv.people.subject import Subject
 from refit_mv.pipeline import Associated, FitRequest, associate, finish, fitting, opened
 from refit_mv.take.fitted_person import FittedPerson
 
-RECEIPT_FORMAT = "refit-mv batch 1"
 # Of what there is to say about a take, so much is told in the morning.
 MOST_FINDINGS = 4
 
@@ -42,7 +43,8 @@ def read_take(job: TakeJob) -> Found:
     with at_work(job) as request:
         # What another fit left is cleared away stage by stage, but it is no longer what was asked for.
         receipt = request.out_folder / RECEIPT
-        if found_at(receipt) is not None and _receipt(request.out_folder).get("key") != job.key:
+        there = _receipt(request.out_folder)
+        if found_at(receipt) is not None and (there is None or there.key != job.key):
             with writing(receipt):
                 receipt.unlink()
         session = opened(request)
@@ -204,22 +206,28 @@ def deliver_take(job: TakeJob, seconds: float) -> Found:
         InputError: a person was not fitted.
     """
     with at_work(job) as request:
-        known = _needed(job, request)
-        people = [known.fitted(job, person) for person in known.associated.people]
-        performers = known.performers(job)
-        receipt = _receipt(request.out_folder)
-        if receipt.get("key") == job.key and receipt.get("performers") == performers:
-            _forget(request.out_folder)
-            return Found(summary=json.dumps(receipt["summary"]))
-        take = finish(request, known.associated, known.fitting, people, seconds)
-        summary = _summary(deliver(take, request.recipe.overlay), seconds)
-        _forget(request.out_folder)
-        _write_receipt(job, request.out_folder, performers, summary)
+        out, receipt = request.out_folder, _receipt(request.out_folder)
+        # Whoever delivered it may have died before anybody heard of it, and who is who is forgotten by then.
+        if receipt is None or receipt.key != job.key or not still_met(job.night.out, job.entry.day, receipt.performers):
+            known = _needed(job, request)
+            people = [known.fitted(job, person) for person in known.associated.people]
+            take = finish(request, known.associated, known.fitting, people, seconds)
+            summary = _summary(deliver(take, request.recipe.overlay), seconds)
+            receipt = Receipt(job.key, known.performers(job), _delivered(out), summary)
+            with complete_or_absent(out / RECEIPT) as temporary:
+                temporary.write_text(receipt.text(), encoding="utf-8")
+        _forget(out)
     tidy(job)
-    return Found(summary=json.dumps(summary))
+    return Found(summary=json.dumps(receipt.summary))
 
 
-def _summary(delivery: Delivery, seconds: float) -> dict[str, object]:
+def still_met(out: Place, day: str, performers: Mapping[str, str]) -> bool:
+    """Whether the performers of a delivery, each with their word then, are who the night has met now."""
+    met = {name: read_performer(out, name, day) for name in performers}
+    return {name: None if each is None else each.word for name, each in met.items()} == dict(performers)
+
+
+def _summary(delivery: Delivery, seconds: float) -> dict[str, Any]:
     figures: dict[str, Any] = delivery.summary
     told = [finding for finding in delivery.verdict.findings if finding.level != "good"]
     return {
@@ -238,26 +246,14 @@ def _summary(delivery: Delivery, seconds: float) -> dict[str, object]:
     }
 
 
-def _write_receipt(job: TakeJob, out: Path, performers: dict[str, str], summary: dict[str, object]) -> None:
-    names = [name for name in travelling(out) if name != RECEIPT]
-    text = {
-        "format": RECEIPT_FORMAT,
-        "key": job.key,
-        "performers": performers,
-        "files": {name: {"bytes": (out / name).stat().st_size, "sha256": sha256(out / name)} for name in names},
-        "summary": summary,
-    }
-    with complete_or_absent(out / RECEIPT) as temporary:
-        temporary.write_text(json.dumps(text, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+def _delivered(out: Path) -> dict[str, DeliveredFile]:
+    """What is there to stay."""
+    names = [name for name in travelling(out) if name != RECEIPT and not name.startswith(f"{FOLDER}/")]
+    return {name: DeliveredFile((out / name).stat().st_size, sha256(out / name)) for name in names}
 
 
-def _receipt(out: Path) -> dict[str, Any]:
-    try:
-        found = read_json(out / RECEIPT, "receipt") if found_at(out / RECEIPT) is not None else {}
-    except InputError:
-        return {}
-    whole = isinstance(found, dict) and found.get("format") == RECEIPT_FORMAT and isinstance(found.get("summary"), dict)
-    return found if whole else {}
+def _receipt(out: Path) -> Receipt | None:
+    return Receipt.read(Place(str(out)).read(RECEIPT))
 
 
 def _forget(out: Path) -> None:

@@ -14,10 +14,10 @@ from refit_mv.errors import InputError
 from refit_mv.farm.calibrations import stored
 from refit_mv.farm.jobs import TakeJob, digest, local_request
 from refit_mv.farm.places import Place, sha256
+from refit_mv.farm.receipts import FILE as RECEIPT
 from refit_mv.files import alone_in, complete_or_absent, entries, found_at, made_folder, read_json
 from refit_mv.pipeline import FitRequest
 
-RECEIPT = "batch.json"
 # What was fetched and sent, by name, so that nothing travels twice.
 _RECORD = ".travelled.json"
 

@@ -9,8 +9,11 @@ import pytest
 
 from refit_mv.errors import InputError
 from refit_mv.farm.batch import run_batch, wrong_files
+from refit_mv.farm.jobs import Key, TakeJob
 from refit_mv.farm.manifest import Manifest, State
 from refit_mv.farm.places import Place
+from refit_mv.farm.plan import bytes_of_a_frame
+from refit_mv.farm.take_list import TakeEntry
 from refit_mv.farm.tasks import Stage
 from refit_mv.pipeline import FitRequest, fit
 from tests.farm.single_runs import NAMES, RECIPE, numbers, quiet
@@ -128,6 +131,49 @@ def test_a_process_killed_after_any_chunk_goes_on_there(
     assert run_batch(request_for([f"{takes}/take_0"]), quiet, quiet).done_now == 1
     assert fitted == [0, 1, 2]
     assert numbers(tmp_path / "out" / "take_0") == numbers(alone / "take_0")
+
+
+def test_a_delivery_may_be_asked_for_again(takes, request_for, here, tmp_path, monkeypatch) -> None:
+    """The worker died before it could say that it had delivered, or before it had put everything in order."""
+    from refit_mv.farm import stages
+
+    asked = request_for([takes / "take_0"])
+    out = tmp_path / "out" / "take_0"
+
+    def dies(_out: Path) -> None:
+        raise KilledHere
+
+    here()
+    with monkeypatch.context() as patched:
+        patched.setattr(stages, "_forget", dies)
+        with pytest.raises(KilledHere):
+            run_batch(asked, quiet, quiet)
+    before = (out / "batch.json").read_bytes()
+    assert not any(name.startswith("batch/") for name in json.loads(before)["files"])
+    planned = []
+    (row,) = Manifest(tmp_path / "out").takes()
+    job = TakeJob(asked.entries[0], asked.night, Key(*row.key.split(" ")).word)
+    for _ in range(2):
+        stages.forget_takes()
+        told = stages.deliver_take(job, 1.0)
+        assert json.loads(told.summary) == json.loads(before)["summary"]
+        assert not (out / "batch").exists()
+    assert (out / "batch.json").read_bytes() == before
+    run_batch(asked, quiet, planned.append)
+    assert planned[0].todo == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"files": 3}', '{"files": {"a": 3}}', '{"files": {"a": {}}}', "[" * 9999]
+)
+def test_a_damaged_receipt_is_listed_as_wrong(tmp_path: Path, text: str) -> None:
+    (tmp_path / "take_0").mkdir()
+    (tmp_path / "take_0" / "batch.json").write_text(text, encoding="utf-8")
+    assert wrong_files(Place(str(tmp_path)), ["take_0"]) == {"take_0": ["batch.json"]}
+    book = Manifest(tmp_path, write=True)
+    book.plan([(TakeEntry("take_0", Place("take_0")), Key("a", "b", "c"))])
+    book.end("take_0", State.DONE, summary='{"level": "good", "frames": 3, "people": 1}')
+    assert bytes_of_a_frame(Place(str(tmp_path)), book) == 0.0
 
 
 def test_a_full_disk_is_tried_again_and_then_told(takes, alone, request_for, here, tmp_path, monkeypatch) -> None:
