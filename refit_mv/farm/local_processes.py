@@ -43,7 +43,13 @@ class LocalProcesses:
         for call in calls:
             slot = self._slot(call.tasks[0].take)
             self._last[slot] = call.tasks[0].take
-            self._running[self._pool(slot).submit(run_call, call)] = slot, call
+            try:
+                future = self._pool(slot).submit(run_call, call)
+            except BrokenProcessPool:
+                # It died while it had nothing to do: nobody's call is lost.
+                self._drop(slot)
+                future = self._pool(slot).submit(run_call, call)
+            self._running[future] = slot, call
 
     def _slot(self, take: str) -> int:
         """A free process, if possible the one that has the take in memory."""

@@ -5,12 +5,22 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from refit_mv.farm.batch import run_batch
+from refit_mv.farm.calls import Call
+from refit_mv.farm.engine import EngineOptions
+from refit_mv.farm.jobs import Night, TakeJob
+from refit_mv.farm.local_processes import LocalProcesses
 from refit_mv.farm.manifest import FILE, Manifest, State
+from refit_mv.farm.places import Place
+from refit_mv.farm.take_list import TakeEntry
+from refit_mv.farm.tasks import Stage, Task
+from refit_mv.pipeline import FitRequest
+from refit_mv.recipe import FitRecipe
 from tests.farm.single_runs import NAMES, numbers, quiet
 
 RECIPE_TEXT = "optimizer: gauss-newton\noverlay: false\nchunk_frames: 2\n"
@@ -31,6 +41,26 @@ def test_two_processes_give_what_single_runs_give_and_a_killed_one_is_replaced(
     assert killed and (morning.done_now, morning.failed_now) == (2, 0)
     for name in NAMES:
         assert numbers(tmp_path / "out" / name) == numbers(alone / name)
+
+
+def test_a_worker_that_died_idle_is_replaced(tmp_path: Path) -> None:
+    engine = LocalProcesses(EngineOptions(tmp_path, 1, None, {}, 0, takes=1))
+    try:
+        pool = engine._pool(0)
+        pid = pool.submit(os.getpid).result()
+        os.kill(pid, signal.SIGKILL)
+        # The pool notices by itself, some time later.
+        while not pool._broken:
+            time.sleep(0.01)
+        night = Night(Place(str(tmp_path)), FitRequest(Path(), FitRecipe()), tmp_path, version="another")
+        job = TakeJob(TakeEntry("one", Place("one")), night, "key")
+        engine.submit([Call(night, (Task(Stage.READ, "one"),), (job,))])
+        ended = []
+        while not ended:
+            ended = engine.wait(1.0)
+        assert ended[0].lost == "" and "another version" in ended[0].done[0].error
+    finally:
+        engine.close()
 
 
 def test_a_killed_driver_leaves_what_the_next_one_goes_on_with(takes: Path, alone: Path, tmp_path: Path) -> None:
