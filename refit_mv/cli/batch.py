@@ -178,18 +178,9 @@ class _Teller:
 
 
 def _tell_plan(asked) -> None:
-    import tempfile
+    from refit_mv.farm.batch import plan_on_paper
 
-    from refit_mv.farm.batch import plan
-    from refit_mv.farm.manifest import FILE, Manifest
-    from refit_mv.files import found_at
-
-    folder = asked.state_folder
-    if found_at(folder / FILE) is None:
-        with tempfile.TemporaryDirectory() as empty:
-            planned = plan(asked, Manifest(Path(empty), write=True))
-    else:
-        planned = plan(asked, Manifest(folder, write=True))
+    planned = plan_on_paper(asked)
     for name, state in planned.states.items():
         said = planned.refused.get(name, "")
         word = "refused" if said else str(state) if state != "done" or name not in planned.todo else "to do again"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from refit_mv.farm.performers import GIVEN, Performer, performer_key, performers
 from refit_mv.farm.places import Place
 from refit_mv.farm.receipts import FILE as RECEIPT
 from refit_mv.farm.receipts import Receipt
-from refit_mv.farm.stages import read_performer, still_met, write_performer
+from refit_mv.farm.stages import read_performer, write_performer
 from refit_mv.farm.take_list import TakeEntry
 from refit_mv.files import alone_in, complete_or_absent, found_at, made_folder
 from refit_mv.pipeline import FitRequest
@@ -85,8 +86,25 @@ class Planned:
     met: tuple[str, ...]
 
 
-def plan(batch: BatchRequest, book: Manifest) -> Planned:
-    """Compare every take with what was done of it.
+def plan_on_paper(batch: BatchRequest) -> Planned:
+    """:func:`plan` without a trace: whoever is at work there does not notice.
+
+    Raises:
+        InputError: the performers' file or the manifest cannot be read.
+    """
+    folder = batch.state_folder
+    with tempfile.TemporaryDirectory() as paper, ExitStack() as over:
+        if found_at(folder / FILE) is not None:
+            there = Manifest(folder)
+            over.callback(there.close)
+            there.copy(Path(paper))
+        book = Manifest(Path(paper), write=True)
+        over.callback(book.close)
+        return plan(batch, book, keep_performers=False)
+
+
+def plan(batch: BatchRequest, book: Manifest, keep_performers: bool = True) -> Planned:
+    """Compare every take with what was done of it. ``keep_performers``: put those who were given into the output.
 
     Raises:
         InputError: the performers' file cannot be read.
@@ -109,13 +127,16 @@ def plan(batch: BatchRequest, book: Manifest) -> Planned:
             if isinstance(key, str):
                 refused[entry.name] = key
             keys[entry.name] = Key("", recipe, "") if isinstance(key, str) else key
-    met, open_days = _met(batch, night, keys)
+    performers = _performers(batch, night, keep_performers)
+    fresh = {who for who, each in performers.items() if each is not None and _fresh(each, batch.request, keys)}
+    met = tuple(identifier for identifier, who in performer_tasks(batch.entries).items() if who in fresh)
     with_keys = [(entry, keys[entry.name]) for entry in batch.entries]
     states = book.plan(with_keys)
     todo = []
     for entry in (each for each in batch.entries if each.name not in refused):
-        waits = any((entry.day, name) in open_days for name in entry.performers)
-        summary = None if waits else _delivered(night, entry, keys[entry.name])
+        waits = any((entry.day, name) not in fresh for name in entry.performers)
+        words = {name: each.word for (day, name), each in performers.items() if each is not None and day == entry.day}
+        summary = None if waits else _delivered(night, entry, keys[entry.name], words)
         if summary is None:
             todo.append(entry.name)
         elif states[entry.name] is not State.DONE:
@@ -128,29 +149,22 @@ def plan(batch: BatchRequest, book: Manifest) -> Planned:
     return Planned(tuple(todo), states, refused, keys, met)
 
 
-def _delivered(night: Night, entry: TakeEntry, key: Key) -> str | None:
-    """What the delivery of a take said, if it is there and of what the take is made from now."""
+def _delivered(night: Night, entry: TakeEntry, key: Key, words: Mapping[str, str]) -> str | None:
+    """What the delivery of a take said, if it is there and of what the take and its performers are made from now."""
     receipt = Receipt.read((night.out / entry.name).read(RECEIPT))
-    if receipt is None or receipt.key != key.word or not still_met(night.out, entry.day, receipt.performers):
+    if receipt is None or receipt.key != key.word or not receipt.performers.items() <= words.items():
         return None
     return json.dumps(receipt.summary)
 
 
-def _met(batch: BatchRequest, night: Night, keys: Mapping[str, Key]) -> tuple[tuple[str, ...], set[tuple[str, str]]]:
-    """Performers' tasks that are done, and those (day and name) that are not."""
-    wanted = performer_tasks(batch.entries)
-    if batch.performers is not None:
-        for performer in read_performers(batch.performers):
-            if (performer.day, performer.name) in wanted.values():
-                write_performer(night, performer, Performer.file(performer.name, performer.day))
-    met, missing = [], set()
-    for identifier, (day, name) in wanted.items():
-        there = read_performer(night.out, name, day)
-        if there is not None and _fresh(there, batch.request, keys):
-            met.append(identifier)
-        else:
-            missing.add((day, name))
-    return tuple(met), missing
+def _performers(batch: BatchRequest, night: Night, keep: bool) -> dict[tuple[str, str], Performer | None]:
+    """By day and name whom the night has met, or was given; None where it has not yet. ``keep``: whom it was given."""
+    wanted = set(performer_tasks(batch.entries).values())
+    given = () if batch.performers is None else read_performers(batch.performers)
+    mine = {(each.day, each.name): each for each in given if (each.day, each.name) in wanted}
+    for performer in mine.values() if keep else ():
+        write_performer(night, performer, Performer.file(performer.name, performer.day))
+    return {(day, name): mine.get((day, name)) or read_performer(night.out, name, day) for day, name in wanted}
 
 
 def _fresh(met: Performer, request: FitRequest, keys: Mapping[str, Key]) -> bool:

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -154,6 +154,11 @@ class Manifest:
                 )
                 states[entry.name] = state
         return states
+
+    def copy(self, folder: Path) -> None:
+        """The same book in another folder, as it is now."""
+        with self._asking() as base, closing(sqlite3.connect(folder / FILE)) as target:
+            base.backup(target)
 
     def finished(self, names: Sequence[str]) -> bool:
         """Whether all of these takes were done, of whatever they were made from then."""

@@ -6,15 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from refit_mv.errors import InputError
 from refit_mv.farm.batch import run_batch, wrong_files
 from refit_mv.farm.jobs import Key, TakeJob
 from refit_mv.farm.manifest import Manifest, State
+from refit_mv.farm.performers import Performer, performers_text
 from refit_mv.farm.places import Place
 from refit_mv.farm.plan import bytes_of_a_frame
-from refit_mv.farm.take_list import TakeEntry
+from refit_mv.farm.take_list import TakeEntry, read_takes
 from refit_mv.farm.tasks import Stage
+from refit_mv.people.subject import Subject
 from refit_mv.pipeline import FitRequest, fit
 from tests.farm.single_runs import NAMES, RECIPE, numbers, quiet
 
@@ -281,6 +284,29 @@ def test_a_dry_run_tells_and_does_nothing(takes: Path, cli: Callable, tmp_path: 
     told = cli("batch", f"{takes}/*", "--out", out, "--dry-run")
     assert told.code == 0 and "2 takes to do" in told.out
     assert not out.exists()
+
+
+def test_a_dry_run_leaves_a_night_at_work_alone(cli: Callable, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in NAMES:
+        (tmp_path / "takes" / name).mkdir(parents=True)
+        (tmp_path / "takes" / name / "film").write_bytes(b"film")
+    book = Manifest(out, write=True)
+    entries = read_takes([day_list(tmp_path / "takes")])
+    book.plan([(each, Key("a", "b", "c")) for each in entries])
+    book.begin("take_0", Key("a", "b", "c"))
+    book.begin("take_1", Key("a", "b", "c"))
+    book.end("take_1", State.DONE, summary='{"level": "good"}')
+    subject = Subject(torch.zeros(10, dtype=torch.float64), torch.zeros(2, 3, dtype=torch.float64))
+    anna = Performer("anna", "monday", subject, ("nose", "ear"), "open", "given", {})
+    (tmp_path / "performers.yaml").write_text(performers_text([anna]), encoding="utf-8")
+    before = book.takes()
+    words = ("--performers", tmp_path / "performers.yaml", "--dry-run")
+    told = cli("batch", tmp_path / "takes" / "day.yaml", "--out", out, *words)
+    assert told.code == 0 and "waiting: take_0" in told.out and "stale: take_1" in told.out
+    assert book.takes() == before
+    assert not (out / "performers").exists()
 
 
 def test_status_before_and_after(takes: Path, cli: Callable, here, tmp_path: Path) -> None:
