@@ -35,6 +35,8 @@ CREATE TABLE IF NOT EXISTS costs (
     cpu REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS stages_take ON stages (take);
 """
+# Whoever only looks shares a file of locks with who writes.
+_TO_READ = "look again later, from an account that may write to its folder"
 
 
 class State(StrEnum):
@@ -85,7 +87,7 @@ class Manifest:
         path = folder / FILE
         if not write and found_at(path) is None:
             raise InputError(f"{folder}: no night was begun here (no {FILE} in it); give the output of refit-mv batch")
-        self.path = path
+        self.path, self._write = path, write
         address = f"{path.resolve().as_uri()}?mode={'rwc' if write else 'ro'}"
         try:
             self._base = sqlite3.connect(address, uri=True, isolation_level=None, timeout=10)
@@ -94,12 +96,16 @@ class Manifest:
                 self._base.execute("PRAGMA journal_mode=WAL")
                 self._base.execute("PRAGMA synchronous=NORMAL")
             version = self._base.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0 and not write:
+                raise InputError(f"{folder}: a night was only just begun here; look again later")
             if version not in (0, VERSION):
                 raise InputError(f"{path}: is of version {version}, this program writes {VERSION}; give another --out")
             if write:
                 self._base.executescript(_TABLES)
                 self._base.execute(f"PRAGMA user_version={VERSION}")
         except sqlite3.Error as error:
+            if not write and isinstance(error, sqlite3.OperationalError):
+                raise PassingError(f"cannot read {path}: {error}; {_TO_READ}") from None
             raise InputError(
                 f"{path}: no manifest that can be used ({error}); delete it, finished takes are kept"
             ) from None
@@ -109,7 +115,10 @@ class Manifest:
         try:
             yield self._base
         except sqlite3.OperationalError as error:
-            raise PassingError(f"cannot write {self.path}: {error}; free some space, and run the same again") from None
+            if self._write:
+                told = f"cannot write {self.path}: {error}; free some space, and run the same again"
+                raise PassingError(told) from None
+            raise PassingError(f"cannot read {self.path}: {error}; {_TO_READ}") from None
         except sqlite3.DatabaseError as error:
             raise InputError(f"{self.path}: damaged ({error}); delete it, finished takes are kept") from None
 

@@ -1,11 +1,12 @@
 """The night's book."""
 
+import sqlite3
 import time
 from pathlib import Path
 
 import pytest
 
-from refit_mv.errors import InputError
+from refit_mv.errors import InputError, PassingError
 from refit_mv.farm.calls import Done
 from refit_mv.farm.jobs import Key
 from refit_mv.farm.manifest import FILE, Manifest, State
@@ -91,6 +92,21 @@ def test_a_folder_without_a_book_and_a_damaged_book_are_told(tmp_path: Path) -> 
     (tmp_path / FILE).write_bytes(b"no database" * 1000)
     with pytest.raises(InputError, match="delete it, finished takes are kept"):
         Manifest(tmp_path, write=True)
+
+
+def test_whoever_only_looks_is_not_told_to_free_space(tmp_path: Path) -> None:
+    # Of a driver that was killed before it had made the tables.
+    sqlite3.connect(tmp_path / FILE).execute("PRAGMA journal_mode=WAL")
+    with pytest.raises(InputError, match="only just begun"):
+        Manifest(tmp_path)
+    Manifest(tmp_path, write=True).close()
+    looked = Manifest(tmp_path)
+    sqlite3.connect(tmp_path / FILE).execute("DROP TABLE takes")
+    with pytest.raises(PassingError, match="cannot read"):
+        looked.counts()
+    (tmp_path / "folder" / FILE).mkdir(parents=True)
+    with pytest.raises(PassingError, match="cannot read"):
+        Manifest(tmp_path / "folder")
 
 
 def test_a_plan_scales_what_was_measured(tmp_path: Path) -> None:
