@@ -265,6 +265,20 @@ class Manifest:
             query = "SELECT stage, count, seconds, peak_mb, cpu FROM costs ORDER BY seconds DESC"
             return [StageCost(*row) for row in base.execute(query)]
 
+    def measured(self) -> list[tuple[str, str, float]]:
+        """Of takes that are done: stage, take (of performers the day), and the seconds of a core that it took. Of what
+        the last run asked for, each part counts once, with the most that it ever took: where it was there already it
+        took nothing.
+        """
+        with self._asking() as base:
+            query = (
+                "WITH parts AS (SELECT stage, take, part, MAX(cpu) AS cpu, MAX(ended) AS last FROM stages "
+                "WHERE error = '' GROUP BY take, stage, part) "
+                "SELECT stage, take, SUM(cpu) FROM parts LEFT JOIN takes ON name = take AND state = 'done' "
+                "WHERE stage = 'performer' OR (name IS NOT NULL AND last >= COALESCE(began, 0)) GROUP BY stage, take"
+            )
+            return base.execute(query).fetchall()
+
     def close(self) -> None:
         self._base.close()
 

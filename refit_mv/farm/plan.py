@@ -1,7 +1,9 @@
 """What a larger heap of takes would cost, from what nights did cost."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from refit_mv.errors import InputError
 from refit_mv.farm.manifest import Manifest, State
@@ -68,21 +70,30 @@ def shares(books: Sequence[Manifest]) -> tuple[StageShare, ...]:
     """
     found: dict[Stage, StageShare] = {}
     for book in books:
-        rows = [row.summary for row in book.takes(State.DONE)]
-        counts = {
-            "take": float(len(rows)),
-            "picture": float(sum(row["frames"] * row["views"] for row in rows)),
-            "person of a take": float(sum(row["people"] for row in rows)),
-            "frame of a person": float(sum(row["frames"] * row["people"] for row in rows)),
-        }
-        for cost in book.costs() if rows else ():
-            stage = Stage(cost.stage)
-            units = counts[UNITS[stage]]
-            if stage not in found or units > found[stage].units:
-                found[stage] = StageShare(stage, UNITS[stage], cost.cpu / units, units)
+        measured, days = book.measured(), Counter[str]()
+        rows = {row.name: row for row in book.takes(State.DONE)}
+        for row in rows.values():
+            days[row.day] += len(row.performers)
+        totals: dict[Stage, tuple[float, float]] = {}
+        for name, take, cpu in measured:
+            stage = Stage(name)
+            units, spent = totals.get(stage, (0.0, 0.0))
+            # A performer was met from all takes of the day.
+            more = days[take] if stage is Stage.PERFORMER else _units(UNITS[stage], rows[take].summary)
+            totals[stage] = units + more, spent + cpu
+        for stage, (units, spent) in totals.items():
+            if units and (stage not in found or units > found[stage].units):
+                found[stage] = StageShare(stage, UNITS[stage], spent / units, units)
     if not found:
         raise InputError("no take is done in these nights: nothing was measured")
     return tuple(found[stage] for stage in Stage if stage in found)
+
+
+def _units(unit: str, summary: Mapping[str, Any]) -> float:
+    """How many there are in a take."""
+    frames, views, people = (float(summary[name]) for name in ("frames", "views", "people"))
+    found = {"take": 1.0, "picture": frames * views, "person of a take": people}
+    return found.get(unit, frames * people)
 
 
 def bytes_of_a_frame(out: Place, book: Manifest) -> float:

@@ -119,6 +119,26 @@ def test_a_plan_scales_what_was_measured(tmp_path: Path) -> None:
         book.end(name, State.DONE, summary=summary)
     detect, fit = shares([book])
     assert (detect.unit, detect.seconds, fit.seconds) == ("picture", 0.01, 0.005)
+    # Fitted anew, of one chunk more; detections were there, and a try failed. A take of which others know counts not.
+    book.plan([(entry(name), Key("a", "x", "c")) for name in ("one", "two", "three")])
+    for name in ("one", "two"):
+        book.begin(name, KEY)
+        fit, more = Task(Stage.FIT, name, "0:0"), Task(Stage.FIT, name, "0:1")
+        detect = Task(Stage.DETECT, name, "left")
+        book.tried(name, [Done(fit, 9.0, cpu=0.25), Done(more, 9.0, cpu=0.5), Done(more, 9.0, cpu=5.0, error="no")])
+        book.tried(name, [Done(detect, 9.0, cpu=0.001)])
+    for name in ("one", "two", "three"):
+        book.end(name, State.DONE, summary=summary)
+    detect, fit = shares([book])
+    assert (detect.seconds, detect.units, fit.seconds, fit.units) == (0.01, 800.0, 0.01, 200.0)
+    # Without the chunk again.
+    book.plan([(entry("one"), KEY), (entry("two"), KEY)])
+    for name in ("one", "two"):
+        book.begin(name, KEY)
+        book.tried(name, [Done(Task(Stage.FIT, name, "0:0"), 9.0), Done(Task(Stage.DETECT, name, "left"), 9.0)])
+        book.end(name, State.DONE, summary=summary)
+    detect, fit = shares([book])
+    assert (detect.seconds, fit.seconds) == (0.01, 0.005)
     # An hour of 10 frames a second before two cameras: 72,000 pictures of 10 ms, 36,000 frames of 5 ms.
     heap = Heap(hours=1.0, cameras=2, fps=10.0)
     assert detect.hours(heap) == pytest.approx(0.2)
