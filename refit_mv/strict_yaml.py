@@ -26,14 +26,14 @@ MOST_BYTES = 2**16
 DEEPEST = 20
 
 
-def read_yaml(path: Path, what: str) -> Any:
-    """What a YAML file holds; ``what`` it should be is for messages.
+def read_yaml(path: Path, what: str, most_bytes: int = MOST_BYTES) -> Any:
+    """What a YAML file holds; ``what`` it should be is for messages. ``most_bytes``: of files that programs write too.
 
     Raises:
         InputError: no plain file, no YAML, aliases, tags, nesting without end, keys that are given twice, or numbers
         that cannot be computed with.
     """
-    text = read_text(path, what, MOST_BYTES)
+    text = read_text(path, what, most_bytes)
     try:
         _check_events(path, text, what)
         content = yaml.load(text, _Yaml)

@@ -27,6 +27,8 @@ FORMAT = "refit-mv performer 1"
 # Who was met on another night, and shall not be met again.
 GIVEN = "given"
 FILE = "performers.yaml"
+# A performer of BlazePose's points has 3 kB.
+MOST_BYTES = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +188,7 @@ def read_performers(path: Path) -> tuple[Performer, ...]:
     Raises:
         InputError: it cannot be read.
     """
-    content = read_yaml(path, "file of performers")
+    content = read_yaml(path, "file of performers", MOST_BYTES)
     if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
         raise InputError(f"{path}: expected a list of performers, as refit-mv batch writes it")
     try:

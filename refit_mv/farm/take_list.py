@@ -13,6 +13,8 @@ from refit_mv.files import found_at, read_text
 from refit_mv.strict_yaml import nearest, read_yaml, validated
 
 LISTS = (".yaml", ".yml", ".csv")
+# Ten thousand takes as a program writes them, at a minute; more go as CSV.
+MOST_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def _rows(path: Path) -> list[_Row]:
 
 
 def _from_yaml(path: Path) -> list[Any]:
-    content = read_yaml(path, "take list")
+    content = read_yaml(path, "take list", MOST_BYTES)
     listed = content.get("takes") if isinstance(content, dict) and set(content) == {"takes"} else content
     if not isinstance(listed, list):
         raise InputError(f"{path}: expected a list of takes, such as '- take: take_001', got {type(content).__name__}")

@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from refit_mv.errors import InputError
 from refit_mv.farm.jobs import key_of
+from refit_mv.farm.performers import Performer, performers_text, read_performers
 from refit_mv.farm.places import Place
 from refit_mv.farm.take_list import TakeEntry, read_takes
+from refit_mv.people.subject import Subject
 from refit_mv.pipeline import FitRequest
 from refit_mv.recipe import FitRecipe
 
@@ -73,6 +76,23 @@ def test_mistakes_in_a_table_are_named(tmp_path: Path, text: str, said: str) -> 
 def test_a_pattern_without_takes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no folder matches"):
         read_takes([f"{tmp_path}/*"])
+
+
+def test_a_list_may_be_as_long_as_a_day(tmp_path: Path) -> None:
+    lines = [
+        f"- {{take: of/monday/take_{place:04d}, calibration: rigs/monday.toml, day: monday, performers: [anna, ben]}}"
+        for place in range(800)
+    ]
+    assert len(read_takes([written(tmp_path / "takes.yaml", "\n".join(lines))])) == 800
+
+
+def test_all_who_were_met_can_be_taken_along(tmp_path: Path) -> None:
+    offset = torch.linspace(-0.1, 0.1, 99, dtype=torch.float64).reshape(33, 3) / 3
+    subject = Subject(torch.linspace(-1, 1, 10, dtype=torch.float64) / 3, offset)
+    names = tuple(f"left_landmark_{place}" for place in range(33))
+    met = [Performer(f"performer {place}", "monday", subject, names, "open", "key", {}) for place in range(40)]
+    found = read_performers(Path(written(tmp_path / "performers.yaml", performers_text(met))))
+    assert [(each.name, each.word) for each in found] == [(each.name, each.word) for each in met]
 
 
 CAMERA = """[cam_0]
