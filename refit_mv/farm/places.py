@@ -224,25 +224,40 @@ def _expanded(pattern: Path) -> list[Path]:
 
 def _below(folder: Path) -> Iterator[tuple[str, str]]:
     """Relative names of this machine's files, and what changes with them. A night's takes have hundreds of thousands:
-    each is asked for once.
+    each is asked for once. Links to folders are followed, to each folder once and to none that the take lies in.
     """
     if folder.is_file():
         found = folder.stat()
         yield ".", f"{found.st_size} {found.st_mtime_ns}"
         return
-    # Folders that are still to be looked into, as prefixes of names.
-    open_folders = [""]
-    while open_folders:
-        prefix = open_folders.pop()
+    if not folder.is_dir():
+        return
+    here = folder.resolve()
+    seen = {_identity(each) for each in here.parents}
+    # Folders that are still to be looked into, as prefixes of names: links after all that is here itself.
+    open_folders, links = [""], list[str]()
+    while open_folders or links:
+        prefix = open_folders.pop() if open_folders else links.pop(0)
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder / prefix) as entries:
+            if (who := _identity(folder / prefix)) in seen:
+                continue
+            seen.add(who)
+            found_links = []
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    open_folders.append(f"{prefix}{entry.name}/")
+                if entry.is_dir():
+                    (found_links if entry.is_symlink() else open_folders).append(f"{prefix}{entry.name}/")
                     continue
                 with suppress(FileNotFoundError):
                     found = entry.stat()
                     if not stat.S_ISDIR(found.st_mode):
                         yield prefix + entry.name, f"{found.st_size} {found.st_mtime_ns}"
+            # In an order that the disk does not choose: of two to one folder, the first counts.
+            links = sorted(links + found_links) if found_links else links
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
 
 
 def _stamp(entry: Mapping[str, Any]) -> str:

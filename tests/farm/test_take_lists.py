@@ -134,6 +134,20 @@ def test_a_calibration_above_a_take_is_part_of_what_it_is_made_from(tmp_path: Pa
         key(bare_take)
 
 
+def test_linked_folders_belong_to_a_take(tmp_path: Path, bare_take: Path) -> None:
+    far = tmp_path / "disk" / "films"
+    written(made(far / "left" / "film"), "film")
+    (bare_take / "film").unlink()
+    for name, target in (("films", far), ("a loop", bare_take), ("up", bare_take.parent), ("other films", far)):
+        (bare_take / name).symlink_to(target)
+    (far / "back").symlink_to(bare_take)
+    (far / "lost").symlink_to(tmp_path / "nowhere")
+    before = key(bare_take)
+    assert list(Place(str(bare_take)).files()) == ["films/left/film"]
+    written(far / "left" / "film", "another")
+    assert key(bare_take) != before
+
+
 def made(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
