@@ -60,6 +60,8 @@ class Driver:
     _busy_since: dict[str, float] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)
     _later: list[tuple[float, str]] = field(default_factory=list)
+    _order: dict[str, int] = field(default_factory=dict)
+    _graph: Graph = field(default_factory=Graph)
 
     def run(self, takes: Sequence[str], met: Sequence[str]) -> None:
         """Do these takes. ``met``: ids of performers' tasks that are done.
