@@ -239,7 +239,8 @@ def _engine(batch: BatchRequest, folder: Path, over: ExitStack) -> Engine:
 
 
 def _work(batch: BatchRequest, engine: Engine, planned: Planned, book: Manifest, told: Told) -> None:
-    entries = {entry.name: entry for entry in batch.entries}
+    # Of takes that were refused nobody is met.
+    entries = {entry.name: entry for entry in batch.entries if entry.name not in planned.refused}
     Driver(batch.night, entries, planned.keys, engine, book, told, batch.patience).run(planned.todo, planned.met)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from refit_mv.delivery import Delivery, deliver
 from refit_mv.detect.detector import detector
 from refit_mv.detect.run_detection import claim_detections, pictures_to_detect, run_detection
-from refit_mv.errors import InputError
+from refit_mv.errors import InputError, PassingError
 from refit_mv.farm.associated_files import FOLDER, TEXT, read_associated, write_associated
 from refit_mv.farm.jobs import Night, TakeJob
 from refit_mv.farm.performers import Performer, Source, meet_performer, performer_key, performer_of
@@ -100,7 +100,7 @@ def meet_one(night: Night, name: str, day: str, jobs: Sequence[TakeJob]) -> Foun
         InputError: nobody saw them.
     """
     place = Performer.file(name, day)
-    sources = [source for job in jobs if (source := _source(job, name)) is not None]
+    sources = [source for job in jobs if (source := _readable_source(job, name)) is not None]
     key = performer_key(night.request, name, day, {source.take: source.key for source in sources})
     there = read_performer(night.out, name, day)
     if there is not None and there.key == key:
@@ -147,8 +147,18 @@ def read_performer(out: Place, name: str, day: str) -> Performer | None:
         raise InputError(f"{out}/{Performer.file(name, day)}: {error}; delete it") from None
 
 
+def _readable_source(job: TakeJob, name: str) -> Source | None:
+    """:func:`_source`, or None where the take cannot be read: that is told of the take, and the others go on."""
+    try:
+        return _source(job, name)
+    except PassingError:
+        raise
+    except InputError:
+        return None
+
+
 def _source(job: TakeJob, name: str) -> Source | None:
-    """A take's part of a performer; None where the take could not be read, or they are not in it."""
+    """A take's part of a performer; None where nobody could tell who is who, or they are not in it."""
     with at_work(job, shared=True) as request:
         known = _known(job, request)
         if known is None:

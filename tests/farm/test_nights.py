@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from refit_mv.farm.manifest import Manifest, State
 from refit_mv.farm.performers import Performer, performers_text
 from refit_mv.farm.places import Place
 from refit_mv.farm.plan import bytes_of_a_frame
+from refit_mv.farm.stages import associate_take, meet_one
 from refit_mv.farm.take_list import TakeEntry, read_takes
 from refit_mv.farm.tasks import Stage
 from refit_mv.people.subject import Subject
@@ -255,6 +257,27 @@ def test_a_take_that_comes_later_joins_the_performers_of_its_day(takes, request_
     run_batch(request_for([day_list(takes)]), quiet, quiet)
     assert {call.tasks[0].take for call in engine.calls} == {"take_1"}
     assert shapes(tmp_path / "out") == [before[0]] * 2
+
+
+def test_a_take_that_cannot_be_read_is_left_out_of_its_performers(takes, request_for, here, tmp_path) -> None:
+    day = Path(day_list(takes, NAMES[:1]))
+    # One is not there. Of the other it is known who is who, but what it is made from is gone when performers are met.
+    far = "memory://nowhere/rig.toml"
+    text = (
+        f"\n- {{take: missing, day: monday, performers: [anna]}}\n- {{take: take_1, day: monday, calibration: '{far}', "
+    )
+    day.write_text(day.read_text() + text + "performers: [anna]}", encoding="utf-8")
+    engine = here()
+    asked = request_for([day])
+    assert run_batch(asked, quiet, quiet).counts[State.DONE] == 1
+    (met,) = [call for call in engine.calls if call.tasks[0].stage is Stage.PERFORMER]
+    assert [job.entry.name for job in met.jobs] == ["take_0"]
+    assert not (tmp_path / "out" / "missing").exists()
+    fresh = replace(asked.night, out=Place(str(tmp_path / "fresh")))
+    jobs = [TakeJob(each, fresh, "key") for each in asked.entries]
+    associate_take(jobs[0])
+    assert meet_one(fresh, "anna", "monday", jobs).people == ()
+    assert (tmp_path / "fresh" / "performers" / "monday" / "anna.json").exists()
 
 
 def test_two_people_are_fitted_side_by_side(request_for, here, tmp_path) -> None:
