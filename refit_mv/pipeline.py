@@ -152,7 +152,7 @@ def associate(request: FitRequest, session: Session, progress: Progress = quiet)
 
 def fitting(request: FitRequest, known: Associated) -> Fitting:
     """How the people of a request are met and fitted."""
-    device = _device(request.device)
+    device = usable_device(request.device)
     return Fitting(known.recording, known.body, request.recipe, device, request.out_folder, request.height)
 
 
@@ -275,7 +275,12 @@ def _read(
     return recording, body, chosen, doubted
 
 
-def _device(name: str) -> str:
+def usable_device(name: str) -> str:
+    """The device that a request means on this machine.
+
+    Raises:
+        InputError: it is not available here.
+    """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -329,7 +334,7 @@ def _looked_closer(
         recipe.build_keypoint_optimizer(),
         recipe.cost,
         recipe.subject_frames,
-        _device(request.device),
+        usable_device(request.device),
         request.out_folder / CLOSER,
     )
     seen, rounds = recording.observations, recipe.people.closer_looks

@@ -27,7 +27,7 @@ from refit_mv.files import alone_in, complete_or_absent, found_at, made_folder, 
 from refit_mv.fitting import Fitting
 from refit_mv.people.person import Person
 from refit_mv.people.subject import Subject
-from refit_mv.pipeline import Associated, FitRequest, associate, finish, fitting, opened
+from refit_mv.pipeline import Associated, FitRequest, associate, finish, fitting, opened, usable_device
 from refit_mv.take.fitted_person import FittedPerson
 
 # Of what there is to say about a take, so much is told in the morning.
@@ -97,26 +97,18 @@ def meet_one(night: Night, name: str, day: str, jobs: Sequence[TakeJob]) -> Foun
     """Meet a performer from all takes of a day that they are in and that could be read.
 
     Raises:
-        InputError: nobody saw them.
+        InputError: nobody saw them, or the device is not available.
     """
+    device = usable_device(night.request.device)
     place = Performer.file(name, day)
     sources = [source for job in jobs if (source := _readable_source(job, name)) is not None]
     key = performer_key(night.request, name, day, {source.take: source.key for source in sources})
     there = read_performer(night.out, name, day)
     if there is not None and there.key == key:
         return Found()
-    device = fitting_device(night)
     met = meet_performer(name, day, sources, night.request.recipe, night.request.body, device, key)
     write_performer(night, met, place)
     return Found()
-
-
-def fitting_device(night: Night) -> str:
-    """The device that the request means on this machine."""
-    import torch
-
-    name = night.request.device
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def write_performer(night: Night, met: Performer, place: str) -> None:

@@ -278,6 +278,9 @@ def test_a_take_that_cannot_be_read_is_left_out_of_its_performers(takes, request
     associate_take(jobs[0])
     assert meet_one(fresh, "anna", "monday", jobs).people == ()
     assert (tmp_path / "fresh" / "performers" / "monday" / "anna.json").exists()
+    nowhere = replace(fresh, request=replace(asked.request, device="nonsense"))
+    with pytest.raises(InputError, match="device 'nonsense' is not available here"):
+        meet_one(nowhere, "anna", "monday", jobs)
 
 
 def test_two_people_are_fitted_side_by_side(request_for, here, tmp_path) -> None:
