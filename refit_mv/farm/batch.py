@@ -114,11 +114,11 @@ def plan(batch: BatchRequest, book: Manifest, keep_performers: bool = True) -> P
     refused: dict[str, str] = {}
 
     # Mostly all takes have one calibration.
-    words = cache(calibration_words)
+    cameras = cache(calibration_words)
 
     def look(entry: TakeEntry) -> Key | str:
         try:
-            return key_of(entry, batch.request, recipe, words)
+            return key_of(entry, batch.request, recipe, cameras)
         except InputError as error:
             return str(error)
 
