@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from calib import check_target, write_rig
 from refit_mv.body.files import load_body
 from refit_mv.body.model import BodyModel
 from refit_mv.checks.cameras import check_cameras
@@ -31,7 +30,7 @@ from refit_mv.people.tracks import Track, about_tracks
 from refit_mv.profile_choice import AUTO, refuse_unreadable, with_profile
 from refit_mv.progress import Progress, quiet
 from refit_mv.recipe import FitRecipe
-from refit_mv.rigs.mending import MendOptions, mend, with_mended
+from refit_mv.rigs.mending import MendOptions, check_file, mend, with_mended, write_mended
 from refit_mv.rigs.refinement import Refined
 from refit_mv.rigs.sayings import Commands
 from refit_mv.session.pictures import pictures_of
@@ -137,7 +136,7 @@ def associate(request: FitRequest, session: Session, progress: Progress = quiet)
         InputError: the recording cannot be used, or corrections cannot be made.
     """
     if request.refine_rig:
-        check_target(request.out_folder / MENDED, session.calibration_files)
+        check_file(request.out_folder / MENDED, session)
     recording, body, chosen, doubted = _read(session, request, progress)
     if request.refine_rig:
         told = mend(recording, body, request.recipe.people, MendOptions(), progress)
@@ -249,10 +248,10 @@ def refine_rig(request: FitRequest, options: MendOptions, target: Path, progress
     """
     session = _opened(request)
     with alone_in(made_folder(request.out_folder)):
-        check_target(target, session.calibration_files)
+        check_file(target, session)
         recording, body, _, _ = _read(session, request, progress)
         told = mend(recording, body, request.recipe.people, options, progress)
-        write_rig(told.rig, target, told.up)
+        write_mended(told, target)
         return told
 
 

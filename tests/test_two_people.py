@@ -79,7 +79,7 @@ def pair(body: BodyModel, noisy_session: SyntheticSession, tmp_path_factory: pyt
 
 
 def test_overlays_of_an_earlier_fit_do_not_stay_beside_another(body: BodyModel, pair: Pair, tmp_path: Path) -> None:
-    request = FitRequest(pair.folder, RECIPE, out=tmp_path / "out", frames=range(2))
+    request = FitRequest(pair.folder, RECIPE, out=tmp_path / "out")
     own = tmp_path / "out" / "overlay" / "mine.mp4"
     fit_tracks(request, pair.recording, body, pair.tracks)
     own.write_bytes(b"somebody's own")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from calib import write_rig
+from calib import check_target, write_rig
 from refit_mv.body.model import BodyModel
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.options import PeopleOptions
@@ -16,6 +16,7 @@ from refit_mv.rigs.refinement import Refined, Scale, refine, refine_from_lenses
 from refit_mv.rigs.witnesses import spoken, witnesses
 from refit_mv.session.mounts import AT, mounts_of, parted
 from refit_mv.session.recording import Recording
+from refit_mv.session.session import Session
 
 # After a rig was turned by more (radians), who is who is asked again.
 UPSET = 0.02
@@ -64,9 +65,27 @@ def with_rig(recording: Recording, rig: CameraRig) -> Recording:
     return parted(replace(recording, session=replace(recording.session, rig=first)), later)
 
 
+def check_file(file: Path, session: Session) -> None:
+    """Refuse now, before long work, a file that the mended rig cannot be written into.
+
+    Raises:
+        InputError: the session's own calibration, or a file in a folder that is not there.
+    """
+    check_target(file, session.calibration_files)
+
+
+def write_mended(told: Refined, file: Path) -> None:
+    """Write the mended rig as TOML.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    write_rig(told.rig, file, told.up)
+
+
 def with_mended(recording: Recording, told: Refined, file: Path) -> Recording:
     """The recording as the mended rig saw it, which is written into ``file`` (TOML), and a word about it."""
-    write_rig(told.rig, file, told.up)
+    write_mended(told, file)
     mended = with_rig(recording, told.rig)
     return replace(mended, warnings=(*mended.warnings, f"{about(told)}; the mended cameras are in {file.name}"))
 
