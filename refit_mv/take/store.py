@@ -24,6 +24,8 @@ FORMAT = "refit-mv results"
 VERSION = 1
 # A month of frames.
 LARGEST_RESULTS = 2**40
+# Names of a rig's views, of a body's joints, a detector's habits: a damaged file can claim any size for them.
+LARGEST_STATIC = 2**26
 # The oldest file layout: its superblock has no "open for writing" flag that a killed process could leave behind.
 LIBVER = ("earliest", "v108")
 Static = np.ndarray | str | int | float | bool
@@ -140,8 +142,14 @@ class _Block:
         return self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
 
 
-def _block(dataset: h5py.Dataset) -> _Block:
-    return _Block(dataset.id.get_offset() or 0, dataset.dtype, dataset.shape)
+def _block(dataset: h5py.Dataset, rows: int) -> _Block:
+    """Where a dataset of so many rows lies. What is not whole, in one piece and in this very file has no place: it
+    could claim any size, and writing there would hit something else.
+    """
+    offset, held = dataset.id.get_offset(), dataset.id.get_storage_size()
+    if offset is None or dataset.external or held != dataset.nbytes or dataset.shape[:1] != (rows,):
+        raise ValueError(f"'{dataset.name}' is not {rows} rows in one piece")
+    return _Block(offset, dataset.dtype, dataset.shape)
 
 
 def _pwrite_all(handle: int, data: bytes | memoryview, offset: int) -> None:
@@ -265,14 +273,17 @@ class ResultStore:
                 name: Field(tuple(data.shape[1:]), data.dtype.name, _text(data, "description"))
                 for name, data in datasets.items()
             }
+            count, chunk = _number(file, "frame_count"), _number(file, "chunk_frames")
+            if count < 1 or chunk < 1:
+                raise ValueError(f"{count} frames in chunks of {chunk}")
             return ResultStore(
                 path=path,
-                frame_count=_number(file, "frame_count"),
-                chunk_frames=_number(file, "chunk_frames"),
+                frame_count=count,
+                chunk_frames=chunk,
                 fingerprint=stored,
                 fields=fields,
-                _blocks={name: _block(data) for name, data in datasets.items()},
-                _done=_block(_dataset(file, "done")),
+                _blocks={name: _block(data, count) for name, data in datasets.items()},
+                _done=_block(_dataset(file, "done"), -(-count // chunk)),
             )
 
     @property
@@ -360,6 +371,8 @@ class ResultStore:
             raise KeyError(f"no static value '{name}' in {self.path}; it has: {', '.join(names)}")
         with _open_hdf5(self.path) as file, _damage_told(self.path):
             dataset = _dataset(_group(file, "static"), name)
+            if dataset.nbytes > LARGEST_STATIC:
+                raise ValueError(f"'{name}' claims {dataset.nbytes} bytes")
             if h5py.check_string_dtype(dataset.dtype) is not None:
                 return bytes(dataset[()]).decode(errors="surrogateescape")
             value = dataset[()]

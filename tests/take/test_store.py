@@ -38,6 +38,27 @@ def expect(store: ResultStore, index: int) -> None:
         assert np.array_equal(store.read(name, rows), values), (index, name)
 
 
+CLAIMS = {
+    "more rows": ("frames/count", {"data": np.zeros((108, 4), "int32")}),
+    "rows that nobody wrote": ("frames/count", {"shape": (105, 4), "chunks": (5, 4), "dtype": "int32"}),
+    "rows in another file": ("frames/count", {"shape": (105, 4), "dtype": "int32", "external": [("x", 0, 1680)]}),
+    "marks of more chunks": ("done", {"data": np.zeros(7, "uint8")}),
+    "text without end": ("static/names", {"shape": (10**9,), "chunks": (1024,), "dtype": "S17"}),
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_file_that_claims_what_it_does_not_hold_is_refused(tmp_path: Path, claim: str) -> None:
+    place, given = CLAIMS[claim]
+    ResultStore.create(tmp_path / "r.h5", 105, FIELDS, {"names": "a b"}, 20, "abc")
+    with h5py.File(tmp_path / "r.h5", "r+") as file:
+        kept = dict(file[place].attrs)
+        del file[place]
+        file.create_dataset(place, **given).attrs.update(kept)
+    with pytest.raises(InputError, match="damaged result file"):
+        ResultStore.open(tmp_path / "r.h5").read_static("names")
+
+
 def test_what_is_written_is_read(tmp_path):
     static = {
         "view_names": '["a", "ä"]',
