@@ -57,6 +57,7 @@ def _sentence(
     whole = len(named) == len(parts)
     subject = f"{side}{limb[0] if one_side else limb[1]}" if whole else f"{side}{words}"
     begin = "No view sees" if share > ALWAYS else f"In {max(100 * share, 1):.0f} % of the frames no view sees"
-    known = "" if sigma is None else f", known to about {10 * max(round(100 * float(np.nanmedian(sigma))), 1)} mm"
+    told = np.zeros(0) if sigma is None else sigma[np.isfinite(sigma)]
+    known = f", known to about {10 * max(round(100 * float(np.median(told))), 1)} mm" if told.size else ""
     what = f"{words} are" if whole else "what is shown there is"
     return f"{begin} the {subject}: {what} inferred{known}."

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
-from refit_mv.delivery import deliver
+from refit_mv.delivery import deliver, rewrite_report
 from refit_mv.errors import InputError
 from refit_mv.people.hard_moments import HardMoment, Why
 from refit_mv.pipeline import FitRequest, fit
@@ -146,6 +147,13 @@ def test_what_is_no_take_is_refused_in_one_line(take_copy: Path, tmp_path: Path)
     refused("not valid JSON")
     (take_copy / "take.json").write_text("[" * 100_000)
     refused("not valid JSON")
+
+
+def test_a_report_does_not_tell_deviations_that_are_not_known(take_copy: Path) -> None:
+    with h5py.File(take_copy / "people" / "0" / "fit.h5", "r+") as file:
+        file["frames"]["joint_covariance"][:] = np.nan  # type: ignore[index]
+        file["frames"]["joint_seen"][:] = 0  # type: ignore[index]
+    assert "known to about" not in rewrite_report(open_take(take_copy)).read_text()
 
 
 def test_numbers_that_count_up_are_told_in_few_words() -> None:
