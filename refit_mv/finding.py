@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Level = Literal["good", "check", "bad"]
 # What nothing speaks against, and nothing for: said wherever verdicts are, though it is no fault.
@@ -29,5 +29,12 @@ class Finding:
 
     @staticmethod
     def read(text: Mapping[str, Any]) -> "Finding":
-        """From what ``dataclasses.asdict`` and JSON made of one."""
+        """From what ``dataclasses.asdict`` and JSON made of one.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        words = (text["key"], text["text"], text.get("advice", ""), *text["views"])
+        if text["level"] not in get_args(Level) or not all(isinstance(word, str) for word in words):
+            raise ValueError(f"a finding is {dict(text)!r:.80}")
         return Finding(**{**text, "views": tuple(text["views"])})

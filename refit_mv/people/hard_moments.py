@@ -62,8 +62,15 @@ class HardMoment:
 
     @staticmethod
     def read(text: Mapping[str, Any]) -> "HardMoment":
-        """From what ``dataclasses.asdict`` and JSON made of one."""
-        return HardMoment(text["first"], text["last"], Why(text["why"]), tuple(text["others"]))
+        """From what ``dataclasses.asdict`` and JSON made of one.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        first, last, others = text["first"], text["last"], tuple(text["others"])
+        if any(type(number) is not int for number in (first, last, *others)) or not 0 <= first <= last:
+            raise ValueError(f"a hard moment is {dict(text)!r:.80}")
+        return HardMoment(first, last, Why(text["why"]), others)
 
 
 def hard_moments(

@@ -31,6 +31,8 @@ from refit_mv.take.store import Field, ResultStore
 STORE = "fit.h5"
 # What a store calls a detector's habits, if it knows them.
 _HABIT = "habit_"
+# Frames whose poses are looked at together, to bound memory.
+_BATCH = 4096
 
 
 def _fields(joints: int, views: int, landmarks: int) -> dict[str, Field]:
@@ -213,12 +215,28 @@ class FittedPerson:
         return any(status is not FrameStatus.ABSENT for status in self.status)
 
     @property
+    def finite(self) -> bool:
+        """Whether there is a pose, of finite numbers, in every frame that the person is in."""
+        present = np.array([status is not FrameStatus.ABSENT for status in self.status])
+        for first in range(0, len(self), _BATCH):
+            rows = slice(first, min(first + _BATCH, len(self)))
+            params = self.params(rows)
+            known = params.pelvis.isfinite().all(-1) & params.rotations.isfinite().flatten(1).all(-1)
+            if (present[rows] & ~known.numpy()).any():
+                return False
+        return True
+
+    @property
     def landmark_names(self) -> tuple[str, ...]:
         return self._names("landmark_names")
 
     @property
     def joint_names(self) -> tuple[str, ...]:
         return self._names("joint_names")
+
+    @property
+    def view_names(self) -> tuple[str, ...]:
+        return self._names("view_names")
 
     def _names(self, axis: str) -> tuple[str, ...]:
         return tuple(str(self.store.read_static(axis)).split("\n"))
@@ -304,7 +322,7 @@ class FittedPerson:
     @property
     def _points(self) -> tuple[int, int, int]:
         """How many joints, views and landmarks."""
-        return len(self.joint_names), len(self._names("view_names")), len(self.landmark_names)
+        return len(self.joint_names), len(self.view_names), len(self.landmark_names)
 
     @property
     def status(self) -> tuple[FrameStatus, ...]:

@@ -42,7 +42,12 @@ def session_text(session: Session, take: Path) -> dict[str, Any]:
 
 
 def read_session(text: dict[str, Any], take: Path) -> Session:
-    """What :func:`session_text` told; its views have no keypoint files."""
+    """What :func:`session_text` told; its views have no keypoint files.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    _check(text)
     root = take / text["path"]
 
     def found(told: str | None) -> Path | None:
@@ -62,6 +67,21 @@ def read_session(text: dict[str, Any], take: Path) -> Session:
         up=None if up is None else (up[0], up[1], up[2]),
         warnings=tuple(text["warnings"]),
     )
+
+
+def _check(text: dict[str, Any]) -> None:
+    """Refuse what would be taken as it stands and is of another kind. Views' names become names of files."""
+    names, up = [view["name"] for view in text["views"]], text["up"]
+    for name in names:
+        if not isinstance(name, str) or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(f"a view's name is {name!r:.40}")
+    words = (text["layout"], *text["warnings"])
+    if not isinstance(text["warnings"], list) or not all(isinstance(word, str) for word in words):
+        raise ValueError("layout and warnings are no text")
+    if not all(isinstance(view["upright"], bool) for view in text["views"]):
+        raise ValueError("upright is neither true nor false")
+    if up is not None and not (len(up) == 3 and np.isfinite(np.array(up, dtype=np.float64)).all() and any(up)):
+        raise ValueError(f"up is {up!r:.40}")
 
 
 def _told(path: Path | None, root: Path) -> str | None:
@@ -113,7 +133,8 @@ def runs(numbers: Int[np.ndarray, " frame"]) -> list[list[int]]:
 
 def from_runs(stretches: Sequence[Sequence[int]]) -> Int[np.ndarray, " frame"]:
     """The numbers behind :func:`runs`."""
-    if sum(count for _, count, _ in stretches) > MOST_FRAMES:
-        raise ValueError(f"more than {MOST_FRAMES:.0e} frames")
+    counts = [count for _, count, _ in stretches]
+    if any(count < 1 for count in counts) or sum(counts) > MOST_FRAMES:
+        raise ValueError(f"a stretch without frames, or more than {MOST_FRAMES:.0e} frames")
     each = (range(first, first + count * step, step) if step else [first] * count for first, count, step in stretches)
     return np.array(list(chain.from_iterable(each)), dtype=np.int64)

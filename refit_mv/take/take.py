@@ -163,7 +163,7 @@ def open_take(folder: Path, body: str | Path | None = None) -> Take:
             replace(
                 _opened(path.parent, each),
                 name=_of_kind({"name": each.get("name")}, "name", (str, NoneType)),
-                left_out_px=_of_kind(each, "left_out_px", (dict, NoneType)),
+                left_out_px=_left_out(each),
                 findings=tuple(Finding.read(finding) for finding in each["findings"]),
                 known_height_m=_of_kind(each, "known_height_m", (int, float, NoneType)),
                 # Takes did not always have it.
@@ -217,6 +217,11 @@ def _of_kind(text: Mapping[str, Any], key: str, kinds: tuple[type, ...]) -> Any:
     return value
 
 
+def _left_out(person: Mapping[str, Any]) -> dict[str, float] | None:
+    told = _of_kind(person, "left_out_px", (dict, NoneType))
+    return None if told is None else {view: _of_kind(told, view, (int, float)) for view in told}
+
+
 def _id(person: Mapping[str, Any]) -> int:
     """A person's number, which becomes part of files' names."""
     number = _of_kind(person, "id", (int,))
@@ -253,11 +258,19 @@ def _vector(told: Sequence[Any]) -> tuple[float, float, float]:
 
 
 def _check(take: Take) -> None:
+    if take.source_numbers.shape != (len(take), len(take.rig)):
+        raise ValueError(f"source_frames are {take.source_numbers.shape} of {len(take)} frames, {len(take.rig)} views")
     for person in take.people:
         if person.store.unfinished():
             raise InputError(f"{person.store.path} is not finished; go on with refit-mv fit --resume")
         if len(person.status) != len(take):
             raise InputError(f"{person.store.path}: {len(person)} frames, the take has {len(take)}; fit again")
+        if person.view_names != take.rig.names:
+            raise ValueError(f"person {person.id} is seen by {', '.join(person.view_names)}")
+        if any(moment.last >= len(take) for moment in person.hard):
+            raise ValueError(f"person {person.id} has a hard moment after the last of {len(take)} frames")
+        if not person.finite:
+            raise ValueError(f"person {person.id} is in frames without a pose")
         if person.joint_names != take.body.joint_names or len(person.subject.shape) != take.body.shape_count:
             raise InputError(
                 f"{person.store.path} was fitted with another body than '{take.body.name}' from {take.body_source}"

@@ -139,6 +139,10 @@ def test_what_is_no_take_is_refused_in_one_line(take_copy: Path, tmp_path: Path)
         ({"session": []}, "damaged"),
         ({"views": 3, "body": "open"}, "damaged"),
         ({"frames": [[0, 2, 1]], "source_frames": [[[0, 2, 1]]] * 4}, "4 frames, the take has 2"),
+        ({"frames": [[0, 10**12, 1], [0, -(10**12), 1]]}, "a stretch without frames"),
+        ({"source_frames": [[[0, 4, 1]]] * 3}, "damaged"),
+        ({"findings": [{"key": "k", "level": 7, "text": "t", "views": []}]}, "a finding is"),
+        ({"findings": [{"key": "k", "level": "bad", "text": "t", "advice": -1, "views": []}]}, "a finding is"),
     ):
         (take_copy / "take.json").write_text(original)
         changed(take_copy, **values)
@@ -147,6 +151,47 @@ def test_what_is_no_take_is_refused_in_one_line(take_copy: Path, tmp_path: Path)
     refused("not valid JSON")
     (take_copy / "take.json").write_text("[" * 100_000)
     refused("not valid JSON")
+
+
+@pytest.mark.parametrize("name", [-1, None, "/tmp/elsewhere", "../../elsewhere", "cam\0"])
+def test_views_with_names_that_are_no_names_of_files_are_refused(name: object, take_copy: Path) -> None:
+    session = json.loads((take_copy / "take.json").read_text())["session"]
+    session["views"][0]["name"] = name
+    changed(take_copy, session=session)
+    with pytest.raises(InputError, match="damaged"):
+        open_take(take_copy)
+
+
+@pytest.mark.parametrize("key", ["layout", "warnings", "up"])
+def test_words_of_a_session_that_are_none_are_refused(key: str, take_copy: Path) -> None:
+    session = json.loads((take_copy / "take.json").read_text())["session"]
+    changed(take_copy, session=session | {key: [7]})
+    with pytest.raises(InputError, match="damaged"):
+        open_take(take_copy)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"left_out_px": {"cam01": "far"}},
+        {"hard": [{"first": 0, "last": FRAMES, "why": "close", "others": []}]},
+        {"hard": [{"first": "0", "last": 1, "why": "close", "others": []}]},
+        {"hard": [{"first": 0, "last": 1, "why": "close", "others": [[]]}]},
+    ],
+)
+def test_what_is_told_of_people_must_be_of_its_kind(told: dict, take_copy: Path) -> None:
+    people = json.loads((take_copy / "take.json").read_text())["people"]
+    changed(take_copy, people=[people[0] | told])
+    with pytest.raises(InputError, match="damaged"):
+        open_take(take_copy)
+
+
+@pytest.mark.parametrize("name", ["pelvis", "rotations"])
+def test_frames_without_a_pose_in_which_somebody_is_are_refused(name: str, take_copy: Path) -> None:
+    with h5py.File(take_copy / "people" / "0" / "fit.h5", "r+") as file:
+        file["frames"][name][2] = np.nan  # type: ignore[index]
+    with pytest.raises(InputError, match="without a pose"):
+        open_take(take_copy)
 
 
 def test_a_report_does_not_tell_deviations_that_are_not_known(take_copy: Path) -> None:
