@@ -34,7 +34,7 @@ setup(
     python_requires=">=3.11",
     package_dir={"": "."},
     packages=find_packages(include=["refit_mv", "refit_mv.*", "calib", "calib.*"]),
-    package_data={"refit_mv": ["**/assets/*", "**/weights/*"], "calib": ["boards/*.yaml"]},
+    package_data={"refit_mv": ["py.typed", "**/assets/*", "**/weights/*"], "calib": ["py.typed", "boards/*.yaml"]},
     cmdclass={"build_py": BuildWithRecipes},
     install_requires=[
         "torch>=2.4",

@@ -48,6 +48,9 @@ def test_assets_recipes_and_licences_are_inside(wheel: Path) -> None:
         "refit_mv/recipes/fit/default.yaml",
         "refit_mv/recipes/fit/classic.yaml",
         "calib/__init__.py",
+        # What tells type checkers that the annotations are for programs that use the packages, too.
+        "refit_mv/py.typed",
+        "calib/py.typed",
     } <= names
     assert any(name.endswith("/LICENSE") for name in names)
     assert any(name.endswith("/THIRD_PARTY.md") for name in names)
@@ -61,7 +64,7 @@ def test_every_module_and_asset_of_the_tree_is_inside(wheel: Path) -> None:
         for path in (ROOT / package).rglob("*")
         if path.is_file()
         and "__pycache__" not in path.parts
-        and (path.suffix == ".py" or {"assets", "weights", "boards"} & set(path.parts))
+        and (path.suffix in (".py", ".typed") or {"assets", "weights", "boards"} & set(path.parts))
     }
     assert wanted - names == set()
 
