@@ -70,7 +70,9 @@ def load_weights(
             raise InputError(
                 f"{path}: expected weights of format '{expected}', found '{metadata.get('format')}'; {advice}"
             )
-        network = build(metadata)
+        # Weights that are about to be replaced are drawn nonetheless: not from the numbers of whoever asks.
+        with torch.random.fork_rng(devices=[]):
+            network = build(metadata)
         network.load_state_dict(load_file(str(path)), strict=True)
         facts = json.loads(metadata.get("facts", "{}"))
     except InputError:
@@ -85,7 +87,8 @@ def load_weights(
         safetensors.SafetensorError,
     ) as error:
         raise InputError(f"{path}: cannot read network weights ({' '.join(str(error).split())[:200]})") from None
-    return network.eval().requires_grad_(False), facts
+    # Whatever precision the program that asks has chosen for numbers of its own.
+    return network.float().eval().requires_grad_(False), facts
 
 
 def load_network(path: Path = SHIPPED_WEIGHTS) -> tuple[ReFitNetwork, dict[str, Any]]:

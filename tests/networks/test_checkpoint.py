@@ -37,6 +37,13 @@ def test_round_trip(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
 
 
+def test_loading_draws_no_numbers_of_the_program(tmp_path: Path) -> None:
+    save_network(tmp_path / "w.safetensors", ReFitNetwork(SMALL), {})
+    before = torch.get_rng_state()
+    load_network(tmp_path / "w.safetensors")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_foreign_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_file({"a": torch.zeros(1)}, str(path))
