@@ -26,8 +26,9 @@ def drawn_joint_covariance(
     """
     windows, length, size = unrolled.factor.inverse.shape[:3]
     # The same numbers in every frame and window: what is drawn varies as smoothly as what is known.
-    normal = torch.randn(size, DRAWS, generator=torch.Generator().manual_seed(0))
-    signs = torch.randn(length, 1, DRAWS, generator=torch.Generator().manual_seed(1)).sign()
+    single = torch.float32
+    normal = torch.randn(size, DRAWS, generator=torch.Generator().manual_seed(0), dtype=single)
+    signs = torch.randn(length, 1, DRAWS, generator=torch.Generator().manual_seed(1), dtype=single).sign()
     columns = (normal * signs).expand(windows, -1, -1, -1)
     drawn = unrolled.factor.backward(columns.to(unrolled.factor.inverse)).flatten(0, 1)[frames]
     moved = (joint_jacobian(scene.unknowns, unrolled.at[frames]) @ drawn).unflatten(1, (-1, 3))

@@ -74,7 +74,7 @@ class Timeline:
         steps.
         """
         step = torch.nn.functional.pad(self.step, (1, 1), mode="replicate") if self.step.shape[1] else None
-        mean = self.valid * 0.0 if step is None else ((step[:, 1:] + step[:, :-1]) / 2 / REFERENCE_STEP).log()
+        mean = 0 * self.valid.float() if step is None else ((step[:, 1:] + step[:, :-1]) / 2 / REFERENCE_STEP).log()
         return torch.stack([self.valid.float().flatten(), seen.float() * self.valid.flatten(), mean.flatten()], dim=-1)
 
 
@@ -230,11 +230,12 @@ def _silenced(weights: Weights, hold: Hold, seen: Tensor, count: float) -> Weigh
     """Nothing holds the estimate of a frame that saw nothing but time, and a little the pose prior: poses in a row are
     not independent draws from it. ``count`` is how much the recipe has it count, relative to training.
     """
-    trust = torch.where(seen, 1.0, UNSEEN)
+    trust = torch.where(seen, 1.0, UNSEEN).to(hold.pelvis)
     held = replace(
         hold, pelvis=hold.pelvis * trust[:, None], root=hold.root * trust[:, None], joint=hold.joint * trust[:, None]
     )
-    return replace(weights, hold=held, pose_prior=weights.pose_prior * torch.where(seen, count, count * UNSEEN_PRIOR))
+    counted = torch.where(seen, count, count * UNSEEN_PRIOR).to(hold.pelvis)
+    return replace(weights, hold=held, pose_prior=weights.pose_prior * counted)
 
 
 def _anchored(weights: Weights, hold: Hold, held: Tensor, estimate: HeldEstimate) -> Weights:

@@ -34,7 +34,7 @@ class SigmaCorrection:
 
     @staticmethod
     def none() -> "SigmaCorrection":
-        coefficients = torch.zeros(JOINT_STREAMS, CORRECTION_FEATURES)
+        coefficients = torch.zeros(JOINT_STREAMS, CORRECTION_FEATURES, dtype=torch.float32)
         coefficients[:, 1] = 1
         return SigmaCorrection(coefficients)
 

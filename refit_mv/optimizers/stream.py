@@ -255,7 +255,8 @@ class FitStream:
             moments = person.moments
             together = Rays.concatenate([m.evidence for m in moments])
             states = Recurrence.concatenate([m.state for m in moments])
-            steps = torch.tensor([[later.time - earlier.time for earlier, later in pairwise(moments)]]).view(1, -1)
+            apart = [later.time - earlier.time for earlier, later in pairwise(moments)]
+            steps = torch.tensor(apart, dtype=torch.float32).view(1, -1)
             line = Timeline(steps, torch.ones(1, len(moments), dtype=torch.bool))
             # Earlier frames stand where they were answered, the new one where its iterations ended.
             begin = BodyParams.concatenate([*(m.answer.to(torch.float32) for m in moments[:-1]), state.predictions[-1]])

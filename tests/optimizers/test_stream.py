@@ -14,7 +14,8 @@ from refit_mv.errors import InputError
 from refit_mv.networks.time_network import SequenceNetwork, SequenceOptions
 from refit_mv.networks.time_weights import save_sequence_network
 from refit_mv.networks.weights_file import load_network
-from refit_mv.optimizers.refit import ReFit
+from refit_mv.optimizers.refit import ReFit, shipped_network
+from refit_mv.optimizers.refit_over_time import sequence_networks
 from refit_mv.optimizers.stream import FitStream, FrameObservations, StreamOptions
 from refit_mv.people.evidence import evidence_on
 from refit_mv.people.subject import Subject, meet
@@ -173,3 +174,27 @@ def test_a_stream_tells_inferred_joints_too(session: SyntheticSession, weights: 
     assert bool(results[3].joint_seen[0, ankle]) and not bool(results[10].joint_seen[0, ankle])
     sigmas = [float(result.joint_sigma[0, ankle]) for result in results]
     assert sigmas[3] < sigmas[8] < sigmas[15] and sigmas[15] > 0.1
+
+
+def test_a_program_may_count_in_double_precision(session: SyntheticSession, weights: Path) -> None:
+    """What torch makes where nobody says how precise is the program's choice, not ours."""
+
+    def forget_networks() -> None:
+        shipped_network.cache_clear()
+        sequence_networks.cache_clear()
+
+    def followed() -> list[torch.Tensor]:
+        # As in a program that has just begun: otherwise they are kept.
+        forget_networks()
+        stream = _stream(session, weights, _known(session))
+        results = [stream.push(frame / FPS, {"a": _frame(session, frame)})["a"] for frame in range(3)]
+        return [results[-1].params.pelvis, results[-1].params.rotations, results[-1].joint_covariance]
+
+    plain = followed()
+    torch.set_default_dtype(torch.float64)
+    try:
+        precise = followed()
+    finally:
+        torch.set_default_dtype(torch.float32)
+        forget_networks()
+    assert all(torch.equal(one, other) for one, other in zip(plain, precise, strict=True))
