@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from refit_mv.body.files import load_body
+from refit_mv.body.files import lasting_source, load_body
 from refit_mv.body.model import BodyModel
 from refit_mv.checks.cameras import check_cameras
 from refit_mv.checks.doubts import borne_out
@@ -215,7 +215,7 @@ def finish(
         fps=recording.observations.fps,
         keypoint_set=recording.observations.keypoints.name,
         body=known.body,
-        body_source=request.body if request.body == "open" else str(Path(request.body).expanduser().resolve()),
+        body_source=lasting_source(request.body),
         optimizer=request.recipe.optimizer,
         recipe=as_plain(request.recipe),
         versions=package_versions(),

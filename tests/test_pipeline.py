@@ -36,6 +36,16 @@ def person_in(out: Path) -> FittedPerson:
     return person
 
 
+def test_a_take_of_a_body_that_somebody_added_opens_again(
+    session_copy: Callable, body: BodyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"child": replace(body, name="child")}
+    for home in ("refit_mv.pipeline", "refit_mv.take.take"):
+        monkeypatch.setattr(f"{home}.load_body", known.__getitem__)
+    fit(FitRequest(session_copy(frames=2), replace(ALONE, optimizer="gauss-newton"), out=tmp_path / "o", body="child"))
+    assert open_take(tmp_path / "o").body.name == "child"
+
+
 def test_progress_is_told_from_nothing_to_everything(session_copy: Callable, tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     recipe = replace(PLAIN, chunk_frames=2)

@@ -27,6 +27,7 @@ PLAUSIBLE_HEIGHT = (0.4, 2.6)
 # SMPL-X keeps expressions behind the shape directions: 300 and 100 in the full file, 10 and 10 in the small one.
 SMPLX_SHAPES = {400: 300, 20: 10}
 
+SUFFIXES = (".pkl", ".npz")
 KINDS = {len(skeleton): kind for kind, skeleton in SKELETONS.items()}
 
 
@@ -44,6 +45,10 @@ def load_body(source: str | Path, shape_count: int = 10) -> BodyModel:
         InputError: no such file, not a body model, or one whose arrays are missing, misshapen, not finite or not in
         metres.
     """
+    if not isinstance(source, str | Path):
+        raise InputError(f"a body is loaded by the name 'open' or a file's path, got a {type(source).__name__}")
+    if shape_count < 0:
+        raise InputError(f"shape_count must be 0 or more, got {shape_count}")
     if str(source) == "open":
         return _with_shapes(open_body(), shape_count)
     path = Path(source).expanduser()
@@ -53,16 +58,22 @@ def load_body(source: str | Path, shape_count: int = 10) -> BodyModel:
             "for the embedded body"
         )
     if path.is_dir():
-        found = [entry.name for entry in entries(path) if entry.suffix in (".pkl", ".npz")]
+        found = [entry.name for entry in entries(path) if entry.suffix in SUFFIXES]
         raise InputError(
             f"{path} is a folder, a body model is a file: choose one of "
             f"{', '.join(found[:6]) or 'its .pkl or .npz files (it has none)'}"
         )
-    if path.suffix not in (".pkl", ".npz"):
+    if path.suffix not in SUFFIXES:
         raise InputError(f"{path} ends in '{path.suffix}', a body model in .pkl or .npz: give the model file itself")
     regular_file(path, "body model", LARGEST_ARCHIVE)
     arrays = _checked(path, read_model_pickle(path) if path.suffix == ".pkl" else _read_npz(path))
     return _body_from(arrays, shape_count)
+
+
+def lasting_source(source: str | Path) -> str:
+    """What :func:`load_body` takes for the same body from any folder: a file's whole path; names stay as they are."""
+    path = Path(source).expanduser()
+    return str(path.resolve() if path.suffix in SUFFIXES else source)
 
 
 def _with_shapes(body: BodyModel, shape_count: int) -> BodyModel:

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from smplx.utils import Struct
 from smplx.vertex_ids import vertex_ids
 
-from refit_mv.body.files import load_body
+from refit_mv.body.files import lasting_source, load_body
 from refit_mv.body.joints import SMPL, SMPLH, SMPLX
 from refit_mv.body.landmarks import LANDMARK_NAMES
 from refit_mv.body.model import BodyModel, smpl_translation, vertices
@@ -235,3 +235,15 @@ def test_refusals_of_contents(tmp_path: Path, smpl_like: Arrays) -> None:
 def test_npz_with_pickled_entries_is_read_without_opening_them(tmp_path: Path, smpl_like: Arrays) -> None:
     table = np.array({"jaw": 22}, dtype=object)
     assert load_body(written(tmp_path, smpl_like, joint2num=table)).joint_count == 24
+
+
+def test_bodies_are_found_again_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert lasting_source("smpl.npz") == str(tmp_path.resolve() / "smpl.npz")
+    # Names, "open" and whatever somebody adds, mean the same everywhere.
+    assert [lasting_source(name) for name in ("open", "child")] == ["open", "child"]
+
+
+def test_fewer_than_no_shapes_are_refused() -> None:
+    with pytest.raises(InputError, match="0 or more, got -1"):
+        load_body("open", shape_count=-1)
