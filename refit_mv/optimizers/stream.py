@@ -29,7 +29,7 @@ from refit_mv.networks.weights_file import SHIPPED_WEIGHTS
 from refit_mv.optimizers.refit import ReFit
 from refit_mv.optimizers.refit_over_time import sequence_networks
 from refit_mv.people.evidence import Evidence as Sights
-from refit_mv.people.live import FrameObservations
+from refit_mv.people.live import FrameObservations, require_later
 from refit_mv.people.subject import Subject, meet
 from refit_mv.ranges import require_not_negative, require_positive
 from refit_mv.solve.gaps import landmark_age, seen_frames
@@ -150,19 +150,19 @@ class FitStream:
         Raises:
             InputError: time does not advance, or arrays do not fit the rig and the keypoint set.
         """
-        if not time > self._clock:
-            raise InputError(f"frames of a stream must advance in time: got {time} s after {self._clock} s")
+        require_later(time, self._clock)
+        # All of them before anything is remembered: a frame that is refused may come again, mended.
+        sights = {name: self._sights(given) for name, given in people.items()}
         # A NumPy number would carry its own precision into the networks.
         self._clock = time = float(time)
         for name in people:
             self._people.setdefault(name, _Person())
         answers: dict[Key, FitResult] = {}
         for name, person in list(self._people.items()):
-            given = people.get(name)
-            if given is None and self._lost(time, person):
+            if name not in sights and self._lost(time, person):
                 del self._people[name]
                 continue
-            answers[name] = self._answer(time, name, person, given)
+            answers[name] = self._answer(time, name, person, sights[name] if name in sights else self._unseen())
         return answers
 
     def _lost(self, time: float, person: _Person) -> bool:
@@ -170,28 +170,28 @@ class FitStream:
         remembered = not person.moments or any(bool(seen_frames(m.problem.confidence)[0]) for m in person.moments)
         return not remembered or time - person.last_seen > self._options.longest_gap
 
-    def _sights(self, given: FrameObservations | None) -> Sights:
-        views, points = len(self._rig), len(self._keypoints)
-        if given is None:
-            pixels = torch.zeros(1, views, len(self._names), 2, dtype=torch.float64)
-            confidence = torch.zeros(1, views, len(self._names), dtype=torch.float64)
-        else:
-            expected = (views, points)
-            if tuple(given.confidence.shape) != expected or tuple(given.pixels.shape) != (*expected, 2):
-                raise InputError(
-                    f"a frame of {views} cameras with keypoint set '{self._keypoints.name}' has confidence of "
-                    f"shape {expected} and pixels {(*expected, 2)}, got "
-                    f"{tuple(given.confidence.shape)} and {tuple(given.pixels.shape)}"
-                )
-            pixels = given.pixels[None, :, self._places].to(torch.float64)
-            confidence = given.confidence[None, :, self._places].to(torch.float64)
-            finite = torch.isfinite(pixels).all(-1) & torch.isfinite(confidence)
-            pixels = torch.where(finite[..., None], pixels, 0.0)
-            confidence = torch.where(finite, confidence, 0.0)
-        return Sights(self._names, pixels, confidence)
+    def _unseen(self) -> Sights:
+        shape = (1, len(self._rig), len(self._names))
+        return Sights(self._names, torch.zeros(*shape, 2, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64))
 
-    def _answer(self, time: float, name: Hashable, person: _Person, given: FrameObservations | None) -> FitResult:
-        sights = self._sights(given)
+    def _sights(self, given: FrameObservations) -> Sights:
+        if not isinstance(given, FrameObservations):
+            raise InputError(f"a stream takes FrameObservations of each person, got a {type(given).__name__}")
+        expected = (len(self._rig), len(self._keypoints))
+        # Detectors give arrays.
+        pixels, confidence = (torch.as_tensor(each, dtype=torch.float64) for each in (given.pixels, given.confidence))
+        if tuple(confidence.shape) != expected or tuple(pixels.shape) != (*expected, 2):
+            raise InputError(
+                f"a frame of {expected[0]} cameras with keypoint set '{self._keypoints.name}' has confidence of "
+                f"shape {expected} and pixels {(*expected, 2)}, got {tuple(confidence.shape)} and {tuple(pixels.shape)}"
+            )
+        pixels, confidence = pixels[None, :, self._places], confidence[None, :, self._places]
+        finite = torch.isfinite(pixels).all(-1) & torch.isfinite(confidence)
+        pixels = torch.where(finite[..., None], pixels, 0.0)
+        # As recordings are read: nothing is surer than 1.
+        return Sights(self._names, pixels, torch.where(finite, confidence, 0.0).clamp(0, 1))
+
+    def _answer(self, time: float, name: Hashable, person: _Person, sights: Sights) -> FitResult:
         problem = sights.problem(self._body, self._rig, self._cost, "locked")
         seen = bool(seen_frames(problem.confidence)[0])
         if self._lost(time, person):

@@ -21,6 +21,16 @@ from refit_mv.session.observations import Observations
 REMEMBERED = 64
 
 
+def require_later(time: float, clock: float) -> None:
+    """Refuse a moment that is no number of seconds after the last one.
+
+    Raises:
+        InputError: says both.
+    """
+    if not clock < time < float("inf"):
+        raise InputError(f"frames of a stream must advance in time: got {time} s after {clock} s")
+
+
 @dataclass(frozen=True, eq=False)
 class FrameObservations:
     """One person's keypoints at one moment. Pixels; confidence 0 for what was not seen."""
@@ -67,8 +77,7 @@ class FollowStream:
         Raises:
             InputError: time does not advance, or arrays do not fit the rig and the keypoint set.
         """
-        if not time > self._clock:
-            raise InputError(f"frames of a stream must advance in time: got {time} s after {self._clock} s")
+        require_later(time, self._clock)
         seconds = 0.0 if self._frame == 0 else float(time) - self._clock
         observations = self._observations(pixels, confidence)
         sight = next(sights(observations, self._rig))
@@ -88,8 +97,9 @@ class FollowStream:
     def _observations(
         self, pixels: Shaped[np.ndarray, "view person joint 2"], confidence: Shaped[np.ndarray, "view person joint"]
     ) -> Observations:
+        pixels, confidence = np.asarray(pixels), np.asarray(confidence)
         expected = (len(self._rig), len(self._keypoints))
-        got = (confidence.shape[0], confidence.shape[2]) if confidence.ndim == 3 else confidence.shape
+        got = (confidence.shape[0], confidence.shape[2]) if confidence.ndim == 3 else None
         if got != expected or pixels.shape != (*confidence.shape, 2):
             raise InputError(
                 f"a frame of {expected[0]} cameras with keypoint set '{self._keypoints.name}' has confidence of shape "
@@ -103,7 +113,8 @@ class FollowStream:
         finite = np.isfinite(pixels).all(-1) & np.isfinite(confidence) & (np.nan_to_num(confidence) > 0)
         return Observations(
             np.where(finite[..., None], pixels, 0).astype(np.float32)[None],
-            np.where(finite, confidence, 0).astype(np.float32)[None],
+            # As recordings are read: nothing is surer than 1.
+            np.where(finite, confidence, 0).clip(max=1).astype(np.float32)[None],
             self._keypoints,
             self._rig.names,
             fps=1.0,

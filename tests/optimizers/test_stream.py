@@ -148,6 +148,29 @@ def test_what_live_sources_do_wrong(session: SyntheticSession, weights: Path) ->
     assert bool(torch.isfinite(result["a"].params.rotations).all())
 
 
+def test_a_frame_that_was_refused_may_come_again_mended(session: SyntheticSession, weights: Path) -> None:
+    stream, untroubled = (_stream(session, weights, _known(session)) for _ in range(2))
+    good = _frame(session, 0)
+    short = FrameObservations(good.pixels[:, :5], good.confidence[:, :5])
+    with pytest.raises(InputError, match="23"):
+        stream.push(0.0, {"a": good, "b": short})
+    with pytest.raises(InputError, match="advance"):
+        stream.push(float("inf"), {"a": good})
+    found, expected = (each.push(0.0, {"a": good}) for each in (stream, untroubled))
+    assert found.keys() == expected.keys()
+    assert torch.equal(found["a"].params.rotations, expected["a"].params.rotations)
+
+
+def test_detectors_arrays_and_percents_are_read_as_recordings_are(session: SyntheticSession, weights: Path) -> None:
+    """Nothing is surer than 1, and what is below 0 was not seen."""
+    good = _frame(session, 0)
+    plain = FrameObservations(good.pixels, (good.confidence > 0.5).float())
+    percents = FrameObservations(good.pixels, torch.where(good.confidence > 0.5, 100.0, -1.0))
+    object.__setattr__(percents, "pixels", good.pixels.numpy())
+    found, expected = (_stream(session, weights, _known(session)).push(0.0, {"a": s})["a"] for s in (percents, plain))
+    assert torch.equal(found.params.rotations, expected.params.rotations)
+
+
 def test_memory_is_flat(session: SyntheticSession, weights: Path) -> None:
     stream = _stream(session, weights, _known(session), memory_frames=3)
     for frame in range(10):

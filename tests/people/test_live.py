@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from refit_mv.errors import InputError
 from refit_mv.people.live import REMEMBERED, FollowStream, FrameObservations
@@ -80,6 +81,8 @@ def test_frames_that_do_not_fit_are_refused(scene: CrowdSession) -> None:
         stream.push(0.0, seen.pixels[0], seen.confidence[0])
     with pytest.raises(InputError, match=r"5 cameras with keypoint set 'coco23'"):
         stream.push(1.0, seen.pixels[0, :3], seen.confidence[0, :3])
+    with pytest.raises(InputError, match="advance in time"):
+        stream.push(float("inf"), seen.pixels[0], seen.confidence[0])
     # Numbers that are none are points that were not seen.
     assert stream.push(2.0, np.full_like(seen.pixels[0], np.nan), seen.confidence[0]) == {}
 
@@ -97,3 +100,14 @@ def test_moments_in_which_nobody_is_detected_are_moments(scene: CrowdSession) ->
         )
         assert answer.keys() == unseen.keys() and (not empty or answer == {})
     assert answer
+
+
+def test_confidence_in_percent_is_read_as_recordings_are(scene: CrowdSession) -> None:
+    seen = scene.observations
+    plain, percents = (FollowStream(scene.rig, seen.keypoints) for _ in range(2))
+    for frame in range(12):
+        sure = (seen.confidence[frame] > 0).astype(np.float32)
+        expected = plain.push(frame / FPS, seen.pixels[frame], sure)
+        found = percents.push(frame / FPS, seen.pixels[frame], 100 * sure)
+    assert expected and found.keys() == expected.keys()
+    assert all(torch.equal(found[name].confidence, expected[name].confidence) for name in expected)
