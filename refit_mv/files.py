@@ -49,6 +49,17 @@ _serial = itertools.count()
 _held: list[Path] = []
 
 
+def path_of(given: object, what: str) -> Path:
+    """A path that somebody gives as text or as a path; ``what`` it is of is for the message.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if not isinstance(given, str | Path):
+        raise InputError(f"{what}: expected a path, got a {type(given).__name__}")
+    return Path(given)
+
+
 def found_at(path: Path) -> os.stat_result | None:
     """What is at ``path``, links followed; None where nothing is. Unlike ``Path.exists`` it has one answer to all else.
 

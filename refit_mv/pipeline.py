@@ -17,7 +17,7 @@ from refit_mv.delivery import Delivery, deliver
 from refit_mv.detect.detector import DETECTORS, CropDetector, Detector, detector
 from refit_mv.detect.run_detection import pictures_to_detect, run_detection
 from refit_mv.errors import InputError
-from refit_mv.files import alone_in, made_folder
+from refit_mv.files import alone_in, made_folder, path_of
 from refit_mv.finding import Finding
 from refit_mv.fitting import Fitting
 from refit_mv.people.asking import look_again
@@ -80,6 +80,18 @@ class FitRequest:
     people_edits: Path | None = None
     height: float | None = None
     refine_rig: bool = False
+
+    def __post_init__(self) -> None:
+        # Programs write paths as text, and one person without a tuple around them.
+        for name in ("session", "calib", "out", "detector_weights", "people_edits"):
+            if name == "session" or getattr(self, name) is not None:
+                object.__setattr__(self, name, path_of(getattr(self, name), name))
+        if isinstance(self.person, str | int):
+            object.__setattr__(self, "person", (str(self.person),))
+        for name, kind in (("recipe", FitRecipe), ("frames", slice), ("keypoints", str), ("mapping", Mapping)):
+            value = getattr(self, name)
+            if not isinstance(value, kind) and (value is not None or name == "recipe"):
+                raise InputError(f"{name} of a request: expected a {kind.__name__}, got a {type(value).__name__}")
 
     @property
     def out_folder(self) -> Path:

@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar, get_args
 from pydantic import AfterValidator, BeforeValidator
 
 from refit_mv.errors import InputError
-from refit_mv.files import found_at
+from refit_mv.files import found_at, path_of
 from refit_mv.optimizers.registry import OptimizerOptions, optimizer_entry, refuse_ignored
 from refit_mv.people.options import PeopleOptions
 from refit_mv.ranges import require_positive
@@ -55,6 +55,8 @@ class FitRecipe(OptimizerOptions):
 
     def __post_init__(self) -> None:
         require_positive(self, "chunk_frames", "subject_frames")
+        if self.smooth not in get_args(Smoothing):
+            raise InputError(f"no smoothing '{self.smooth}': choose one of {', '.join(get_args(Smoothing))}")
 
     @property
     def problem_cost(self) -> CostOptions:
@@ -123,13 +125,14 @@ def find_recipe(name: str | Path) -> Path:
     raise InputError(f"no recipe '{name}': give a YAML file or one of {', '.join(known)}")
 
 
-def load_recipe(kind: type[T], path: Path) -> T:
+def load_recipe(kind: type[T], path: str | Path) -> T:
     """Read a recipe file into a frozen dataclass.
 
     Raises:
         InputError: no YAML, unknown keys (with the nearest known one), wrong types: every error with its place, on one
         line.
     """
+    path = path_of(path, "recipe")
     content = read_yaml(path, "recipe")
     if content is None:
         content = {}

@@ -27,7 +27,7 @@ from refit_mv.edits.kinds import HoldFoot, Keypoint, Strength
 from refit_mv.edits.stretches import Stretch, margin_frames, share_of_new, stretches
 from refit_mv.edits.targets import Targets, foot_points, held_foot, set_point, target_skin
 from refit_mv.errors import InputError
-from refit_mv.files import alone_in, found_at
+from refit_mv.files import alone_in, found_at, path_of
 from refit_mv.people.evidence import Evidence
 from refit_mv.person_solver import PersonSolver, Solved
 from refit_mv.progress import Progress, quiet
@@ -77,7 +77,12 @@ class Refit:
             return deliver(self.take, bool(self.take.recipe.get("overlay", True)), progress)
 
 
-def refit(folder: Path, edits: Path | None = None, body: Path | None = None, progress: Progress = quiet) -> Refit:
+def refit(
+    folder: str | Path,
+    edits: str | Path | None = None,
+    body: str | Path | None = None,
+    progress: Progress = quiet,
+) -> Refit:
     """Obey the corrections in ``edits`` (None: the fit's own ``edits.yaml``), all of them and nothing else: what an
     earlier call obeyed and is no longer in the file is undone. ``body``: where the model's file is now.
 
@@ -85,7 +90,8 @@ def refit(folder: Path, edits: Path | None = None, body: Path | None = None, pro
         InputError: no finished fit, no such file, or corrections that cannot be obeyed.
     """
     began = time.perf_counter()
-    path = folder / FILE if edits is None else edits
+    folder = path_of(folder, "output folder of a fit")
+    path = folder / FILE if edits is None else path_of(edits, "corrections")
     if found_at(path) is None:
         raise InputError(f"no corrections in {path}; write some (docs/editing.md), or say where they are with --edits")
     take = open_take(folder, body)

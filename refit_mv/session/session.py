@@ -6,6 +6,7 @@ from pathlib import Path
 
 from calib import LoadedRig, estimate_up, examine, read_rig
 from refit_mv.errors import InputError
+from refit_mv.files import path_of
 from refit_mv.geometry.camera import Camera, CameraRig
 from refit_mv.session.approximate_camera import approximate_rig, what_was_assumed
 from refit_mv.session.calibration_file import find_calibration, has_calibration
@@ -117,8 +118,8 @@ def _probe(view: View, warnings: list[str]) -> VideoFile | ImageFolder | None:
 
 
 def open_session(
-    path: Path,
-    calib: Path | None = None,
+    path: str | Path,
+    calib: str | Path | None = None,
     units: str | None = None,
     mapping: Mapping[str, str] | None = None,
     synced: bool = True,
@@ -135,6 +136,7 @@ def open_session(
     Raises:
         InputError: anything missing, unreadable or contradictory.
     """
+    path, calib = path_of(path, "session"), None if calib is None else path_of(calib, "calibration")
     try:
         session = _open(path, calib, units, mapping or {}, any_size)
         return replace(session, clocks=_clocks(path, session.view_names)) if synced else session

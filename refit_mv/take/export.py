@@ -15,21 +15,25 @@ from refit_mv.take.take import Take
 def export(
     take: Take,
     to: str | Sequence[str] = "amass",
-    people: Sequence[int] | None = None,
-    out: Path | None = None,
+    people: int | Sequence[int] | None = None,
+    out: str | Path | None = None,
     wishes: Wishes | None = None,
 ) -> tuple[Path, ...]:
-    """Write ``person_<id>`` for each of the people (by their ids; None: all who were found in any frame) in the format
-    ``to``, or in several, into the folder ``out`` (None: the take's own), as ``wishes`` has it. Returns the files.
+    """Write ``person_<id>`` for each of the people (by their ids, or one id; None: all who were found in any frame) in
+    the format ``to``, or in several, into the folder ``out`` (None: the take's own), as ``wishes`` has it. Returns the
+    files.
 
     Raises:
         InputError: no such format or person, a person who was never found, a wish that cannot be met, a format whose
         library is not installed, or a folder that cannot be written to.
     """
+    if not isinstance(take, Take):
+        raise InputError(f"export writes an open fit (refit_mv.open_take), got a {type(take).__name__}")
     kinds = [format_named(name) for name in ((to,) if isinstance(to, str) else to)]
     wishes = wishes or Wishes()
     known = {person.id: person for person in take.people}
-    unknown = [str(id) for id in people or () if id not in known]
+    people = [people] if isinstance(people, int) else people
+    unknown = [repr(id) for id in people or () if id not in known]
     if unknown:
         raise InputError(f"{take.folder} has no person {', '.join(unknown)}: choose among {', '.join(map(str, known))}")
     chosen = [known[id] for id in people] if people is not None else [p for p in take.people if p.found]

@@ -20,7 +20,7 @@ from refit_mv import __version__
 from refit_mv.body.files import load_body
 from refit_mv.body.model import BodyModel
 from refit_mv.errors import InputError
-from refit_mv.files import complete_or_absent, found_at, read_json
+from refit_mv.files import complete_or_absent, found_at, path_of, read_json
 from refit_mv.finding import Finding
 from refit_mv.geometry.camera import CameraRig
 from refit_mv.people.hard_moments import HardMoment
@@ -136,13 +136,13 @@ def write_take(take: Take) -> None:
         temporary.write_text(json.dumps(text, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def open_take(folder: Path, body: str | Path | None = None) -> Take:
+def open_take(folder: str | Path, body: str | Path | None = None) -> Take:
     """Open what ``fit`` left in its output folder. ``body`` says where the model's file is now, if it has moved.
 
     Raises:
         InputError: no finished fit there, a damaged one, or a body that is not the one that was fitted.
     """
-    path = Path(folder) / FILE
+    path = path_of(folder, "output folder of a fit") / FILE
     if found_at(path) is None:
         raise InputError(
             f"{path.parent} holds no finished fit (no {FILE} in it): give the output folder of refit-mv fit, or finish "
@@ -158,7 +158,7 @@ def open_take(folder: Path, body: str | Path | None = None) -> Take:
             _of_kind(text, key, kinds)
         if not 0 < text["fps"] <= MOST:
             raise ValueError(f"fps is {text['fps']}")
-        source = text["body"]["source"] if body is None else str(body)
+        source = text["body"]["source"] if body is None else str(path_of(body, "body"))
         people = tuple(
             replace(
                 _opened(path.parent, each),
