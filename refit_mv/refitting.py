@@ -50,8 +50,8 @@ AROUND_S = 2.0
 
 @dataclass(frozen=True, eq=False)
 class Refit:
-    """A take with its corrections, how many frames were solved for them now (those of corrections that are not new were
-    there), and how many seconds it took from opening the take until it was whole on disk again.
+    """A take with its corrections, how many frames were solved for them now, of anybody (those of corrections that are
+    not new were there), and how many seconds it took from opening the take until it was whole on disk again.
     """
 
     take: Take
@@ -94,7 +94,7 @@ def refit(
     path = folder / FILE if edits is None else path_of(edits, "corrections")
     if found_at(path) is None:
         raise InputError(f"no corrections in {path}; write some (docs/editing.md), or say where they are with --edits")
-    take = open_take(folder, body)
+    take = open_take(folder, body, edits_lost=True)
     _refuse_forgotten(take)
     corrections = Corrections.read(path, take)
     with alone_in(folder):
@@ -169,7 +169,7 @@ class _Job:
             replace(person, edited=EditedFrames.joined(kept[person.id]) if kept[person.id] else None)
             for person in self.plain
         )
-        return people, sum(len(work.stretch) for work in works)
+        return people, len({row for work in works for row in range(work.stretch.start, work.stretch.stop)})
 
     def _key(self, person: FittedPerson, stretch: Stretch) -> str:
         """What the frames of a stretch are made from."""

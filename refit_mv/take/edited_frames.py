@@ -82,12 +82,11 @@ class EditedFrames:
         Raises:
             InputError: the file cannot be written.
         """
-        path = _place(take, id, self.digest)
-        if not path.exists():
-            key = np.array([list(each.encode()) for each in self.key], dtype=np.uint8)
-            arrays: dict[str, Any] = {"start": self.start, "stop": self.stop, "key": key, **self.values}
-            with complete_or_absent(path) as temporary:
-                np.savez(temporary, **arrays)
+        key = np.array([list(each.encode()) for each in self.key], dtype=np.uint8)
+        arrays: dict[str, Any] = {"start": self.start, "stop": self.stop, "key": key, **self.values}
+        # Also where one of that name lies: it may be damaged.
+        with complete_or_absent(_place(take, id, self.digest)) as temporary:
+            np.savez(temporary, **arrays)
 
     @staticmethod
     def read(take: Path, id: int, digest: object, store: ResultStore) -> "EditedFrames":
@@ -99,7 +98,10 @@ class EditedFrames:
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise ValueError(f"edited_frames is {digest!r:.40}")
         path = _place(take, id, digest)
-        found = read_npz(path, "file of edited frames", ("start", "stop", "key", *store.fields, *_CONTACTS))
+        try:
+            found = read_npz(path, "file of edited frames", ("start", "stop", "key", *store.fields, *_CONTACTS))
+        except InputError as error:
+            raise InputError(f"{error}; run refit-mv refit {take} again") from None
         try:
             start, stop = (found.pop(name).astype(np.int64, casting="safe") for name in ("start", "stop"))
             edited = EditedFrames(start, stop, tuple(bytes(each).decode() for each in found.pop("key")), found)

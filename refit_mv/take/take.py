@@ -136,8 +136,9 @@ def write_take(take: Take) -> None:
         temporary.write_text(json.dumps(text, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def open_take(folder: str | Path, body: str | Path | None = None) -> Take:
+def open_take(folder: str | Path, body: str | Path | None = None, edits_lost: bool = False) -> Take:
     """Open what ``fit`` left in its output folder. ``body`` says where the model's file is now, if it has moved.
+    ``edits_lost``: edited frames that cannot be read are as if there were none, for those who solve them anew.
 
     Raises:
         InputError: no finished fit there, a damaged one, or a body that is not the one that was fitted.
@@ -161,7 +162,7 @@ def open_take(folder: str | Path, body: str | Path | None = None) -> Take:
         source = text["body"]["source"] if body is None else str(path_of(body, "body"))
         people = tuple(
             replace(
-                _opened(path.parent, each),
+                _opened(path.parent, each, edits_lost),
                 name=_of_kind({"name": each.get("name")}, "name", (str, NoneType)),
                 left_out_px=_left_out(each),
                 findings=tuple(Finding.read(finding) for finding in each["findings"]),
@@ -230,7 +231,7 @@ def _id(person: Mapping[str, Any]) -> int:
     return number
 
 
-def _opened(folder: Path, told: Mapping[str, Any]) -> FittedPerson:
+def _opened(folder: Path, told: Mapping[str, Any], edits_lost: bool) -> FittedPerson:
     """A person with all that lies beside their fit. Takes did not always have it."""
     person = FittedPerson.open(folder, _id(told))
     person = person.with_standing(folder) if told.get("contacts") else person
@@ -238,7 +239,12 @@ def _opened(folder: Path, told: Mapping[str, Any]) -> FittedPerson:
     edited = told.get("edited_frames")
     if edited is None:
         return person
-    return replace(person, edited=EditedFrames.read(folder, person.id, edited, person.store))
+    try:
+        return replace(person, edited=EditedFrames.read(folder, person.id, edited, person.store))
+    except InputError:
+        if edits_lost:
+            return person
+        raise
 
 
 def _floor(told: Mapping[str, Any] | None) -> Floor | None:

@@ -272,15 +272,19 @@ def test_the_command_tells_what_it_did(copy: Path, cli: Callable, tmp_path: Path
     assert "cam01 is wrong in frames 5-6" in json.loads((copy / "summary.json").read_text())["edits"]
 
 
-def test_damage_is_told(copy: Path) -> None:
+@pytest.mark.parametrize("kept", [2000, None])
+def test_damage_is_told_and_mended_as_it_is_told(copy: Path, kept: int | None) -> None:
     corrected(copy, Smooth(frames(33, 34)))
     (path,) = (copy / "people" / "0").glob("edited-*")
-    path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(InputError, match="edited-"):
+    before = stored(copy)
+    if kept is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(InputError, match=r"edited-.*run refit-mv refit .* again"):
         open_take(copy)
-    path.unlink()
-    with pytest.raises(InputError, match="edited-"):
-        open_take(copy)
+    refit(copy)
+    assert same(stored(copy), before)
 
 
 def test_a_fit_anew_carries_no_corrections(finished: Fit, tmp_path: Path) -> None:
@@ -335,6 +339,8 @@ def test_who_it_is_can_be_said(two: Fit, tmp_path: Path) -> None:
         pixels, _ = project(take.rig.stacked(), pose_landmarks(skin, truth[12:13]).positions)
         edits.append(Whose(id, "cam01", frames(10, 13), (float(pixels[0, 0, 0, 0]), float(pixels[0, 0, 0, 1]))))
     done = corrected(folder, *edits)
+    # Of both people, and each frame once.
+    assert done.solved_frames == len(take)
     for id, person in enumerate(done.take.people):
         right = person.read("detection")[10:14, 0]
         assert set(right.tolist()) <= {id, -1} and (right == id).any()

@@ -153,7 +153,7 @@ def test_what_is_no_take_is_refused_in_one_line(take_copy: Path, tmp_path: Path)
     refused("not valid JSON")
 
 
-@pytest.mark.parametrize("name", [-1, None, "/tmp/elsewhere", "../../elsewhere", "cam\0"])
+@pytest.mark.parametrize("name", [-1, None, "/elsewhere", "../../elsewhere", "cam\0"])
 def test_views_with_names_that_are_no_names_of_files_are_refused(name: object, take_copy: Path) -> None:
     session = json.loads((take_copy / "take.json").read_text())["session"]
     session["views"][0]["name"] = name
