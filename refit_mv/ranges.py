@@ -66,6 +66,18 @@ def require_share(options: object, *names: str) -> None:
             raise InputError(f"{name} is a share and must lie between 0 and 1, got {_shown(values)}")
 
 
+def require_within(options: object, least: float | int, most: float | int, *names: str) -> None:
+    """Refuse options that are not numbers from ``least`` to ``most``; of a sequence every entry.
+
+    Raises:
+        InputError: names the option and its value.
+    """
+    for name in names:
+        values = _values(options, name)
+        if not all(least <= value <= most for value in values):
+            raise InputError(f"{name} must lie between {least:g} and {most:g}, got {_shown(values)}")
+
+
 def _require_plausible(name: str, values: tuple[float | int, ...], least: float) -> None:
     if not all(least <= value <= MOST for value in values):
         raise InputError(f"{name} must lie between {least:g} and {MOST:g}, got {_shown(values)}")

@@ -23,11 +23,14 @@ from refit_mv.networks.features import (
     IterationFeatures,
 )
 from refit_mv.networks.scene import BONES, JOINT_STREAMS
+from refit_mv.ranges import require_within
 
 Fusion = Literal["feedback", "updates", "mean"]
 STREAMS = JOINT_STREAMS + 2
 SHAPE_STREAM, MOVE_STREAM = JOINT_STREAMS, JOINT_STREAMS + 1
 LANDMARK_FACTS = 3 + JOINT_STREAMS
+# Far above what has been of use, far below what fills a machine's memory before anything is learned.
+MOST_ROUNDS, LARGEST_SIZE = 100, 1024
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,12 @@ class NetworkOptions:
     embedding: int = 16
     observation_hidden: int = 32
     shared_streams: bool = False
+
+    def __post_init__(self) -> None:
+        require_within(self, 0, MOST_ROUNDS, "layers")
+        require_within(self, 1, MOST_ROUNDS, "iterations")
+        sizes = ("hidden", "context", "context_hidden", "landmark", "embedding", "observation_hidden")
+        require_within(self, 1, LARGEST_SIZE, *sizes)
 
 
 class StreamLinear(nn.Module):

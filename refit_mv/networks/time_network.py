@@ -14,8 +14,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from refit_mv.body.joints import SMPL_JOINT_NAMES
+from refit_mv.errors import InputError
 from refit_mv.networks.features import OBSERVATION_FEATURES, STATISTICS
-from refit_mv.networks.frame_network import MOVE_STREAM, STREAMS, NetworkOptions, StreamLinear
+from refit_mv.networks.frame_network import (
+    LARGEST_SIZE,
+    MOST_ROUNDS,
+    MOVE_STREAM,
+    STREAMS,
+    NetworkOptions,
+    StreamLinear,
+)
+from refit_mv.ranges import require_within
 
 Mixing = Literal["convolution", "gru", "attention"]
 # Per stream: of its turning and of its travelling velocities before and after the frame and the acceleration, and where
@@ -46,6 +55,12 @@ class SequenceOptions:
     channels: int = 32
     width: int = 5
     observation_hidden: int = 24
+
+    def __post_init__(self) -> None:
+        require_within(self, 1, MOST_ROUNDS, "layers")
+        require_within(self, 1, LARGEST_SIZE, "channels", "width", "observation_hidden")
+        if self.width % 2 == 0:
+            raise InputError(f"width must be odd, got {self.width}")
 
 
 class Convolutions(nn.Module):

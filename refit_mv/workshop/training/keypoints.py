@@ -22,6 +22,7 @@ from refit_mv.networks.frame_network import NetworkOptions, ReFitNetwork
 from refit_mv.networks.unroll import unroll
 from refit_mv.networks.weights_file import load_network, save_network
 from refit_mv.progress import Report, quiet
+from refit_mv.ranges import require_not_negative, require_positive, require_share, require_within
 from refit_mv.workshop.builders.prior_builder import HELD_OUT_SUBJECTS
 from refit_mv.workshop.synthetic.body_variants import with_variants
 from refit_mv.workshop.synthetic.motions import read_motions
@@ -46,6 +47,10 @@ from refit_mv.workshop.training.validation import (
 WEIGHTS = "keypoints.safetensors"
 # So many blocks are drawn at a time during a run.
 BLOCKS_AT_ONCE = 20
+
+
+# As --seed has it.
+LARGEST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,11 @@ class DataOptions:
     poses: PoseMix = field(default_factory=PoseMix)
     evidence: EvidenceMix = field(default_factory=EvidenceMix)
 
+    def __post_init__(self) -> None:
+        require_positive(self, "blocks", "block_frames", "steps_per_block", "validation_frames", "validation_views")
+        require_not_negative(self, "variants", "variant_spread")
+        require_share(self, "locked", "fresh", "renewed", "dropout")
+
 
 @dataclass(frozen=True)
 class TrainRecipe:
@@ -92,6 +102,11 @@ class TrainRecipe:
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     data: DataOptions = field(default_factory=DataOptions)
+
+    def __post_init__(self) -> None:
+        require_positive(self, "batch_frames", "checkpoint_minutes", "validation_minutes")
+        require_not_negative(self, "minutes", "steps")
+        require_within(self, 0, LARGEST_SEED, "seed")
 
     @property
     def schedule(self) -> Schedule:

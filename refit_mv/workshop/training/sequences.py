@@ -24,13 +24,14 @@ from refit_mv.networks.time_weights import load_sequence_network, save_sequence_
 from refit_mv.networks.unroll import Recurrence
 from refit_mv.networks.weights_file import SHIPPED_WEIGHTS, load_network
 from refit_mv.progress import Report, quiet
+from refit_mv.ranges import require_not_negative, require_positive, require_within
 from refit_mv.solve.terms.motion import REFERENCE_STEP
 from refit_mv.workshop.builders.prior_builder import HELD_OUT_SUBJECTS
 from refit_mv.workshop.synthetic.body_variants import with_variants
 from refit_mv.workshop.synthetic.impacts import IMPACT_INDEX, impact_peaks
 from refit_mv.workshop.training.averaged_adam import AveragedAdam, OptimizerOptions
 from refit_mv.workshop.training.drawing import drawn
-from refit_mv.workshop.training.keypoints import read_people
+from refit_mv.workshop.training.keypoints import LARGEST_SEED, read_people
 from refit_mv.workshop.training.loop import Run, Schedule, Verdict, claim
 from refit_mv.workshop.training.losses import (
     LossOptions,
@@ -70,6 +71,10 @@ class SequenceDataOptions:
     validation_kinds: tuple[tuple[int, str], ...] = KINDS
     mix: WindowMix = field(default_factory=WindowMix)
 
+    def __post_init__(self) -> None:
+        require_positive(self, "windows", "steps_per_window", "validation_windows")
+        require_not_negative(self, "variants", "variant_spread")
+
 
 @dataclass(frozen=True)
 class SequenceRecipe:
@@ -93,6 +98,11 @@ class SequenceRecipe:
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     data: SequenceDataOptions = field(default_factory=SequenceDataOptions)
+
+    def __post_init__(self) -> None:
+        require_positive(self, "batch_windows", "checkpoint_minutes", "validation_minutes")
+        require_not_negative(self, "minutes", "steps", "acceleration", "impact")
+        require_within(self, 0, LARGEST_SEED, "seed")
 
     @property
     def schedule(self) -> Schedule:

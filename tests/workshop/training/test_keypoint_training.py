@@ -18,6 +18,7 @@ from refit_mv.networks.uncertainty import CORRECTION_FEATURES, SigmaCorrection
 from refit_mv.networks.unroll import unroll
 from refit_mv.networks.weights_file import load_network
 from refit_mv.progress import quiet
+from refit_mv.recipe import load_recipe
 from refit_mv.workshop.synthetic.motions import sampled_motion
 from refit_mv.workshop.training import keypoints
 from refit_mv.workshop.training.averaged_adam import OptimizerOptions
@@ -44,6 +45,26 @@ TINY = TrainRecipe(
         evidence=EvidenceMix(views=((3, 1.0),), keypoint_sets=(("coco17", 1.0),), noise=(("clean", 1.0),)),
     ),
 )
+
+
+IMPOSSIBLE = (
+    "seed: -1",
+    "minutes: -1",
+    "batch_frames: 0",
+    "network: {layers: -1}",
+    "network: {iterations: 0}",
+    "network: {hidden: 0}",
+    "network: {context: 10000000}",
+    "data: {blocks: 0}",
+    "data: {locked: 2}",
+)
+
+
+@pytest.mark.parametrize("text", IMPOSSIBLE)
+def test_recipes_that_cannot_be_trained_are_refused_before_anything_is_drawn(text: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(InputError, match="must"):
+        load_recipe(TrainRecipe, tmp_path / "recipe.yaml")
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from refit_mv.body.priors import load_pose_prior
+from refit_mv.errors import InputError
 from refit_mv.geometry.rotations import log
 from refit_mv.networks.time_network import SequenceOptions
 from refit_mv.networks.time_weights import load_sequence_network
 from refit_mv.networks.uncertainty import SigmaCorrection
+from refit_mv.recipe import load_recipe
 from refit_mv.workshop.synthetic.motions import sampled_motion
 from refit_mv.workshop.training import sequences
 from refit_mv.workshop.training.averaged_adam import OptimizerOptions
@@ -37,6 +39,15 @@ TINY = SequenceRecipe(
         mix=WindowMix(frames=12, views=((2, 1.0),), keypoint_sets=(("coco17", 1.0),)),
     ),
 )
+
+
+@pytest.mark.parametrize(
+    "text", ["minutes: -1", "batch_windows: 0", "network: {channels: 0}", "network: {width: 4}", "data: {windows: -3}"]
+)
+def test_recipes_that_cannot_be_trained_are_refused_before_anything_is_drawn(text: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(InputError, match="must"):
+        load_recipe(SequenceRecipe, tmp_path / "recipe.yaml")
 
 
 @pytest.fixture(scope="module")
