@@ -53,8 +53,7 @@ class NetworkOptions:
     shared_streams: bool = False
 
     def __post_init__(self) -> None:
-        require_within(self, 0, MOST_ROUNDS, "layers")
-        require_within(self, 1, MOST_ROUNDS, "iterations")
+        require_within(self, 0, MOST_ROUNDS, "iterations", "layers")
         sizes = ("hidden", "context", "context_hidden", "landmark", "embedding", "observation_hidden")
         require_within(self, 1, LARGEST_SIZE, *sizes)
 

@@ -104,8 +104,8 @@ class TrainRecipe:
     data: DataOptions = field(default_factory=DataOptions)
 
     def __post_init__(self) -> None:
-        require_positive(self, "batch_frames", "checkpoint_minutes", "validation_minutes")
-        require_not_negative(self, "minutes", "steps")
+        require_positive(self, "batch_frames")
+        require_not_negative(self, "minutes", "steps", "checkpoint_minutes", "validation_minutes")
         require_within(self, 0, LARGEST_SEED, "seed")
 
     @property

@@ -100,8 +100,9 @@ class SequenceRecipe:
     data: SequenceDataOptions = field(default_factory=SequenceDataOptions)
 
     def __post_init__(self) -> None:
-        require_positive(self, "batch_windows", "checkpoint_minutes", "validation_minutes")
-        require_not_negative(self, "minutes", "steps", "acceleration", "impact")
+        require_positive(self, "batch_windows")
+        often = ("checkpoint_minutes", "validation_minutes")
+        require_not_negative(self, "minutes", "steps", *often, "acceleration", "impact")
         require_within(self, 0, LARGEST_SEED, "seed")
 
     @property

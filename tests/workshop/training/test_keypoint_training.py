@@ -52,7 +52,7 @@ IMPOSSIBLE = (
     "minutes: -1",
     "batch_frames: 0",
     "network: {layers: -1}",
-    "network: {iterations: 0}",
+    "network: {iterations: -1}",
     "network: {hidden: 0}",
     "network: {context: 10000000}",
     "data: {blocks: 0}",
