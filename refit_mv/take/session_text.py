@@ -37,7 +37,7 @@ def session_text(session: Session, take: Path) -> dict[str, Any]:
             }
             for view in session.views
         ],
-        "warnings": session.warnings,
+        "warnings": list(session.warnings),
     }
 
 
