@@ -1,9 +1,8 @@
 """Camera rigs: calibration files in and out, and whether what they say can be true.
 
 ``read_rig`` tells the format by its content, ``write_rig`` writes several by name (``check_target`` says beforehand
-whether it may), ``examine`` names what looks wrong,
-``describe`` and ``draw_rig`` show a rig to a person, ``estimate_up`` finds which way is up, ``shown`` is a path as it
-can be printed.
+whether it may), ``examine`` names what looks wrong, ``describe`` and ``draw_rig`` show a rig to a person,
+``estimate_up`` finds which way is up, ``shown`` is a path as it can be printed.
 """
 
 from calib.description import describe

@@ -135,8 +135,7 @@ def plan(batch: BatchRequest, book: Manifest, keep_performers: bool = True) -> P
     todo = []
     for entry in (each for each in batch.entries if each.name not in refused):
         waits = any((entry.day, name) not in fresh for name in entry.performers)
-        words = {name: each.word for (day, name), each in performers.items() if each is not None and day == entry.day}
-        summary = None if waits else _delivered(night, entry, keys[entry.name], words)
+        summary = None if waits else _delivered(night, entry, keys[entry.name], performers)
         if summary is None:
             todo.append(entry.name)
         elif states[entry.name] is not State.DONE:
@@ -149,10 +148,12 @@ def plan(batch: BatchRequest, book: Manifest, keep_performers: bool = True) -> P
     return Planned(tuple(todo), states, refused, keys, met)
 
 
-def _delivered(night: Night, entry: TakeEntry, key: Key, words: Mapping[str, str]) -> str | None:
+def _delivered(
+    night: Night, entry: TakeEntry, key: Key, performers: Mapping[tuple[str, str], Performer | None]
+) -> str | None:
     """What the delivery of a take said, if it is there and of what the take and its performers are made from now."""
     receipt = Receipt.read((night.out / entry.name).read(RECEIPT))
-    if receipt is None or receipt.key != key.word or not receipt.performers.items() <= words.items():
+    if receipt is None or not receipt.stands(key.word, lambda name: performers.get((entry.day, name))):
         return None
     return json.dumps(receipt.summary)
 

@@ -35,8 +35,6 @@ CREATE TABLE IF NOT EXISTS costs (
     cpu REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS stages_take ON stages (take);
 """
-# Whoever only looks shares a file of locks with who writes.
-_TO_READ = "look again later, from an account that may write to its folder"
 
 
 class State(StrEnum):
@@ -105,7 +103,7 @@ class Manifest:
                 self._base.execute(f"PRAGMA user_version={VERSION}")
         except sqlite3.Error as error:
             if not write and isinstance(error, sqlite3.OperationalError):
-                raise PassingError(f"cannot read {path}: {error}; {_TO_READ}") from None
+                raise _unread(path, error) from None
             raise InputError(
                 f"{path}: no manifest that can be used ({error}); delete it, finished takes are kept"
             ) from None
@@ -118,7 +116,7 @@ class Manifest:
             if self._write:
                 told = f"cannot write {self.path}: {error}; free some space, and run the same again"
                 raise PassingError(told) from None
-            raise PassingError(f"cannot read {self.path}: {error}; {_TO_READ}") from None
+            raise _unread(self.path, error) from None
         except sqlite3.DatabaseError as error:
             raise InputError(f"{self.path}: damaged ({error}); delete it, finished takes are kept") from None
 
@@ -289,3 +287,8 @@ def _row(name: str, place: str, day: str, performers: str, key: str, state: str,
     told = json.loads(summary) if summary else {}
     people = tuple(json.loads(performers))
     return TakeRow(name, place, day, people, key, State(state), reason, tries, seconds, began, ended, told)
+
+
+def _unread(path: Path, error: sqlite3.OperationalError) -> PassingError:
+    # Whoever only looks shares a file of locks with who writes.
+    return PassingError(f"cannot read {path}: {error}; look again later, from an account that may write to its folder")

@@ -92,8 +92,13 @@ def shares(books: Sequence[Manifest]) -> tuple[StageShare, ...]:
 def _units(unit: str, summary: Mapping[str, Any]) -> float:
     """How many there are in a take."""
     frames, views, people = (float(summary[name]) for name in ("frames", "views", "people"))
-    found = {"take": 1.0, "picture": frames * views, "person of a take": people}
-    return found.get(unit, frames * people)
+    found = {
+        "take": 1.0,
+        "picture": frames * views,
+        "person of a take": people,
+        "frame of a person": frames * people,
+    }
+    return found[unit]
 
 
 def bytes_of_a_frame(out: Place, book: Manifest) -> float:

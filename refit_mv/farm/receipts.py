@@ -1,9 +1,11 @@
 """``batch.json``: what a delivery left and what it said. It goes last, so where it is, all is there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from refit_mv.farm.performers import Performer
 
 FILE = "batch.json"
 FORMAT = "refit-mv batch 1"
@@ -27,6 +29,12 @@ class Receipt:
     performers: Mapping[str, str]
     files: Mapping[str, DeliveredFile]
     summary: Mapping[str, Any]
+
+    def stands(self, key: str, met: Callable[[str], Performer | None]) -> bool:
+        """Whether it is of what the take is made from now; ``met``: who a performer of the take's day is now."""
+        return self.key == key and all(
+            (who := met(name)) is not None and who.word == word for name, word in self.performers.items()
+        )
 
     def text(self) -> str:
         """As it is written."""

@@ -6,7 +6,7 @@ already. So a stage may be killed at any moment, run twice, or run on another ma
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -210,7 +210,9 @@ def deliver_take(job: TakeJob, seconds: float) -> Found:
     with at_work(job) as request:
         out, receipt = request.out_folder, _receipt(request.out_folder)
         # Whoever delivered it may have died before anybody heard of it, and who is who is forgotten by then.
-        if receipt is None or receipt.key != job.key or not still_met(job.night.out, job.entry.day, receipt.performers):
+        if receipt is None or not receipt.stands(
+            job.key, lambda name: read_performer(job.night.out, name, job.entry.day)
+        ):
             known = _needed(job, request)
             people = [known.fitted(job, person) for person in known.associated.people]
             take = finish(request, known.associated, known.fitting, people, seconds)
@@ -221,12 +223,6 @@ def deliver_take(job: TakeJob, seconds: float) -> Found:
         _forget(out)
     tidy(job)
     return Found(summary=json.dumps(receipt.summary))
-
-
-def still_met(out: Place, day: str, performers: Mapping[str, str]) -> bool:
-    """Whether the performers of a delivery, each with their word then, are who the night has met now."""
-    met = {name: read_performer(out, name, day) for name in performers}
-    return {name: None if each is None else each.word for name, each in met.items()} == dict(performers)
 
 
 def _summary(delivery: Delivery, seconds: float) -> dict[str, Any]:

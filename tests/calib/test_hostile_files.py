@@ -13,16 +13,11 @@ from calib import read_rig, write_rig
 from calib.natural_order import natural_key
 from refit_mv.errors import InputError
 from refit_mv.geometry.camera import CameraRig
+from tests.one_camera import CAMERA as ONE_CAMERA
 
 RigMaker = Callable[..., CameraRig]
 
-CAMERA = """[A]
-size = [1280, 720]
-matrix = [[900.0, 0.0, 640.0], [0.0, 900.0, 360.0], [0.0, 0.0, 1.0]]
-distortions = [0.0, 0.0, 0.0, 0.0]
-rotation = [0.0, 0.0, 0.0]
-translation = [0.0, 0.0, 2.0]
-"""
+CAMERA = ONE_CAMERA.replace("cam_0", "A")
 MAMMA = """cameras:
   A:
     distortion_model: radtan

@@ -13,6 +13,7 @@ from refit_mv.farm.take_list import TakeEntry, read_takes
 from refit_mv.people.subject import Subject
 from refit_mv.pipeline import FitRequest
 from refit_mv.recipe import FitRecipe
+from tests.one_camera import CAMERA
 
 
 def written(path: Path, text: str) -> str:
@@ -95,13 +96,6 @@ def test_all_who_were_met_can_be_taken_along(tmp_path: Path) -> None:
     assert [(each.name, each.word) for each in found] == [(each.name, each.word) for each in met]
 
 
-CAMERA = """[cam_0]
-size = [1280, 720]
-matrix = [[900.0, 0.0, 640.0], [0.0, 900.0, 360.0], [0.0, 0.0, 1.0]]
-distortions = [0.0, 0.0, 0.0, 0.0]
-rotation = [0.0, 0.0, 0.0]
-translation = [0.0, 0.0, 2.0]
-"""
 PAIR = "%YAML:1.0\n---\nnames: []\n"
 
 

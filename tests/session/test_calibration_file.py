@@ -8,14 +8,7 @@ import pytest
 from refit_mv.errors import InputError
 from refit_mv.session.calibration_file import find_calibration, has_calibration
 from refit_mv.session.session import open_session
-
-CAMERA = """[cam_0]
-size = [1280, 720]
-matrix = [[900.0, 0.0, 640.0], [0.0, 900.0, 360.0], [0.0, 0.0, 1.0]]
-distortions = [0.0, 0.0, 0.0, 0.0]
-rotation = [0.0, 0.0, 0.0]
-translation = [0.0, 0.0, 2.0]
-"""
+from tests.one_camera import CAMERA
 
 
 def put(folder: Path, *names: str) -> Path:
